@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An NVMe 1.4 controller with one namespace, a file behind it, its DMA through
+ * libviommu.
+ *
+ * Two threads use it: the register thread calls the config and bar functions,
+ * the work thread calls nvme_poll(), nvme_arm() and owns the viommu_thread.
+ * They never wait for each other longer than one register access or one
+ * command's parsing takes.
+ */
+#ifndef DEVICES_NVME_NVME_H
+#define DEVICES_NVME_NVME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <viommu/access.h>
+
+struct nvme;
+
+/* What the controller asks of its host. All required, none may block, any thread. */
+struct nvme_host_ops {
+	/* MSI-X vector fires (only called while the client enabled MSI-X). */
+	void (*msix)(void *opaque, unsigned vector);
+	/* INTx level changed. */
+	void (*intx)(void *opaque, bool level);
+	/* nvme_poll() has work: a register was written. */
+	void (*kick)(void *opaque);
+	void (*log)(void *opaque, const char *line);
+};
+
+struct nvme_options {
+	const char *path;   /* regular file or block device; size rounded down to 512 */
+	const char *serial; /* up to 20 characters; NULL: "viommu" */
+	unsigned io_queues; /* 1..64 queue pairs; 0: 8 */
+	bool read_only;
+	bool rogue;    /* admin command 0xc0 reads or writes at any IOVA */
+	bool no_dbbuf; /* hide shadow doorbells */
+};
+
+/* 0 or negative errno; on error *ret_why (static or within a thread-local buffer) says what is wrong and what
+ * to do. */
+int nvme_create(const struct nvme_options *opts, const struct nvme_host_ops *ops, void *opaque,
+		struct nvme **ret_nvme, const char **ret_why);
+void nvme_destroy(struct nvme *n);
+
+/* Where its DMA goes. Before the first poll; the requester and thread outlive the controller. */
+void nvme_attach(struct nvme *n, struct viommu_requester *requester, struct viommu_thread *thread);
+
+#define NVME_BAR0_SIZE	  0x4000 /* registers and doorbells */
+#define NVME_BAR4_SIZE	  0x2000 /* MSI-X table and PBA */
+#define NVME_MSIX_VECTORS 65
+
+/* Register thread. PCI configuration space, 256 bytes; bars 0 and 4. len 1..256. 0 or negative errno. */
+int nvme_config_read(struct nvme *n, uint64_t offset, void *buf, size_t len);
+int nvme_config_write(struct nvme *n, uint64_t offset, const void *buf, size_t len);
+int nvme_bar_read(struct nvme *n, unsigned bar, uint64_t offset, void *buf, size_t len);
+int nvme_bar_write(struct nvme *n, unsigned bar, uint64_t offset, const void *buf, size_t len);
+/* Function-level reset: config space, controller, queues; disk requests in flight are waited for by the work
+ * thread. */
+void nvme_reset(struct nvme *n);
+
+/* Work thread. Fetch and finish at most `budget` commands; returns how many steps were done, 0 when idle.
+ * Never blocks. */
+unsigned nvme_poll(struct nvme *n, unsigned budget);
+/*
+ * About to sleep: ask the guest to ring doorbells (DBBUF event index) and look
+ * once more. False: there is work after all. Any later poll disarms.
+ */
+bool nvme_arm(struct nvme *n);
+/* Readable when disk requests completed: poll it while asleep, then call nvme_poll(). */
+int nvme_completion_fd(const struct nvme *n);
+
+#endif

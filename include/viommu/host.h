@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What libviommu asks of the program that embeds it.
+ *
+ * The library has no threads, no event loop, no clock and no log of its own.
+ * Everything it needs from outside comes through one struct of callbacks and
+ * an opaque pointer that it hands back untouched.
+ */
+#ifndef VIOMMU_HOST_H
+#define VIOMMU_HOST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a guest did that its IOMMU's specification calls an error. */
+enum viommu_guest_error {
+	VIOMMU_GUEST_FAULT = 1,	     /* a DMA was blocked; a fault was recorded or lost to overflow */
+	VIOMMU_GUEST_BAD_DESCRIPTOR, /* the invalidation queue stopped */
+	VIOMMU_GUEST_BAD_REGISTER,   /* a register was used in a way that has no defined result */
+};
+
+/* One such event, for the host's log. Lives only for the time of the call. */
+struct viommu_guest_event {
+	size_t sz; /* sizeof of this struct as the library knows it */
+	enum viommu_guest_error error;
+	uint16_t segment;
+	uint16_t rid;	  /* requester id; 0 when no device was involved */
+	uint8_t reason;	  /* the specification's own code, 0 when it has none */
+	uint8_t write;	  /* 1: the device wanted to write */
+	uint64_t address; /* iova of the access, or register offset */
+	const char *text; /* the reason in words, never NULL */
+};
+
+/*
+ * Callbacks. `sz` is sizeof(struct viommu_host_ops) of the program; members
+ * that an older program does not know are taken as NULL. Unless a member says
+ * otherwise it may be NULL, may be called from any thread that is inside a
+ * library call, and must not call back into the library.
+ */
+struct viommu_host_ops {
+	size_t sz;
+
+	/*
+	 * Memory registered without a host pointer: read or write `len` bytes
+	 * at guest physical address `gpa`. Returns 0 or a negative errno. May
+	 * block; the library holds no lock over the call and an invalidation
+	 * of what is being accessed completes only after it returned.
+	 * Required when such memory is registered.
+	 */
+	int (*mem_read)(void *opaque, uint64_t gpa, void *buf, size_t len);
+	int (*mem_write)(void *opaque, uint64_t gpa, const void *buf, size_t len);
+
+	/*
+	 * Deliver a message-signalled interrupt: write `data` to `address`.
+	 * Must not block: it is called with the unit's lock held. `rid` is who
+	 * sent it, or 0 for the IOMMU itself.
+	 */
+	void (*msi)(void *opaque, uint16_t rid, uint64_t address, uint32_t data);
+
+	/*
+	 * There is work for viommu_process() that no register access will
+	 * announce: a device thread queued a fault, or a drain must be looked
+	 * at again. Must not block; may be called very often.
+	 */
+	void (*kick)(void *opaque);
+
+	/* The guest did something wrong. For a log; must not block. */
+	void (*guest_error)(void *opaque, const struct viommu_guest_event *event);
+
+	/* Monotonic nanoseconds, for the drain counters. NULL: they stay 0. */
+	uint64_t (*now_ns)(void *opaque);
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

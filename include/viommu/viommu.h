@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libviommu: an IOMMU unit in software.
+ *
+ * A `struct viommu` is one remapping unit with its registers, its caches and
+ * the guest memory that its tables live in. Devices behind it are requesters;
+ * their accesses are in access.h.
+ *
+ * Return values: 0 or a positive count on success, a negative errno when the
+ * *program* asked for something impossible; nothing has changed then. What a
+ * *guest* does wrong is never an error here: it is recorded where the
+ * specification says and counted.
+ *
+ * Threads: every function may be called from any thread unless it says
+ * otherwise; the library serialises what needs to be. create and destroy must
+ * not run beside any other call on the same object.
+ */
+#ifndef VIOMMU_VIOMMU_H
+#define VIOMMU_VIOMMU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <viommu/host.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct viommu;
+struct viommu_requester;
+
+enum viommu_model {
+	VIOMMU_MODEL_NONE, /* no remapping: a device address is a guest physical address */
+	VIOMMU_MODEL_VTD,  /* Intel VT-d, legacy mode */
+};
+
+/*
+ * Options. Fill with zeros, set `sz` and what should differ from the default:
+ * 0 always means the default. Members that this library does not know must be
+ * zero (-E2BIG otherwise).
+ */
+struct viommu_options {
+	size_t sz;
+	enum viommu_model model;
+	uint16_t segment;	    /* PCI segment of all its requesters */
+	uint8_t host_address_width; /* bits of guest physical address, 32..52; 0: 46 */
+	uint8_t max_threads_lg2;    /* device threads at a time, 1..10; 0: 6 (64 threads) */
+	uint8_t iotlb_lg2;	    /* IOTLB entries, 6..24; 0: 17 (131,072 entries, 4 MiB) */
+
+	/* VT-d. Ignored by other models. */
+	uint8_t vtd_fault_records; /* fault recording registers, 1..255; 0: 16 */
+	bool vtd_caching_mode;	   /* CAP.CM: the guest announces new mappings too */
+	bool vtd_no_1gib;	   /* hide 1 GiB pages */
+	bool vtd_no_2mib;	   /* hide 2 MiB and 1 GiB pages */
+	bool vtd_no_pass_through;  /* hide ECAP.PT */
+	bool vtd_39bit_only;	   /* hide 4-level tables */
+};
+
+/*
+ * Create a unit in its power-on state.
+ *
+ * `ops` is copied; `opaque` is handed to each callback. *ret_viommu is owned
+ * by the caller, who ends it with viommu_destroy().
+ *
+ * -EINVAL: a value out of range, or ops/opts NULL. -E2BIG: an option that this
+ * library does not know is set. -ENOMEM.
+ */
+int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
+		  struct viommu **ret_viommu);
+
+/* End a unit. No thread may be inside it; its requesters and threads go with it. NULL is fine. */
+void viommu_destroy(struct viommu *v);
+
+/* ------------------------------------------------------------------ memory */
+
+#define VIOMMU_MEM_READ	 (1u << 0) /* devices may read it */
+#define VIOMMU_MEM_WRITE (1u << 1) /* devices may write it */
+
+/*
+ * Register guest physical memory gpa .. gpa + len - 1 (bytes, no alignment
+ * asked). With `host` the memory is there, contiguous, and stays valid until
+ * viommu_mem_remove() of it has returned. With NULL each access goes through
+ * mem_read and mem_write of the host ops.
+ *
+ * -EINVAL: len 0, the range wraps or exceeds the host address width, unknown
+ * flags, or no callbacks for memory without a pointer. -EEXIST: it overlaps
+ * memory that is registered. -ENOMEM.
+ */
+int viommu_mem_add(struct viommu *v, uint64_t gpa, uint64_t len, void *host, unsigned flags);
+
+/*
+ * Take away whatever is registered in gpa .. gpa + len - 1; a region that
+ * reaches out of the range keeps its rest. When it returns no thread of this
+ * process touches the memory through the unit any more: short accesses have
+ * ended, pins have been revoked and unpinned. Must not be called by a thread
+ * that holds a pin or is between viommu_enter() and viommu_exit().
+ *
+ * Returns the bytes taken away, 0 when there were none. -EINVAL: len 0 or the
+ * range wraps. -ENOMEM: a region had to be split; nothing was taken away.
+ */
+int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len);
+
+/* -------------------------------------------------------------- requesters */
+
+/*
+ * Put a device with requester id `rid` (bus 15..8, device 7..3, function 2..0)
+ * behind the unit. *ret_requester belongs to the unit and lives until
+ * viommu_requester_remove() or viommu_destroy().
+ * -EEXIST: that id is there already. -ENOMEM.
+ */
+int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester);
+
+/* Take it out. Waits for accesses in flight; no new one may be started. NULL is fine. */
+void viommu_requester_remove(struct viommu_requester *r);
+
+/*
+ * Called for each range a device can reach, ascending, neighbours joined.
+ * Return non-zero to stop; viommu_reach() returns that value.
+ */
+typedef int (*viommu_reach_fn)(void *arg, uint64_t iova_first, uint64_t iova_last, uint64_t gpa_first,
+			       unsigned access);
+
+/*
+ * Which memory can this device reach right now, by the tables that the guest
+ * wrote (caches are not consulted)? `access` in the callback is VIOMMU_READ |
+ * VIOMMU_WRITE of access.h. Memory that is not registered is left out. A table
+ * walk of a running guest is a moving picture, not a snapshot. The callback
+ * must not call back into the library.
+ *
+ * Returns 0 when all was told. -ENOENT: the tables block this device
+ * entirely. -E2BIG: more than `max_entries` table entries had to be read (a
+ * guest can make its tables refer to themselves), what was told is right but
+ * not all.
+ */
+int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_fn fn, void *arg);
+
+/* --------------------------------------------------------------- registers */
+
+/* Bytes of the register set, a multiple of 4096. 0 for VIOMMU_MODEL_NONE. */
+size_t viommu_regs_size(const struct viommu *v);
+
+/*
+ * A trapped access: `size` 4 or 8 bytes at `offset`, aligned to its size.
+ * Little-endian value. Reserved offsets read as 0 and ignore writes, as the
+ * specification says. A write that starts work (an invalidation, say) does a
+ * bounded amount of it before it returns; the rest is left to
+ * viommu_process(), announced by kick.
+ * -EINVAL: another size, not aligned, or outside the register set.
+ */
+int viommu_regs_read(struct viommu *v, uint64_t offset, unsigned size, uint64_t *ret_value);
+int viommu_regs_write(struct viommu *v, uint64_t offset, unsigned size, uint64_t value);
+
+/*
+ * Serve the first page of the registers from shared memory: the guest reads
+ * and writes `page` (4096 bytes, aligned, writable) without leaving guest
+ * mode, and viommu_process() watches it. Offsets beyond 4095 stay trapped, and
+ * trapped accesses to the first page go on working. NULL ends the sharing. The
+ * page must stay valid until then. What registers hold is kept.
+ * -EINVAL: not aligned. -ENOTSUP: the model has no pollable page.
+ */
+int viommu_regs_share(struct viommu *v, void *page);
+
+#define VIOMMU_PROCESS_PENDING (1 << 30) /* an invalidation waits for accesses in flight: come again */
+
+/*
+ * Do what registers and queue ask for, at most `budget` steps (a command, a
+ * descriptor, a fault) and without ever waiting. One thread at a time works; a
+ * second that comes meanwhile returns 0 at once.
+ * Returns the steps done, with VIOMMU_PROCESS_PENDING or-ed in when something
+ * is begun and not complete.
+ */
+int viommu_process(struct viommu *v, unsigned budget);
+
+/*
+ * Back to the power-on state: registers, queues, pending faults and caches.
+ * Registered memory and requesters stay. Waits for accesses in flight.
+ */
+void viommu_reset(struct viommu *v);
+
+/* ---------------------------------------------------------------- counters */
+
+struct viommu_counter_info {
+	const char *name; /* stable, lower case, for machines */
+	const char *unit; /* "events", "bytes", "ns" */
+	const char *doc;  /* one sentence */
+};
+
+/* The counters there are: a table of *ret_count entries that lives as long as the program. */
+const struct viommu_counter_info *viommu_counters_describe(size_t *ret_count);
+
+/*
+ * Their values, in the order of the table; at most `count` are written.
+ * Returns how many. Each value is exact, the set of them is no snapshot.
+ */
+size_t viommu_counters_read(struct viommu *v, uint64_t *ret_values, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server side of vfio-user: one UNIX socket, one PCI device, one client
+ * (a VMM) at a time.
+ *
+ * A server is driven by one thread, which polls vfu_server_fd() and calls
+ * vfu_server_process(); the device's callbacks run in that thread. Functions
+ * marked [any thread] may be called from elsewhere too.
+ *
+ * Every byte that comes from the client is hostile.
+ */
+#ifndef VFIO_USER_SERVER_H
+#define VFIO_USER_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct vfu_server;
+
+/* PCI regions and interrupts by their VFIO index. */
+enum {
+	VFU_REGION_BAR0 = 0,
+	VFU_REGION_BAR5 = 5,
+	VFU_REGION_ROM = 6,
+	VFU_REGION_CONFIG = 7,
+	VFU_REGION_VGA = 8,
+	VFU_NUM_REGIONS = 9,
+};
+enum {
+	VFU_IRQ_INTX = 0,
+	VFU_IRQ_MSI = 1,
+	VFU_IRQ_MSIX = 2,
+	VFU_IRQ_ERR = 3,
+	VFU_IRQ_REQ = 4,
+	VFU_NUM_IRQS = 5,
+};
+
+struct vfu_mmap_area {
+	uint64_t offset, size; /* within the region, page aligned */
+};
+
+struct vfu_region {
+	uint64_t size; /* 0: the device does not have it */
+	bool readable, writable;
+	int fd;				   /* what the client may mmap; -1: nothing. Owned by the caller */
+	uint64_t fd_offset;		   /* where the region begins in fd */
+	const struct vfu_mmap_area *areas; /* which parts of it (sparse mmap) */
+	size_t area_count;
+};
+
+/* Device memory that the client lends (DMA_MAP). */
+struct vfu_dma_map {
+	uint64_t iova, size; /* bytes, page aligned, size >= 1 page */
+	bool readable, writable;
+	void *host; /* NULL: no fd came with it, use vfu_dma_read/write */
+};
+
+struct vfu_device_ops {
+	/*
+	 * Read or write `len` bytes (1 .. the transfer limit) of a region, in
+	 * range of its size. Returns 0 or a negative errno, which the client gets.
+	 */
+	int (*region_read)(void *device, unsigned region, uint64_t offset, void *buf, size_t len);
+	int (*region_write)(void *device, unsigned region, uint64_t offset, const void *buf, size_t len);
+	/* DEVICE_RESET, and once when a client has gone. */
+	void (*reset)(void *device);
+	/*
+	 * Memory comes and goes. A negative errno refuses the map. When unmap
+	 * returns the device must not touch [iova, iova + size) any more: the
+	 * server unmaps the host memory next. unmap is called with ranges that
+	 * are mapped in full (the server splits), so each byte is unmapped as
+	 * often as it was mapped. NULL: the device has no use for client
+	 * memory, the server then maps nothing either.
+	 */
+	int (*dma_map)(void *device, const struct vfu_dma_map *map);
+	void (*dma_unmap)(void *device, uint64_t iova, uint64_t size);
+	/* The client (un)masked interrupts first .. first + count - 1 of an index, or asked to trigger them
+	 * itself. May be NULL. */
+	void (*irq_masked)(void *device, unsigned index, unsigned first, unsigned count, bool masked);
+	/* A client agreed on a version / has gone (after reset and unmaps). May be NULL. */
+	void (*connected)(void *device);
+	void (*disconnected)(void *device, const char *why);
+	/* One line for a log, e.g. why a message was refused. May be NULL. */
+	void (*log)(void *device, const char *line);
+};
+
+struct vfu_server_options {
+	const char *path; /* of the socket; a stale socket there is replaced, anything else refused */
+	const struct vfu_region *regions; /* VFU_NUM_REGIONS; copied */
+	const unsigned *irq_counts;	  /* VFU_NUM_IRQS; copied */
+	const struct vfu_device_ops *ops; /* copied */
+	void *device;
+	size_t max_dma_maps;	   /* 0: 65535 */
+	unsigned reply_timeout_ms; /* for an answer to DMA_READ/WRITE; 0: 5000 */
+};
+
+/* Listen. 0 or a negative errno (of socket, bind, ...; -EADDRINUSE: somebody serves there). */
+int vfu_server_create(const struct vfu_server_options *opts, struct vfu_server **ret_server);
+/* End the session if there is one, remove the socket. NULL is fine. */
+void vfu_server_destroy(struct vfu_server *s);
+
+/* Readable when vfu_server_process() has something to do (an epoll fd). Owned by the server. */
+int vfu_server_fd(const struct vfu_server *s);
+/* Accept, read, answer: everything that can be done without waiting. */
+void vfu_server_process(struct vfu_server *s);
+/* End the session, keep listening. [any thread]: what remains is done by the next process(), which is made
+ * ready. */
+void vfu_server_disconnect(struct vfu_server *s, const char *why);
+bool vfu_server_connected(const struct vfu_server *s); /* [any thread] */
+
+/* Signal the eventfd that the client gave for this interrupt, if any. False: none is set. [any thread] */
+bool vfu_irq_trigger(struct vfu_server *s, unsigned index, unsigned vector);
+
+/*
+ * Memory of the client by message [any thread but the one in process()].
+ * Blocks until the answer is here. Splits by the client's transfer limit.
+ * 0, -ENOTCONN, -ETIMEDOUT (the session is ended then), or the client's error.
+ */
+int vfu_dma_read(struct vfu_server *s, uint64_t address, void *buf, size_t len);
+int vfu_dma_write(struct vfu_server *s, uint64_t address, const void *buf, size_t len);
+/*
+ * The same without waiting, at most 8 bytes: for interrupt messages [any
+ * thread, also from callbacks]. -EAGAIN: the client reads too slowly, lost.
+ */
+int vfu_dma_write_posted(struct vfu_server *s, uint64_t address, const void *buf, size_t len);
+
+/*
+ * If `address` lies in memory that a client lent, replace that mapping by
+ * zeroes and mark its session for disconnection. For a SIGBUS handler: a
+ * client may truncate its memfd. Async-signal-safe. True: handled, the access
+ * may be repeated. Works for all servers of the process.
+ */
+bool vfu_handle_sigbus(const void *address);
+
+#endif
