@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/message.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/limits.h"
+
+struct json_object *control_ok(void)
+{
+	struct json_object *reply = json_object_new_object();
+
+	if (!reply)
+		abort();
+	control_set_bool(reply, "ok", true);
+	return reply;
+}
+
+struct json_object *control_error(const char *format, ...)
+{
+	struct json_object *reply = json_object_new_object();
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (!reply)
+		abort();
+	control_set_string(reply, "error", text);
+	return reply;
+}
+
+void control_set_string(struct json_object *object, const char *key, const char *value)
+{
+	json_object_object_add(object, key, json_object_new_string(value));
+}
+
+void control_set_bool(struct json_object *object, const char *key, bool value)
+{
+	json_object_object_add(object, key, json_object_new_boolean(value));
+}
+
+void control_set_u64(struct json_object *object, const char *key, uint64_t value)
+{
+	json_object_object_add(object, key, json_object_new_uint64(value));
+}
+
+static struct json_object *find(struct json_object *object, const char *key, enum json_type type)
+{
+	struct json_object *found;
+
+	if (!json_object_object_get_ex(object, key, &found) || !json_object_is_type(found, type))
+		return NULL;
+	return found;
+}
+
+const char *control_get_string(struct json_object *object, const char *key)
+{
+	struct json_object *found = find(object, key, json_type_string);
+
+	return found ? json_object_get_string(found) : NULL;
+}
+
+bool control_get_bool(struct json_object *object, const char *key)
+{
+	struct json_object *found = find(object, key, json_type_boolean);
+
+	return found && json_object_get_boolean(found);
+}
+
+uint64_t control_get_u64(struct json_object *object, const char *key, uint64_t otherwise)
+{
+	struct json_object *found = find(object, key, json_type_int);
+
+	/* json-c would turn a negative number into 0. */
+	if (!found || json_object_get_int64(found) < 0)
+		return otherwise;
+	return json_object_get_uint64(found);
+}
+
+size_t control_get_length(struct json_object *object, const char *key)
+{
+	struct json_object *found = find(object, key, json_type_array);
+
+	return found ? json_object_array_length(found) : 0;
+}
+
+struct json_object *control_get_item(struct json_object *object, const char *key, size_t index)
+{
+	struct json_object *found = find(object, key, json_type_array);
+
+	return found ? json_object_array_get_idx(found, index) : NULL;
+}
+
+static const char *refuse(struct json_tokener *tok, struct json_object *object)
+{
+	enum json_tokener_error error = json_tokener_get_error(tok);
+
+	if (error == json_tokener_error_depth)
+		return "it is nested too deeply";
+	if (error != json_tokener_success || !object)
+		return "it is not valid JSON";
+	if (!json_object_is_type(object, json_type_object))
+		return "it is not a JSON object";
+	return NULL;
+}
+
+struct json_object *control_parse(const char *text, size_t len, const char **ret_why)
+{
+	struct json_tokener *tok = json_tokener_new_ex(CONTROL_JSON_DEPTH);
+	struct json_object *object;
+	const char *why = "there is no memory for it";
+
+	if (!tok || len > INT_MAX) {
+		json_tokener_free(tok);
+		*ret_why = why;
+		return NULL;
+	}
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	/* JSON_TOKENER_STRICT makes whatever follows the first value an error. */
+	object = json_tokener_parse_ex(tok, text, (int)len);
+	why = refuse(tok, object);
+	json_tokener_free(tok);
+	if (!why)
+		return object;
+	json_object_put(object);
+	*ret_why = why;
+	return NULL;
+}
+
+char *control_line(struct json_object *object, size_t *ret_len)
+{
+	size_t len;
+	const char *text = json_object_to_json_string_length(object, JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+	char *line = text ? malloc(len + 2) : NULL;
+
+	if (!line)
+		return NULL;
+	memcpy(line, text, len);
+	line[len] = '\n';
+	line[len + 1] = '\0';
+	*ret_len = len + 1;
+	return line;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Building and taking apart control messages. */
+#ifndef CONTROL_MESSAGE_H
+#define CONTROL_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <json-c/json.h>
+
+/* A reply that holds only {"ok": true}, to be filled. Never NULL: no memory ends the process. */
+struct json_object *control_ok(void);
+/* A reply {"error": "..."}; what is wrong and what to do, without a full stop at its end. */
+struct json_object *control_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+void control_set_string(struct json_object *object, const char *key, const char *value);
+void control_set_bool(struct json_object *object, const char *key, bool value);
+void control_set_u64(struct json_object *object, const char *key, uint64_t value);
+
+/* NULL, false or `otherwise` when the key is not there or holds another type. */
+const char *control_get_string(struct json_object *object, const char *key);
+bool control_get_bool(struct json_object *object, const char *key);
+uint64_t control_get_u64(struct json_object *object, const char *key, uint64_t otherwise);
+/* 0 .. length - 1 of an array under `key`; length 0 when there is none. */
+size_t control_get_length(struct json_object *object, const char *key);
+struct json_object *control_get_item(struct json_object *object, const char *key, size_t index);
+
+/*
+ * Parse `len` bytes as exactly one JSON object, strictly. NULL: they are not,
+ * and *ret_why (static) says why. The caller puts the object.
+ */
+struct json_object *control_parse(const char *text, size_t len, const char **ret_why);
+
+/* The object as one line with its newline, malloc'ed; NULL without memory. */
+char *control_line(struct json_object *object, size_t *ret_len);
+
+#endif

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/server.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/limits.h"
+#include "control/message.h"
+
+struct client {
+	int fd;	       /* -1: the slot is free */
+	bool ended;    /* nothing more will be read; goes when `out` is sent */
+	int64_t moved; /* ms when it last moved a byte */
+	size_t in_used;
+	char in[CONTROL_REQUEST_MAX];
+	char *out; /* the reply on its way; no request is taken meanwhile */
+	size_t out_len, out_sent;
+};
+
+struct control_server {
+	int epoll, listener, timer;
+	control_handler_fn handler;
+	void *opaque;
+	struct sockaddr_un address;
+	struct client clients[CONTROL_CLIENTS_MAX];
+};
+
+/* What an epoll event is about: a client's number, or one of these. */
+enum { TAG_LISTENER = CONTROL_CLIENTS_MAX, TAG_TIMER };
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int watch(struct control_server *s, int operation, int fd, uint32_t events, uint32_t tag)
+{
+	struct epoll_event event = {.events = events, .data.u32 = tag};
+
+	return epoll_ctl(s->epoll, operation, fd, &event) ? -errno : 0;
+}
+
+static void drop(struct client *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	free(c->out);
+	*c = (struct client){.fd = -1};
+}
+
+/* ----------------------------------------------------------------- replies */
+
+/* False: the client is gone. */
+static bool send_reply(struct client *c)
+{
+	while (c->out && c->out_sent < c->out_len) {
+		ssize_t n = send(c->fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		c->out_sent += (size_t)n;
+		c->moved = now_ms();
+	}
+	free(c->out);
+	c->out = NULL;
+	return true;
+}
+
+static void begin_reply(struct client *c, struct json_object *reply)
+{
+	size_t len = 0;
+	char *line = control_line(reply, &len);
+
+	if (line && len > CONTROL_REPLY_MAX) {
+		free(line);
+		json_object_put(reply);
+		reply = control_error("the reply would be too long; ask for less");
+		line = control_line(reply, &len);
+	}
+	json_object_put(reply);
+	c->out = line;
+	c->out_len = len;
+	c->out_sent = 0;
+	if (!line)
+		c->ended = true;
+}
+
+/* ---------------------------------------------------------------- requests */
+
+static void answer(struct control_server *s, struct client *c, size_t len)
+{
+	const char *why;
+	struct json_object *request = control_parse(c->in, len, &why);
+
+	if (!request) {
+		begin_reply(c, control_error("this request was not understood: %s", why));
+		return;
+	}
+	begin_reply(c, s->handler(s->opaque, request));
+	json_object_put(request);
+}
+
+/* Take the first line out of the buffer and answer it. False: no line is complete. */
+static bool take_request(struct control_server *s, struct client *c)
+{
+	char *end = memchr(c->in, '\n', c->in_used);
+	size_t len;
+
+	if (!end && c->in_used < sizeof(c->in))
+		return false;
+	if (!end) {
+		begin_reply(c,
+			    control_error("a request is one line of at most %d bytes", CONTROL_REQUEST_MAX));
+		c->ended = true;
+		c->in_used = 0;
+		return true;
+	}
+	len = (size_t)(end - c->in);
+	answer(s, c, len);
+	c->in_used -= len + 1;
+	memmove(c->in, end + 1, c->in_used);
+	return true;
+}
+
+/* False: the client is gone. */
+static bool receive_some(struct client *c)
+{
+	ssize_t n;
+
+	if (c->ended || c->in_used == sizeof(c->in))
+		return true;
+	n = recv(c->fd, c->in + c->in_used, sizeof(c->in) - c->in_used, 0);
+	if (n == 0)
+		c->ended = true;
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	c->in_used += (size_t)n;
+	c->moved = now_ms();
+	return true;
+}
+
+static bool serve(struct control_server *s, struct client *c)
+{
+	if (!send_reply(c))
+		return false;
+	if (!c->out && !receive_some(c))
+		return false;
+	while (!c->out && take_request(s, c)) {
+		if (!send_reply(c))
+			return false;
+	}
+	return c->out || !c->ended;
+}
+
+static void serve_client(struct control_server *s, uint32_t number)
+{
+	struct client *c = &s->clients[number];
+
+	if (c->fd < 0)
+		return;
+	if (!serve(s, c) || watch(s, EPOLL_CTL_MOD, c->fd, c->out ? EPOLLOUT : EPOLLIN, number))
+		drop(c);
+}
+
+/* ----------------------------------------------------------------- clients */
+
+static struct client *free_slot(struct control_server *s)
+{
+	struct client *oldest = &s->clients[0];
+
+	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *c = &s->clients[i];
+
+		if (c->fd < 0)
+			return c;
+		if (c->moved < oldest->moved)
+			oldest = c;
+	}
+	drop(oldest);
+	return oldest;
+}
+
+static void set_timer(struct control_server *s, bool on)
+{
+	struct itimerspec t = {.it_value.tv_sec = on, .it_interval.tv_sec = on};
+
+	timerfd_settime(s->timer, 0, &t, NULL);
+}
+
+static void accept_client(struct control_server *s)
+{
+	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *c;
+
+	if (fd < 0)
+		return;
+	c = free_slot(s);
+	c->fd = fd;
+	c->moved = now_ms();
+	if (watch(s, EPOLL_CTL_ADD, fd, EPOLLIN, (uint32_t)(c - s->clients)))
+		drop(c);
+	else
+		set_timer(s, true);
+}
+
+static void drop_silent(struct control_server *s)
+{
+	int64_t now = now_ms();
+	uint64_t ticks;
+	bool any = false;
+
+	if (read(s->timer, &ticks, sizeof(ticks)) < 0)
+		return;
+	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *c = &s->clients[i];
+
+		if (c->fd >= 0 && now - c->moved > CONTROL_SILENCE_MS)
+			drop(c);
+		any = any || c->fd >= 0;
+	}
+	set_timer(s, any);
+}
+
+void control_server_process(struct control_server *s)
+{
+	struct epoll_event events[CONTROL_CLIENTS_MAX + 2];
+	int n = epoll_wait(s->epoll, events, CONTROL_CLIENTS_MAX + 2, 0);
+
+	for (int i = 0; i < n; i++) {
+		if (events[i].data.u32 == TAG_LISTENER)
+			accept_client(s);
+		else if (events[i].data.u32 == TAG_TIMER)
+			drop_silent(s);
+		else
+			serve_client(s, events[i].data.u32);
+	}
+}
+
+int control_server_fd(const struct control_server *s)
+{
+	return s->epoll;
+}
+
+/* ------------------------------------------------------------ begin and end */
+
+static int remove_stale(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st))
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	return unlink(path) ? -errno : 0;
+}
+
+static int open_listener(struct control_server *s)
+{
+	int err = remove_stale(s->address.sun_path);
+
+	if (err)
+		return err;
+	s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->listener < 0)
+		return -errno;
+	if (bind(s->listener, (struct sockaddr *)&s->address, sizeof(s->address)) ||
+	    listen(s->listener, CONTROL_CLIENTS_MAX))
+		return -errno;
+	return watch(s, EPOLL_CTL_ADD, s->listener, EPOLLIN, TAG_LISTENER);
+}
+
+static int open_all(struct control_server *s)
+{
+	int err;
+
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	s->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (s->epoll < 0 || s->timer < 0)
+		return -errno;
+	err = watch(s, EPOLL_CTL_ADD, s->timer, EPOLLIN, TAG_TIMER);
+	return err ? err : open_listener(s);
+}
+
+int control_server_create(const char *path, control_handler_fn handler, void *opaque,
+			  struct control_server **ret_server)
+{
+	struct control_server *s;
+	int err;
+
+	if (strlen(path) >= sizeof(s->address.sun_path))
+		return -ENAMETOOLONG;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->epoll = s->listener = s->timer = -1;
+	s->handler = handler;
+	s->opaque = opaque;
+	s->address.sun_family = AF_UNIX;
+	strcpy(s->address.sun_path, path);
+	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		s->clients[i].fd = -1;
+	err = open_all(s);
+	if (err) {
+		control_server_destroy(s);
+		return err;
+	}
+	*ret_server = s;
+	return 0;
+}
+
+void control_server_destroy(struct control_server *s)
+{
+	if (!s)
+		return;
+	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		drop(&s->clients[i]);
+	if (s->listener >= 0) {
+		unlink(s->address.sun_path);
+		close(s->listener);
+	}
+	if (s->timer >= 0)
+		close(s->timer);
+	if (s->epoll >= 0)
+		close(s->epoll);
+	free(s);
+}

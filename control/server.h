@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The daemon's end of the control socket: many clients, none of which can make
+ * it wait. Everything happens in the thread that calls
+ * control_server_process().
+ */
+#ifndef CONTROL_SERVER_H
+#define CONTROL_SERVER_H
+
+#include <json-c/json.h>
+
+struct control_server;
+
+/* Answer one request, which is a JSON object. Returns the reply, which the server puts. */
+typedef struct json_object *(*control_handler_fn)(void *opaque, struct json_object *request);
+
+/*
+ * Listen at `path`; a socket that is there already is taken to be stale (the
+ * caller holds the lock of the directory). 0 or a negative errno; -EEXIST:
+ * something that is not a socket is there. -ENAMETOOLONG.
+ */
+int control_server_create(const char *path, control_handler_fn handler, void *opaque,
+			  struct control_server **ret_server);
+/* Close all, remove the socket. NULL is fine. */
+void control_server_destroy(struct control_server *s);
+
+/* Readable when control_server_process() has something to do. Owned by the server. */
+int control_server_fd(const struct control_server *s);
+/* Accept, read, answer: everything that can be done without waiting. */
+void control_server_process(struct control_server *s);
+
+#endif
