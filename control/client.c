@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "control/limits.h"
+#include "control/protocol.h"
 #include "control/message.h"
 
 static int64_t now_ms(void)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/limits.h"
+#include "control/protocol.h"
 
 struct json_object *control_ok(void)
 {

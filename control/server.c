@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "control/limits.h"
+#include "control/protocol.h"
 #include "control/message.h"
 
 struct client {

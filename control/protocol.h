@@ -8,8 +8,8 @@
  * A client may send any number of requests over one connection; replies come
  * in their order.
  */
-#ifndef CONTROL_LIMITS_H
-#define CONTROL_LIMITS_H
+#ifndef CONTROL_PROTOCOL_H
+#define CONTROL_PROTOCOL_H
 
 #define CONTROL_SOCKET_NAME "control.sock" /* in the daemon's directory */
 #define CONTROL_REQUEST_MAX 8192	   /* bytes of one request with its newline */
