@@ -101,18 +101,22 @@ int main(int argc, char **argv)
 	}
 	memset(page, PATTERN, PAGE);
 	address = physical_address(page);
-	if (!address)
+	if (!address) {
+		fputs("rogue_dma: the kernel hides physical addresses; run as root\n", stderr);
 		return 1;
+	}
+	printf("VIOMMU: rogue.address=%#llx\n", (unsigned long long)address);
+	fflush(stdout);
 	written = access_page(fd, address, 1);
 	if (written < 0)
 		return 1;
 	read = access_page(fd, address, 0);
 	if (read < 0)
 		return 1;
-	printf("VIOMMU: rogue.address=%#llx\n", (unsigned long long)address);
 	printf("VIOMMU: rogue.write_result=%ld\n", written);
 	printf("VIOMMU: rogue.read_result=%ld\n", read);
-	printf("VIOMMU: rogue.page=%s\n", is_filled(page, PATTERN) ? "unchanged" :
-		is_filled(page, ROGUE_BYTE) ? "overwritten" : "damaged");
+	printf("VIOMMU: rogue.page=%s\n", is_filled(page, PATTERN)    ? "unchanged" :
+					  is_filled(page, ROGUE_BYTE) ? "overwritten" :
+									"damaged");
 	return 0;
 }

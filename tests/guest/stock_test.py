@@ -32,7 +32,7 @@ class Bench:
     def boot(self, name, cmdline, deadline=180):
         disk = os.path.join(self.folder, name + ".disk")
         with open(disk, "wb") as f:
-            f.truncate(256 << 20)
+            f.truncate(256 << 20)  # sparse
         command = [
             self.qemu,
             *qemu_args(self.kernel, self.initrd, cmdline),
@@ -40,9 +40,10 @@ class Bench:
             "-drive", f"if=none,id=disk,format=raw,file={disk},discard=unmap",
             "-device", "nvme,serial=stock,drive=disk,addr=4",
         ]
-        vm = Vm(command, self.folder, name).run(deadline)
-        os.remove(disk)
-        return vm
+        try:
+            return Vm(command, self.folder, name).run(deadline)
+        finally:
+            os.remove(disk)
 
 
 def output(script):
@@ -75,7 +76,8 @@ def case_integrity(bench):
 def case_invlat(bench):
     vm = bench.boot("invlat", f"viommu.test=invlat {STRICT}")
     check(vm.ok, f"not ok: {vm.facts}")
-    check(int(vm.value("invlat.count")) >= 400, "fewer invalidations than reads")
+    # In caching mode mapping invalidates too, so each read does it twice.
+    check(int(vm.value("invlat.count")) >= 800, "fewer invalidations than maps and unmaps")
     check(int(vm.value("invlat.p50_ns")) > 0, "no duration")
 
 
@@ -102,6 +104,8 @@ def case_rogue_refused(bench):
     vm = bench.boot("rogue-refused", "viommu.test=rogue")
     check(vm.value("done") == "fail", "QEMU's controller took the rogue command")
     check("rogue=on" in vm.value("error"), "no plain error")
+    address = int(vm.value("rogue.address"), 16)
+    check(0 < address < 1 << 30 and address % 4096 == 0, f"not a page of the guest: {address:#x}")
 
 
 def case_order_and_unknown(bench):

@@ -39,6 +39,7 @@ class Vm:
         self._child = None
         self._start = None
         self._rest = b""
+        self._ended = False  # the console is at its end
         os.makedirs(folder, exist_ok=True)
 
     @property
@@ -102,29 +103,34 @@ class Vm:
             if not data:
                 self._take_line(self._rest)
                 self._rest = b""
+                self._ended = True
                 return True
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
                 self._take_line(line)
         return True
 
-    def stop(self, grace=5):
-        """Ends what is left of the command, and only that."""
+    def stop(self, grace=10):
+        """Ends the command and what it left running in its process group, and only that."""
         child = self._child
-        for sig in (None, signal.SIGTERM, signal.SIGKILL):
-            if sig is not None:
-                try:
-                    os.killpg(child.pid, sig)
-                except ProcessLookupError:
-                    pass
-            try:
-                self.status = child.wait(grace if self._child.stdout.closed or sig else 0.5)
-                break
-            except subprocess.TimeoutExpired:
-                continue
+        # A zombie until wait(), so the process group's number stays ours.
+        if not (self._ended and self._exits_within(grace)):
+            os.killpg(child.pid, signal.SIGTERM)
+            self._exits_within(grace)
+        os.killpg(child.pid, signal.SIGKILL)
+        self.status = child.wait()
         self.seconds = time.monotonic() - self._start
         child.stdout.close()
         self._log.close()
+
+    def _exits_within(self, seconds):
+        end = time.monotonic() + seconds
+        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        while not os.waitid(os.P_PID, self._child.pid, flags):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _take_line(self, raw):
         line = raw.decode("utf-8", "replace").rstrip("\r")
