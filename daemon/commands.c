@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/commands.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/message.h"
+#include "daemon/vm.h"
+#include "daemon/work_thread.h"
+
+#define PAGE_SHIFT	 12
+#define REACH_RANGES_MAX 10000 /* that one reply lists */
+#define REACH_ENTRIES                                                                                        \
+	(2u << 20) /* table entries read for one question: 1 GiB of 4 KiB pages is 1/8 of it                 \
+		    */
+#define COUNTERS_MAX 256
+
+/* ------------------------------------------------------------------- status */
+
+static void add_function(struct json_object *functions, struct json_object *function)
+{
+	json_object_array_add(functions, function);
+}
+
+static struct json_object *status(struct vm *vm, struct json_object *request)
+{
+	struct json_object *reply = control_ok(), *functions = json_object_new_array(), *function;
+	uint64_t bound = vm->iommu && !vm->options->trap ? WORK_NAP_LAST_US : 0;
+
+	(void)request;
+	control_set_u64(reply, "pid", (uint64_t)getpid());
+	control_set_string(reply, "version", VIOMMU_VERSION);
+	control_set_string(reply, "directory", vm->directory->path);
+	control_set_string(reply, "iommu", vm->iommu ? "vtd" : "none");
+	control_set_string(reply, "registers", vm->options->trap ? "trap" : "sidecore");
+	control_set_u64(reply, "idle_latency_us", bound);
+	control_set_u64(reply, "address_width", UNIT_ADDRESS_WIDTH);
+	if (vm->iommu) {
+		function = json_object_new_object();
+		iommu_function_describe(vm->iommu, function, reply);
+		add_function(functions, function);
+	}
+	for (unsigned i = 0; i < vm->nvme_count; i++) {
+		function = json_object_new_object();
+		nvme_function_describe(vm->nvme[i], function);
+		add_function(functions, function);
+	}
+	json_object_object_add(reply, "functions", functions);
+	return reply;
+}
+
+static struct json_object *expect(struct vm *vm, struct json_object *request)
+{
+	uint64_t base = control_get_u64(request, "base", 0);
+
+	if (!vm->iommu)
+		return control_error(
+			"this daemon serves no IOMMU, so there is no register address to expect");
+	if (!base || base & 0xfff)
+		return control_error("expect needs a \"base\", the page-aligned address in the DMAR table");
+	iommu_function_expect(vm->iommu, base);
+	return control_ok();
+}
+
+/* ----------------------------------------------------------------- counters */
+
+static struct json_object *counters(struct vm *vm, struct json_object *request)
+{
+	struct json_object *reply = control_ok(), *list = json_object_new_object();
+	uint64_t values[COUNTERS_MAX], sums[COUNTERS_MAX] = {0};
+	const struct viommu_counter_info *infos;
+	size_t count;
+
+	(void)request;
+	infos = viommu_counters_describe(&count);
+	if (count > COUNTERS_MAX)
+		count = COUNTERS_MAX;
+	for (unsigned u = 0; u < vm->unit_count; u++) {
+		size_t n = viommu_counters_read(vm->units[u]->v, values, count);
+
+		for (size_t i = 0; i < n; i++)
+			sums[i] += values[i];
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *counter = json_object_new_object();
+
+		control_set_u64(counter, "value", sums[i]);
+		control_set_string(counter, "unit", infos[i].unit);
+		control_set_string(counter, "doc", infos[i].doc);
+		json_object_object_add(list, infos[i].name, counter);
+	}
+	json_object_object_add(reply, "counters", list);
+	return reply;
+}
+
+/* -------------------------------------------------------------------- reach */
+
+struct reach {
+	struct json_object *ranges;
+	uint64_t pages, writable_pages, count;
+};
+
+static int note_range(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
+{
+	uint64_t pages = (last >> PAGE_SHIFT) - (first >> PAGE_SHIFT) + 1;
+	struct reach *r = arg;
+	struct json_object *range;
+
+	r->pages += pages;
+	if (access & VIOMMU_WRITE)
+		r->writable_pages += pages;
+	if (r->count++ >= REACH_RANGES_MAX)
+		return 0;
+	range = json_object_new_object();
+	control_set_u64(range, "first", first);
+	control_set_u64(range, "last", last);
+	control_set_u64(range, "memory", gpa);
+	control_set_bool(range, "read", access & VIOMMU_READ);
+	control_set_bool(range, "write", access & VIOMMU_WRITE);
+	json_object_array_add(r->ranges, range);
+	return 0;
+}
+
+static struct json_object *reach_of(struct nvme_function *f)
+{
+	struct reach r = {.ranges = json_object_new_array()};
+	int err = viommu_reach(nvme_function_requester(f), REACH_ENTRIES, note_range, &r);
+	struct json_object *reply;
+
+	if (err && err != -ENOENT && err != -E2BIG) {
+		json_object_put(r.ranges);
+		return control_error("the tables cannot be walked: %s", strerror(-err));
+	}
+	reply = control_ok();
+	control_set_string(reply, "device", nvme_function_name(f));
+	control_set_bool(reply, "blocked", err == -ENOENT);
+	control_set_bool(reply, "complete", err != -E2BIG && r.count <= REACH_RANGES_MAX);
+	control_set_u64(reply, "range_count", r.count);
+	control_set_u64(reply, "pages", r.pages);
+	control_set_u64(reply, "writable_pages", r.writable_pages);
+	control_set_u64(reply, "memory_pages", nvme_function_unit(f)->lent >> PAGE_SHIFT);
+	json_object_object_add(reply, "ranges", r.ranges);
+	return reply;
+}
+
+static struct json_object *reach(struct vm *vm, struct json_object *request)
+{
+	const char *device = control_get_string(request, "device");
+
+	if (!device)
+		return control_error("reach needs a \"device\" such as nvme0");
+	for (unsigned i = 0; i < vm->nvme_count; i++) {
+		if (!strcmp(device, nvme_function_name(vm->nvme[i])))
+			return reach_of(vm->nvme[i]);
+	}
+	return control_error("there is no device '%s'; status lists them", device);
+}
+
+/* ----------------------------------------------------------------- dispatch */
+
+static struct json_object *shut_down(struct vm *vm, struct json_object *request)
+{
+	(void)request;
+	vm->loop->stop = true;
+	return control_ok();
+}
+
+static const struct {
+	const char *name;
+	struct json_object *(*handle)(struct vm *vm, struct json_object *request);
+} commands[] = {
+	{"status", status}, {"expect", expect},	     {"counters", counters},
+	{"reach", reach},   {"shutdown", shut_down},
+};
+
+struct json_object *commands_handle(void *vm, struct json_object *request)
+{
+	const char *name = control_get_string(request, "command");
+
+	if (!name)
+		return control_error("a request needs a \"command\"");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (!strcmp(name, commands[i].name))
+			return commands[i].handle(vm, request);
+	}
+	return control_error(
+		"there is no command '%.64s'; there are status, expect, counters, reach, shutdown", name);
+}

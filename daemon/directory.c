@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int make_fresh(struct directory *d, char *why, size_t why_size)
+{
+	const char *base = getenv("XDG_RUNTIME_DIR");
+	int len;
+
+	if (!base || base[0] != '/' || access(base, W_OK))
+		base = "/tmp";
+	len = snprintf(d->path, sizeof(d->path), "%s/viommud-XXXXXX", base);
+	if (len < 0 || (size_t)len >= sizeof(d->path)) {
+		snprintf(why, why_size,
+			 "$XDG_RUNTIME_DIR is too long for sockets; choose a folder with --dir");
+		return -1;
+	}
+	if (!mkdtemp(d->path)) {
+		snprintf(why, why_size, "no folder can be made in %s: %s; choose one with --dir", base,
+			 strerror(errno));
+		return -1;
+	}
+	d->made = true;
+	return 0;
+}
+
+static int make_named(struct directory *d, const char *wanted, char *why, size_t why_size)
+{
+	char absolute[PATH_MAX];
+
+	d->made = !mkdir(wanted, 0700);
+	if (!d->made && errno != EEXIST) {
+		snprintf(why, why_size, "--dir %s cannot be made: %s", wanted, strerror(errno));
+		return -1;
+	}
+	if (!realpath(wanted, absolute)) {
+		snprintf(why, why_size, "--dir %s cannot be used: %s", wanted, strerror(errno));
+		return -1;
+	}
+	if (strlen(absolute) > DIRECTORY_PATH_MAX) {
+		snprintf(why, why_size, "--dir %s is too long for sockets; at most %d characters", wanted,
+			 DIRECTORY_PATH_MAX);
+		if (d->made)
+			rmdir(absolute);
+		return -1;
+	}
+	strcpy(d->path, absolute);
+	return 0;
+}
+
+/* Who may write here may replace our sockets; only the user himself may. */
+static int check_owner(struct directory *d, char *why, size_t why_size)
+{
+	struct stat st;
+
+	if (fstat(d->fd, &st)) {
+		snprintf(why, why_size, "--dir %s: %s", d->path, strerror(errno));
+		return -1;
+	}
+	if (st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+		return 0;
+	snprintf(why, why_size, "--dir %s can be written by others; choose a folder of your own (mode 0700)",
+		 d->path);
+	return -1;
+}
+
+static int lock(struct directory *d, char *why, size_t why_size)
+{
+	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->fd < 0) {
+		snprintf(why, why_size, "--dir %s cannot be used: %s", d->path, strerror(errno));
+		return -1;
+	}
+	if (check_owner(d, why, why_size))
+		return -1;
+	if (!flock(d->fd, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno == EWOULDBLOCK)
+		snprintf(why, why_size, "another viommud serves in %s; choose another folder with --dir",
+			 d->path);
+	else
+		snprintf(why, why_size, "%s cannot be locked: %s", d->path, strerror(errno));
+	return -1;
+}
+
+int directory_open(struct directory *d, const char *wanted, char *why, size_t why_size)
+{
+	*d = (struct directory){.fd = -1};
+	if (wanted ? make_named(d, wanted, why, why_size) : make_fresh(d, why, why_size))
+		return -1;
+	if (!lock(d, why, why_size))
+		return 0;
+	directory_close(d);
+	return -1;
+}
+
+void directory_close(struct directory *d)
+{
+	if (d->made)
+		rmdir(d->path);
+	if (d->fd >= 0)
+		close(d->fd);
+	d->fd = -1;
+}
+
+void directory_socket(const struct directory *d, const char *name, char path[SOCKET_PATH_MAX])
+{
+	snprintf(path, SOCKET_PATH_MAX, "%s/%.12s", d->path, name);
+}

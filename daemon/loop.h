@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The main thread's event loop: descriptors and what to call when they are readable. */
+#ifndef DAEMON_LOOP_H
+#define DAEMON_LOOP_H
+
+#include <stdbool.h>
+
+#define LOOP_SOURCES_MAX 32
+
+typedef void (*loop_fn)(void *arg);
+
+struct loop {
+	int epoll;
+	bool stop; /* set by a callback: leave loop_run() */
+	unsigned count;
+	struct loop_source {
+		loop_fn ready;
+		void *arg;
+	} sources[LOOP_SOURCES_MAX];
+};
+
+/* Each returns 0 or a negative errno. Sources stay until loop_finish(). */
+int loop_init(struct loop *l);
+int loop_add(struct loop *l, int fd, loop_fn ready, void *arg);
+int loop_run(struct loop *l);
+void loop_finish(struct loop *l);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* viommud: serve an emulated IOMMU and devices behind it to one QEMU. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/protocol.h"
+#include "control/server.h"
+#include "daemon/commands.h"
+#include "daemon/sigbus.h"
+#include "daemon/vm.h"
+
+#define EXIT_USAGE 2
+#define WHY_SIZE   512
+
+struct daemon {
+	struct daemon_options options;
+	struct directory directory;
+	struct loop loop;
+	struct vm vm;
+	struct control_server *control;
+	int signals;
+};
+
+static void on_signal(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->loop.stop = true;
+}
+
+/* Before any thread is there, so that all inherit the mask. */
+static int open_signals(struct daemon *d)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	sigbus_install();
+	d->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return d->signals < 0 ? -1 : loop_add(&d->loop, d->signals, on_signal, d);
+}
+
+static void process_control(void *arg)
+{
+	control_server_process(arg);
+}
+
+static int open_control(struct daemon *d, char *why)
+{
+	char path[SOCKET_PATH_MAX];
+	int err;
+
+	directory_socket(&d->directory, CONTROL_SOCKET_NAME, path);
+	err = control_server_create(path, commands_handle, &d->vm, &d->control);
+	if (!err)
+		err = loop_add(&d->loop, control_server_fd(d->control), process_control, d->control);
+	if (err)
+		snprintf(why, WHY_SIZE, "%s cannot be opened: %s", path, strerror(-err));
+	return err;
+}
+
+static int start(struct daemon *d, char *why)
+{
+	if (loop_init(&d->loop) || open_signals(d)) {
+		snprintf(why, WHY_SIZE, "signals cannot be watched");
+		return -1;
+	}
+	if (vm_start(&d->vm, &d->options, &d->directory, &d->loop, why, WHY_SIZE))
+		return -1;
+	return open_control(d, why);
+}
+
+static int serve(struct daemon *d)
+{
+	char why[WHY_SIZE];
+	int err = start(d, why);
+
+	if (err) {
+		log_line("%s", why);
+	} else {
+		printf("viommud: ready %s\n", d->directory.path);
+		fflush(stdout);
+		err = loop_run(&d->loop);
+	}
+	control_server_destroy(d->control);
+	vm_stop(&d->vm);
+	loop_finish(&d->loop);
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon d;
+	char why[WHY_SIZE];
+	int status;
+
+	switch (options_parse(&d.options, argc, argv)) {
+	case OPTIONS_ANSWERED:
+		return EXIT_SUCCESS;
+	case OPTIONS_BAD:
+		return EXIT_USAGE;
+	default:
+		break;
+	}
+	umask(077);
+	if (directory_open(&d.directory, d.options.dir, why, sizeof(why))) {
+		log_line("%s", why);
+		return EXIT_USAGE;
+	}
+	status = serve(&d);
+	directory_close(&d.directory);
+	options_finish(&d.options);
+	return status;
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/directory.h"
+#include "daemon/value_list.h"
+
+#define WHY_SIZE 512
+
+/* -------------------------------------------------------------- the options */
+
+/* Take an option's argument. 0, or -1 and what is wrong in `why`. */
+typedef int (*option_fn)(struct daemon_options *o, const char *argument, char *why);
+
+struct option_info {
+	const char *name;
+	const char *argument; /* as the help shows it; NULL: takes none */
+	option_fn take;
+	const char *help;
+};
+
+static int take_dir(struct daemon_options *o, const char *argument, char *why)
+{
+	if (!*argument) {
+		snprintf(why, WHY_SIZE, "name a folder");
+		return -1;
+	}
+	o->dir = argument;
+	return 0;
+}
+
+static const char *take_width(const char *text, void *field)
+{
+	unsigned width;
+
+	if (value_number(text, 39, 48, &width) || (width != 39 && width != 48))
+		return "39 or 48";
+	*(unsigned *)field = width;
+	return NULL;
+}
+
+static const struct value_key iommu_keys[] = {
+	{"caching-mode", value_switch, offsetof(struct iommu_choice, caching_mode)},
+	{"aw", take_width, offsetof(struct iommu_choice, width)},
+	{"addr", value_pci_address, offsetof(struct iommu_choice, devfn)},
+	{NULL},
+};
+
+static int take_iommu(struct daemon_options *o, const char *argument, char *why)
+{
+	bool none = !strcmp(argument, "none");
+	char *first = NULL;
+	int err = 0;
+
+	if (!none)
+		err = value_list_parse(argument, iommu_keys, &o->iommu, &first, why, WHY_SIZE);
+	if (!err && !none && strcmp(first, "vtd")) {
+		snprintf(why, WHY_SIZE, "'%s': write vtd or none", first);
+		err = -1;
+	}
+	free(first);
+	o->iommu.vtd = !none;
+	return err;
+}
+
+static int take_registers(struct daemon_options *o, const char *argument, char *why)
+{
+	o->trap = !strcmp(argument, "trap");
+	if (o->trap || !strcmp(argument, "sidecore"))
+		return 0;
+	snprintf(why, WHY_SIZE, "'%s': write sidecore or trap", argument);
+	return -1;
+}
+
+static const char *take_serial(const char *text, void *field)
+{
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < ' ' || text[i] > '~')
+			len = 0;
+	}
+	if (len < 1 || len > SERIAL_LENGTH_MAX)
+		return "1 to 20 printable ASCII characters";
+	return value_string(text, field);
+}
+
+static const char *take_queues(const char *text, void *field)
+{
+	return value_number(text, 1, 64, field) ? "a number of queue pairs from 1 to 64" : NULL;
+}
+
+static const struct value_key nvme_keys[] = {
+	{"rogue", value_switch, offsetof(struct nvme_choice, rogue)},
+	{"readonly", value_switch, offsetof(struct nvme_choice, readonly)},
+	{"addr", value_pci_address, offsetof(struct nvme_choice, devfn)},
+	{"serial", take_serial, offsetof(struct nvme_choice, serial)},
+	{"queues", take_queues, offsetof(struct nvme_choice, queues)},
+	{NULL},
+};
+
+static int take_nvme(struct daemon_options *o, const char *argument, char *why)
+{
+	struct nvme_choice *choice = &o->nvme[o->nvme_count];
+
+	if (o->nvme_count == NVME_MAX) {
+		snprintf(why, WHY_SIZE, "at most %d controllers are served", NVME_MAX);
+		return -1;
+	}
+	choice->devfn = (NVME_SLOT_USUAL + o->nvme_count) << 3;
+	o->nvme_count++;
+	if (value_list_parse(argument, nvme_keys, choice, &choice->path, why, WHY_SIZE))
+		return -1;
+	if (!choice->path || !*choice->path) {
+		snprintf(why, WHY_SIZE, "name the file that holds the disk");
+		return -1;
+	}
+	if (!access(choice->path, choice->readonly ? R_OK : R_OK | W_OK))
+		return 0;
+	snprintf(why, WHY_SIZE, "%s: %s%s", choice->path, strerror(errno),
+		 errno == ENOENT ? "; make one with: truncate -s 1G FILE" : "");
+	return -1;
+}
+
+static int take_idle(struct daemon_options *o, const char *argument, char *why)
+{
+	if (!value_number(argument, 0, IDLE_US_MAX, &o->idle_us))
+		return 0;
+	snprintf(why, WHY_SIZE, "'%s': write microseconds from 0 to %d", argument, IDLE_US_MAX);
+	return -1;
+}
+
+static int take_cpu(struct daemon_options *o, const char *argument, char *why)
+{
+	cpu_set_t allowed;
+	unsigned cpu;
+
+	if (!value_number(argument, 0, CPU_SETSIZE - 1, &cpu) &&
+	    !sched_getaffinity(0, sizeof(allowed), &allowed) && CPU_ISSET(cpu, &allowed)) {
+		o->cpu = (int)cpu;
+		return 0;
+	}
+	snprintf(why, WHY_SIZE, "'%s' is not the number of a CPU that this process may run on", argument);
+	return -1;
+}
+
+static int take_verbose(struct daemon_options *o, const char *argument, char *why)
+{
+	(void)argument;
+	(void)why;
+	o->verbose = true;
+	return 0;
+}
+
+static const struct option_info infos[] = {
+	{"dir", "DIR", take_dir,
+	 "folder of the sockets, made when missing; default: a fresh one,\nnamed by the line 'viommud: ready "
+	 "DIR'"},
+	{"iommu", "vtd[,caching-mode=on][,aw=39|48][,addr=10.0] | none", take_iommu,
+	 "which IOMMU the guest sees; default vtd. none: plain devices,\nto be put behind QEMU's own or no "
+	 "IOMMU"},
+	{"registers", "sidecore|trap", take_registers,
+	 "whether a thread polls what the guest writes, or the guest\nexits for it; default sidecore"},
+	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N]", take_nvme,
+	 "an NVMe controller with FILE as its disk; may be repeated.\nrogue=on: admin command 0xc0 reads or "
+	 "writes at any address"},
+	{"idle-us", "N", take_idle,
+	 "poll that many microseconds without work before backing off;\ndefault 200. Afterwards the IOMMU "
+	 "answers within 500"},
+	{"cpu", "N", take_cpu, "run the polling thread on this CPU"},
+	{"verbose", NULL, take_verbose, "say when a client comes and goes"},
+	{"version", NULL, NULL, "print the version"},
+	{"help", NULL, NULL, "print this"},
+};
+
+#define INFO_COUNT (sizeof(infos) / sizeof(infos[0]))
+
+/* ------------------------------------------------------------------ parsing */
+
+static void print_help(void)
+{
+	printf("viommud serves an emulated IOMMU and NVMe controllers behind it to one QEMU (>= 10.1).\n"
+	       "'viommu run' starts both; viommud alone is for scripts.\n\n"
+	       "usage: viommud [OPTION]... --nvme FILE...\n\n");
+	for (size_t i = 0; i < INFO_COUNT; i++) {
+		printf("  --%s%s%s\n        ", infos[i].name, infos[i].argument ? " " : "",
+		       infos[i].argument ? infos[i].argument : "");
+		for (const char *c = infos[i].help; *c; c++) {
+			putchar(*c);
+			if (*c == '\n')
+				printf("        ");
+		}
+		putchar('\n');
+	}
+}
+
+static enum options_verdict bad(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static enum options_verdict bad(const char *format, ...)
+{
+	char text[WHY_SIZE + 256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	for (char *c = text; *c; c++) {
+		if (*c == '\n')
+			*c = ' ';
+	}
+	fprintf(stderr, "viommud: %s\n", text);
+	return OPTIONS_BAD;
+}
+
+static enum options_verdict check_addresses(const struct daemon_options *o)
+{
+	for (unsigned i = 0; i < o->nvme_count; i++) {
+		unsigned devfn = o->nvme[i].devfn;
+		bool taken = o->iommu.vtd && devfn == o->iommu.devfn;
+
+		for (unsigned j = 0; j < i; j++)
+			taken = taken || devfn == o->nvme[j].devfn;
+		if (taken)
+			return bad("--nvme %s: PCI address %x.%u is taken; give another one with addr=",
+				   o->nvme[i].path, devfn >> 3, devfn & 7);
+	}
+	return OPTIONS_SERVE;
+}
+
+static enum options_verdict take(struct daemon_options *o, const struct option_info *info)
+{
+	char why[WHY_SIZE];
+
+	if (!strcmp(info->name, "help")) {
+		print_help();
+		return OPTIONS_ANSWERED;
+	}
+	if (!strcmp(info->name, "version")) {
+		printf("viommud %s\n", VIOMMU_VERSION);
+		return OPTIONS_ANSWERED;
+	}
+	if (info->take(o, optarg, why))
+		return bad("--%s: %s", info->name, why);
+	return OPTIONS_SERVE;
+}
+
+static enum options_verdict take_all(struct daemon_options *o, int argc, char **argv,
+				     const struct option *table)
+{
+	enum options_verdict verdict = OPTIONS_SERVE;
+	int index, code;
+
+	opterr = 0;
+	while (verdict == OPTIONS_SERVE && (code = getopt_long(argc, argv, "+:", table, &index)) != -1) {
+		if (code == ':')
+			verdict = bad("%s needs a value; viommud --help says which", argv[optind - 1]);
+		else if (code == '?')
+			verdict = bad("'%s' is not an option, or takes no value; viommud --help lists all",
+				      argv[optind - 1]);
+		else
+			verdict = take(o, &infos[index]);
+	}
+	if (verdict == OPTIONS_SERVE && optind < argc)
+		verdict = bad("'%s' is not an option; viommud --help lists them", argv[optind]);
+	return verdict;
+}
+
+enum options_verdict options_parse(struct daemon_options *o, int argc, char **argv)
+{
+	struct option table[INFO_COUNT + 1] = {0};
+	enum options_verdict verdict;
+
+	*o = (struct daemon_options){
+		.iommu = {.vtd = true, .width = 48, .devfn = IOMMU_SLOT_USUAL << 3},
+		.idle_us = IDLE_US_USUAL,
+		.cpu = -1,
+	};
+	for (size_t i = 0; i < INFO_COUNT; i++)
+		table[i] = (struct option){.name = infos[i].name,
+					   .has_arg = infos[i].argument ? required_argument : no_argument};
+	verdict = take_all(o, argc, argv, table);
+	if (verdict == OPTIONS_SERVE && !o->nvme_count)
+		verdict = bad("there is no device to serve; give one with --nvme FILE");
+	if (verdict == OPTIONS_SERVE)
+		verdict = check_addresses(o);
+	return verdict;
+}
+
+void options_finish(struct daemon_options *o)
+{
+	for (unsigned i = 0; i < o->nvme_count; i++) {
+		free(o->nvme[i].path);
+		free(o->nvme[i].serial);
+	}
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the user asked viommud for. */
+#ifndef DAEMON_OPTIONS_H
+#define DAEMON_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NVME_MAX	  12   /* controllers of one VM */
+#define IOMMU_SLOT_USUAL  0x10 /* high slots, so that -device options of the user find theirs free */
+#define NVME_SLOT_USUAL	  0x11 /* the first; the others follow */
+#define IDLE_US_USUAL	  200
+#define IDLE_US_MAX	  1000000
+#define SERIAL_LENGTH_MAX 20
+
+struct iommu_choice {
+	bool vtd; /* false: no remapping */
+	bool caching_mode;
+	unsigned width; /* of guest tables: 39 or 48 */
+	unsigned devfn;
+};
+
+struct nvme_choice {
+	char *path;
+	char *serial; /* NULL: nvme<N> */
+	unsigned devfn;
+	unsigned queues; /* 0: the controller's usual */
+	bool rogue, readonly;
+};
+
+struct daemon_options {
+	const char *dir; /* NULL: a fresh one */
+	struct iommu_choice iommu;
+	bool trap; /* the registers are trapped, not polled */
+	bool verbose;
+	unsigned idle_us; /* busy polling goes on for so long without work */
+	int cpu;	  /* of the work thread; -1: any */
+	unsigned nvme_count;
+	struct nvme_choice nvme[NVME_MAX];
+};
+
+enum options_verdict {
+	OPTIONS_SERVE,
+	OPTIONS_ANSWERED, /* --help or --version, printed */
+	OPTIONS_BAD,	  /* said on stderr, one line */
+};
+
+enum options_verdict options_parse(struct daemon_options *o, int argc, char **argv);
+void options_finish(struct daemon_options *o);
+
+#endif

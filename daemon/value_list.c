@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/value_list.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define Q35_OWN_SLOT 0x1f /* its ISA bridge, SATA and SMBus */
+
+const char *value_switch(const char *text, void *field)
+{
+	bool on = !strcmp(text, "on");
+
+	if (!on && strcmp(text, "off"))
+		return "on or off";
+	*(bool *)field = on;
+	return NULL;
+}
+
+const char *value_string(const char *text, void *field)
+{
+	char **string = field;
+
+	free(*string);
+	*string = strdup(text);
+	return *string ? NULL : "less, there is no memory";
+}
+
+const char *value_pci_address(const char *text, void *field)
+{
+	unsigned slot, function = 0;
+	int end = 0, full_end = 0;
+
+	/* Only digits: sscanf would take signs, spaces and 0x too. */
+	if (text[strspn(text, "0123456789abcdefABCDEF.")] == '\0' &&
+	    sscanf(text, "%2x%n.%1u%n", &slot, &end, &function, &full_end) >= 1 && slot > 0 &&
+	    slot < Q35_OWN_SLOT && function < 8 && text[full_end ? full_end : end] == '\0') {
+		*(unsigned *)field = slot << 3 | function;
+		return NULL;
+	}
+	return "a slot and function on bus 0 such as 11.0, slots 1 to 1e in hexadecimal";
+}
+
+int value_number(const char *text, unsigned from, unsigned to, unsigned *ret_value)
+{
+	char *end;
+	unsigned long value;
+
+	if (text[0] < '0' || text[0] > '9')
+		return -1;
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (errno || *end || value < from || value > to)
+		return -1;
+	*ret_value = (unsigned)value;
+	return 0;
+}
+
+/* The next piece, undoubled, written over the text itself; *rest behind it, or NULL. */
+static char *next_piece(char **rest)
+{
+	char *piece = *rest, *from = piece, *to = piece;
+
+	while (*from && (*from != ',' || from[1] == ',')) {
+		from += *from == ',';
+		*to++ = *from++;
+	}
+	*rest = *from ? from + 1 : NULL;
+	*to = '\0';
+	return piece;
+}
+
+static int take_key(char *piece, const struct value_key *keys, void *object, char *why, size_t why_size)
+{
+	char *value = strchr(piece, '=');
+	const char *wanted;
+
+	if (value)
+		*value++ = '\0';
+	while (keys->key && strcmp(keys->key, piece))
+		keys++;
+	if (!keys->key) {
+		snprintf(why, why_size, "there is no key '%s' (a comma in a name is written twice)", piece);
+		return -1;
+	}
+	wanted = keys->take(value ? value : "", (char *)object + keys->offset);
+	if (!wanted)
+		return 0;
+	snprintf(why, why_size, "%s=%s: write %s", piece, value ? value : "", wanted);
+	return -1;
+}
+
+int value_list_parse(const char *argument, const struct value_key *keys, void *object, char **ret_first,
+		     char *why, size_t why_size)
+{
+	char *copy = strdup(argument), *rest = copy, *piece;
+	int err = 0;
+
+	if (!copy) {
+		snprintf(why, why_size, "there is no memory");
+		return -1;
+	}
+	*ret_first = strdup(next_piece(&rest));
+	while (!err && rest) {
+		piece = next_piece(&rest);
+		err = take_key(piece, keys, object, why, why_size);
+	}
+	free(copy);
+	return err;
+}

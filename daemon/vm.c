@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/vm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/work_thread.h"
+
+/* --------------------------------------------------------------- interrupts */
+
+/*
+ * QEMU takes an interrupt message from any function that may master the bus.
+ * The hidden IOMMU function never may, so its own go out through a device.
+ */
+void vm_send_interrupt(struct vm *vm, uint16_t rid, uint64_t address, uint32_t data)
+{
+	for (unsigned i = 0; rid && i < vm->nvme_count; i++) {
+		if (nvme_function_rid(vm->nvme[i]) == rid && nvme_function_send(vm->nvme[i], address, data))
+			return;
+	}
+	for (unsigned i = 0; i < vm->nvme_count; i++) {
+		if (nvme_function_send(vm->nvme[i], address, data))
+			return;
+	}
+	log_limited(&vm->guest_errors,
+		    "an interrupt of the IOMMU was lost: no served device masters the bus");
+}
+
+bool vm_registers_are_polled(const struct vm *vm)
+{
+	return vm->iommu && iommu_function_is_polled(vm->iommu);
+}
+
+/* ------------------------------------------------------------ begin and end */
+
+static void process_server(void *arg)
+{
+	vfu_server_process(arg);
+}
+
+static int watch(struct vm *vm, struct vfu_server *server)
+{
+	return loop_add(vm->loop, vfu_server_fd(server), process_server, server);
+}
+
+static int start_iommu(struct vm *vm, char *why, size_t why_size)
+{
+	const char *reason;
+	int err = iommu_function_create(vm, &vm->iommu, &reason);
+
+	if (err) {
+		snprintf(why, why_size, "%s in %s: %s", reason, vm->directory->path, strerror(-err));
+		return err;
+	}
+	vm->units[vm->unit_count++] = iommu_function_unit(vm->iommu);
+	return watch(vm, iommu_function_server(vm->iommu));
+}
+
+static int start_nvme(struct vm *vm, char *why, size_t why_size)
+{
+	struct unit *unit = vm->iommu ? iommu_function_unit(vm->iommu) : NULL;
+	unsigned index = vm->nvme_count;
+	const char *reason;
+	int err = nvme_function_create(vm, index, unit, &vm->nvme[index], &reason);
+
+	if (err) {
+		snprintf(why, why_size, "--nvme %s: %s (%s)", vm->options->nvme[index].path, reason,
+			 strerror(-err));
+		return err;
+	}
+	vm->nvme_count++;
+	if (!unit)
+		vm->units[vm->unit_count++] = nvme_function_unit(vm->nvme[index]);
+	return watch(vm, nvme_function_server(vm->nvme[index]));
+}
+
+static int start_all(struct vm *vm, char *why, size_t why_size)
+{
+	int err = waker_init(&vm->waker);
+
+	if (!err && vm->options->iommu.vtd)
+		err = start_iommu(vm, why, why_size);
+	while (!err && vm->nvme_count < vm->options->nvme_count)
+		err = start_nvme(vm, why, why_size);
+	if (!err)
+		err = work_thread_start(vm, &vm->work);
+	return err;
+}
+
+int vm_start(struct vm *vm, const struct daemon_options *options, const struct directory *directory,
+	     struct loop *loop, char *why, size_t why_size)
+{
+	int err;
+
+	*vm = (struct vm){.options = options, .directory = directory, .loop = loop, .waker.fd = -1};
+	log_bucket_init(&vm->guest_errors);
+	why[0] = '\0';
+	err = start_all(vm, why, why_size);
+	if (err && !why[0])
+		snprintf(why, why_size, "the machine cannot be served: %s", strerror(-err));
+	return err ? -1 : 0;
+}
+
+static void end_session(struct vfu_server *server)
+{
+	vfu_server_disconnect(server, "viommud ends");
+	vfu_server_process(server);
+}
+
+void vm_stop(struct vm *vm)
+{
+	/*
+	 * Sessions first: taking memory back may wait for the work thread. Then
+	 * the thread, as long as what it uses is there.
+	 */
+	for (unsigned i = 0; i < vm->nvme_count; i++)
+		end_session(nvme_function_server(vm->nvme[i]));
+	if (vm->iommu)
+		end_session(iommu_function_server(vm->iommu));
+	work_thread_stop(vm->work);
+	for (unsigned i = 0; i < vm->nvme_count; i++)
+		nvme_function_destroy(vm->nvme[i]);
+	iommu_function_destroy(vm->iommu);
+	waker_finish(&vm->waker);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/work_thread.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "daemon/vm.h"
+
+#define UNIT_BUDGET 256 /* steps of a unit before the controllers get their turn */
+#define NVME_BUDGET 64
+#define SLACK_NS    1000 /* the usual 50 us of timer slack would blur short naps */
+
+struct work_thread {
+	struct vm *vm;
+	pthread_t thread;
+	_Atomic bool stop;
+
+	/* The thread's own. */
+	struct pollfd fds[1 + NVME_MAX];
+	uint64_t idle_since_ns; /* 0: it worked in the last round */
+	unsigned nap_us;	/* how long the next nap would be */
+	bool pending;		/* an invalidation waits for accesses in flight */
+};
+
+static _Thread_local bool is_current;
+
+bool work_thread_is_current(void)
+{
+	return is_current;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
+/* ------------------------------------------------------------------- a round */
+
+static unsigned process_unit(struct work_thread *w, struct unit *u)
+{
+	int done = viommu_process(u->v, UNIT_BUDGET);
+
+	if (done < 0)
+		return 0;
+	if (done & VIOMMU_PROCESS_PENDING)
+		w->pending = true;
+	return (unsigned)done & ~(unsigned)VIOMMU_PROCESS_PENDING;
+}
+
+/* Returns the steps done. */
+static unsigned work(struct work_thread *w)
+{
+	struct vm *vm = w->vm;
+	unsigned steps = 0;
+
+	w->pending = false;
+	for (unsigned i = 0; i < vm->unit_count; i++)
+		steps += process_unit(w, vm->units[i]);
+	for (unsigned i = 0; i < vm->nvme_count; i++)
+		steps += nvme_poll(nvme_function_controller(vm->nvme[i]), NVME_BUDGET);
+	return steps;
+}
+
+/* --------------------------------------------------------------------- sleep */
+
+static bool keep_polling(struct work_thread *w)
+{
+	uint64_t now = now_ns();
+
+	if (w->vm->options->trap)
+		return false;
+	if (!w->idle_since_ns)
+		w->idle_since_ns = now;
+	return now - w->idle_since_ns < w->vm->options->idle_us * 1000ull;
+}
+
+static bool arm(struct work_thread *w)
+{
+	for (unsigned i = 0; i < w->vm->nvme_count; i++) {
+		if (!nvme_arm(nvme_function_controller(w->vm->nvme[i])))
+			return false;
+	}
+	return true;
+}
+
+/* NULL: until something wakes us. */
+static const struct timespec *next_nap(struct work_thread *w, struct timespec *nap)
+{
+	if (w->pending)
+		w->nap_us = WORK_NAP_FIRST_US;
+	else if (!vm_registers_are_polled(w->vm))
+		return NULL;
+	*nap = (struct timespec){.tv_nsec = w->nap_us * 1000L};
+	w->nap_us = w->nap_us * 2 < WORK_NAP_LAST_US ? w->nap_us * 2 : WORK_NAP_LAST_US;
+	return nap;
+}
+
+static void sleep_a_while(struct work_thread *w)
+{
+	struct timespec nap;
+	const struct timespec *timeout = next_nap(w, &nap);
+	int n;
+
+	if (!arm(w) || !waker_fall_asleep(&w->vm->waker))
+		return;
+	n = ppoll(w->fds, 1 + w->vm->nvme_count, timeout, NULL);
+	waker_woke(&w->vm->waker);
+	if (n > 0) {
+		w->idle_since_ns = 0;
+		w->nap_us = WORK_NAP_FIRST_US;
+	}
+}
+
+/* -------------------------------------------------------------------- thread */
+
+static void *run(void *arg)
+{
+	struct work_thread *w = arg;
+
+	is_current = true;
+	pthread_setname_np(pthread_self(), "sidecore");
+	prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0);
+	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		waker_begin(&w->vm->waker);
+		if (work(w)) {
+			w->idle_since_ns = 0;
+			w->nap_us = WORK_NAP_FIRST_US;
+		} else if (keep_polling(w)) {
+			relax();
+		} else {
+			sleep_a_while(w);
+		}
+	}
+	return NULL;
+}
+
+static int create_thread(struct work_thread *w)
+{
+	int cpu = w->vm->options->cpu, err;
+	pthread_attr_t attr;
+	cpu_set_t set;
+
+	pthread_attr_init(&attr);
+	if (cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET(cpu, &set);
+		pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	}
+	err = pthread_create(&w->thread, &attr, run, w);
+	pthread_attr_destroy(&attr);
+	return -err;
+}
+
+int work_thread_start(struct vm *vm, struct work_thread **ret_thread)
+{
+	struct work_thread *w = calloc(1, sizeof(*w));
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	w->vm = vm;
+	w->nap_us = WORK_NAP_FIRST_US;
+	w->fds[0] = (struct pollfd){.fd = vm->waker.fd, .events = POLLIN};
+	for (unsigned i = 0; i < vm->nvme_count; i++)
+		w->fds[1 + i] =
+			(struct pollfd){.fd = nvme_completion_fd(nvme_function_controller(vm->nvme[i])),
+					.events = POLLIN};
+	err = create_thread(w);
+	if (err) {
+		free(w);
+		return err;
+	}
+	*ret_thread = w;
+	return 0;
+}
+
+void work_thread_stop(struct work_thread *w)
+{
+	if (!w)
+		return;
+	atomic_store(&w->stop, true);
+	waker_kick(&w->vm->waker);
+	pthread_join(w->thread, NULL);
+	free(w);
+}

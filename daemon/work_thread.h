@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The work thread, or sidecore: processes the units' registers and queues and
+ * polls the controllers.
+ *
+ * Sidecore mode: it polls without pause while there is work and for `idle_us`
+ * afterwards. Then it arms the doorbells and sleeps; a kick or a disk wakes it
+ * at once. What the guest writes to the shared register page is announced by
+ * nothing, so while a guest may do that each sleep has an end: WORK_NAP_FIRST_US,
+ * doubled while nothing happens up to WORK_NAP_LAST_US, which is the bound of
+ * the latency of an idle sidecore (plus what the scheduler takes to wake it).
+ *
+ * Trap mode: it sleeps whenever there is no work, without end, until kicked.
+ */
+#ifndef DAEMON_WORK_THREAD_H
+#define DAEMON_WORK_THREAD_H
+
+#include <stdbool.h>
+
+#define WORK_NAP_FIRST_US 20
+#define WORK_NAP_LAST_US  500
+
+struct vm;
+struct work_thread;
+
+/* Everything that vm serves is there and stays until work_thread_stop(). 0 or a negative errno. */
+int work_thread_start(struct vm *vm, struct work_thread **ret_thread);
+/* Ends and joins it. NULL is fine. */
+void work_thread_stop(struct work_thread *w);
+
+/* Is the caller the work thread? */
+bool work_thread_is_current(void);
+
+#endif
