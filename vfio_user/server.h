@@ -64,7 +64,7 @@ struct vfu_device_ops {
 	 */
 	int (*region_read)(void *device, unsigned region, uint64_t offset, void *buf, size_t len);
 	int (*region_write)(void *device, unsigned region, uint64_t offset, const void *buf, size_t len);
-	/* DEVICE_RESET, and once when a client has gone. */
+	/* DEVICE_RESET, and once when a client has gone that had agreed on a version. May be NULL. */
 	void (*reset)(void *device);
 	/*
 	 * Memory comes and goes. A negative errno refuses the map. When unmap
@@ -73,13 +73,21 @@ struct vfu_device_ops {
 	 * are mapped in full (the server splits), so each byte is unmapped as
 	 * often as it was mapped. NULL: the device has no use for client
 	 * memory, the server then maps nothing either.
+	 *
+	 * The host memory of a read-only map is mapped read-only. An identical
+	 * map again is granted without a call.
 	 */
 	int (*dma_map)(void *device, const struct vfu_dma_map *map);
 	void (*dma_unmap)(void *device, uint64_t iova, uint64_t size);
-	/* The client (un)masked interrupts first .. first + count - 1 of an index, or asked to trigger them
-	 * itself. May be NULL. */
+	/*
+	 * The client (un)masked interrupts first .. first + count - 1 of an
+	 * index. The server keeps the masks: what is triggered while masked is
+	 * signalled at the unmask. INTx masks itself when it is triggered
+	 * (without a call); when it is unmasked, a device whose line is still
+	 * up triggers again from here. May be NULL.
+	 */
 	void (*irq_masked)(void *device, unsigned index, unsigned first, unsigned count, bool masked);
-	/* A client agreed on a version / has gone (after reset and unmaps). May be NULL. */
+	/* A client agreed on a version / has gone (after reset and unmaps). In pairs. May be NULL. */
 	void (*connected)(void *device);
 	void (*disconnected)(void *device, const char *why);
 	/* One line for a log, e.g. why a message was refused. May be NULL. */
@@ -92,13 +100,14 @@ struct vfu_server_options {
 	const unsigned *irq_counts;	  /* VFU_NUM_IRQS; copied */
 	const struct vfu_device_ops *ops; /* copied */
 	void *device;
-	size_t max_dma_maps;	   /* 0: 65535 */
+	size_t max_dma_maps;	   /* 0: 65535, which is also the most */
 	unsigned reply_timeout_ms; /* for an answer to DMA_READ/WRITE; 0: 5000 */
 };
 
 /* Listen. 0 or a negative errno (of socket, bind, ...; -EADDRINUSE: somebody serves there). */
 int vfu_server_create(const struct vfu_server_options *opts, struct vfu_server **ret_server);
-/* End the session if there is one, remove the socket. NULL is fine. */
+/* End the session if there is one (with its callbacks), remove the socket. No other thread uses the server
+ * any more; those in vfu_dma_read/write get -ENOTCONN and are waited for. NULL is fine. */
 void vfu_server_destroy(struct vfu_server *s);
 
 /* Readable when vfu_server_process() has something to do (an epoll fd). Owned by the server. */
@@ -116,7 +125,9 @@ bool vfu_irq_trigger(struct vfu_server *s, unsigned index, unsigned vector);
 /*
  * Memory of the client by message [any thread but the one in process()].
  * Blocks until the answer is here. Splits by the client's transfer limit.
- * 0, -ENOTCONN, -ETIMEDOUT (the session is ended then), or the client's error.
+ * 0, -ENOTCONN, -ETIMEDOUT (the session is ended then), -EPROTO (an answer
+ * that is none), -EDEADLK (called inside process()), or the client's error.
+ * What was transferred before an error stays.
  */
 int vfu_dma_read(struct vfu_server *s, uint64_t address, void *buf, size_t len);
 int vfu_dma_write(struct vfu_server *s, uint64_t address, const void *buf, size_t len);

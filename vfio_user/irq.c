@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfio_user/irq.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int vfu_irqs_init(struct vfu_irqs *irqs, const unsigned *counts, int epoll)
+{
+	unsigned i, v;
+
+	memset(irqs, 0, sizeof(*irqs));
+	pthread_mutex_init(&irqs->lock, NULL);
+	irqs->epoll = epoll;
+	irqs->controls[VFU_IRQ_CONTROL_MASK] = irqs->controls[VFU_IRQ_CONTROL_UNMASK] = -1;
+	for (i = 0; i < VFU_NUM_IRQS; i++) {
+		irqs->vectors[i] = calloc(counts[i] + 1, sizeof(*irqs->vectors[i]));
+		if (!irqs->vectors[i]) {
+			vfu_irqs_finish(irqs);
+			return -ENOMEM;
+		}
+		irqs->counts[i] = counts[i];
+		for (v = 0; v < counts[i]; v++)
+			irqs->vectors[i][v].trigger = -1;
+	}
+	return 0;
+}
+
+void vfu_irqs_finish(struct vfu_irqs *irqs)
+{
+	unsigned i;
+
+	vfu_irqs_reset(irqs);
+	for (i = 0; i < VFU_NUM_IRQS; i++)
+		free(irqs->vectors[i]);
+	pthread_mutex_destroy(&irqs->lock);
+}
+
+static void drop_controls(struct vfu_irqs *irqs)
+{
+	int none = -1;
+
+	vfu_irqs_set_control(irqs, VFU_IRQ_CONTROL_MASK, &none);
+	none = -1;
+	vfu_irqs_set_control(irqs, VFU_IRQ_CONTROL_UNMASK, &none);
+}
+
+static void assign(struct vfu_irq *irq, int fd)
+{
+	if (irq->trigger >= 0)
+		close(irq->trigger);
+	*irq = (struct vfu_irq){.trigger = fd};
+}
+
+void vfu_irqs_reset_index(struct vfu_irqs *irqs, unsigned index)
+{
+	unsigned v;
+
+	if (index == VFU_IRQ_INTX)
+		drop_controls(irqs);
+	pthread_mutex_lock(&irqs->lock);
+	for (v = 0; v < irqs->counts[index]; v++)
+		assign(&irqs->vectors[index][v], -1);
+	pthread_mutex_unlock(&irqs->lock);
+}
+
+void vfu_irqs_reset(struct vfu_irqs *irqs)
+{
+	unsigned i;
+
+	for (i = 0; i < VFU_NUM_IRQS; i++)
+		vfu_irqs_reset_index(irqs, i);
+}
+
+/*
+ * Writing to anything but an eventfd could block, or worse. Where /proc is
+ * out of reach an anonymous inode has to do.
+ */
+static bool is_eventfd(int fd)
+{
+	char link[64], name[64] = "";
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || (st.st_mode & S_IFMT) != 0)
+		return false;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (readlink(link, name, sizeof(name) - 1) < 0)
+		return true;
+	return !strcmp(name, "anon_inode:[eventfd]");
+}
+
+/* The file status is shared with the client: it can undo this, and then its own interrupts may stall. */
+static int prepare_eventfd(int fd)
+{
+	int flags;
+
+	if (!is_eventfd(fd))
+		return -EINVAL;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+		return -errno;
+	return 0;
+}
+
+int vfu_irqs_set_triggers(struct vfu_irqs *irqs, unsigned index, unsigned first, unsigned count, int *fds)
+{
+	unsigned i;
+
+	for (i = 0; i < count; i++) {
+		int err = fds[i] >= 0 ? prepare_eventfd(fds[i]) : 0;
+
+		if (err)
+			return err;
+	}
+	pthread_mutex_lock(&irqs->lock);
+	for (i = 0; i < count; i++) {
+		assign(&irqs->vectors[index][first + i], fds[i]);
+		fds[i] = -1;
+	}
+	pthread_mutex_unlock(&irqs->lock);
+	return 0;
+}
+
+int vfu_irqs_set_control(struct vfu_irqs *irqs, enum vfu_irq_control which, int *fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &irqs->controls[which]};
+	int err = *fd >= 0 ? prepare_eventfd(*fd) : 0;
+
+	if (!err && *fd >= 0 && epoll_ctl(irqs->epoll, EPOLL_CTL_ADD, *fd, &event) < 0)
+		err = -errno;
+	if (err)
+		return err;
+	if (irqs->controls[which] >= 0) {
+		epoll_ctl(irqs->epoll, EPOLL_CTL_DEL, irqs->controls[which], NULL);
+		close(irqs->controls[which]);
+	}
+	irqs->controls[which] = *fd;
+	*fd = -1;
+	return 0;
+}
+
+bool vfu_irqs_control_fired(struct vfu_irqs *irqs, enum vfu_irq_control which)
+{
+	uint64_t count;
+
+	return irqs->controls[which] >= 0 &&
+	       read(irqs->controls[which], &count, sizeof(count)) == (ssize_t)sizeof(count);
+}
+
+void vfu_irqs_mask(struct vfu_irqs *irqs, unsigned index, unsigned vector, bool masked)
+{
+	pthread_mutex_lock(&irqs->lock);
+	irqs->vectors[index][vector].masked = masked;
+	pthread_mutex_unlock(&irqs->lock);
+}
+
+/* Under the lock. */
+static bool signal_irq(struct vfu_irq *irq, bool masks_itself)
+{
+	uint64_t one = 1;
+
+	if (irq->trigger < 0)
+		return false;
+	irq->pending = irq->masked;
+	if (irq->masked)
+		return true;
+	irq->masked = masks_itself;
+	/* EAGAIN: the counter is full, so the client has not seen the last 2^64 - 2 either. */
+	return write(irq->trigger, &one, sizeof(one)) > 0 || errno == EAGAIN;
+}
+
+void vfu_irqs_deliver_pending(struct vfu_irqs *irqs, unsigned index, unsigned vector)
+{
+	struct vfu_irq *irq = &irqs->vectors[index][vector];
+
+	pthread_mutex_lock(&irqs->lock);
+	if (irq->pending && !irq->masked)
+		signal_irq(irq, index == VFU_IRQ_INTX);
+	pthread_mutex_unlock(&irqs->lock);
+}
+
+bool vfu_irqs_trigger(struct vfu_irqs *irqs, unsigned index, unsigned vector)
+{
+	bool sent = false;
+
+	if (index >= VFU_NUM_IRQS || vector >= irqs->counts[index])
+		return false;
+	pthread_mutex_lock(&irqs->lock);
+	sent = signal_irq(&irqs->vectors[index][vector], index == VFU_IRQ_INTX);
+	pthread_mutex_unlock(&irqs->lock);
+	return sent;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The mappings of client files, where a SIGBUS handler can look them up: a
+ * client may truncate its file under us at any time.
+ */
+#ifndef VFIO_USER_SIGBUS_H
+#define VFIO_USER_SIGBUS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Mappings that all servers of the process may have together. */
+#define VFU_SIGBUS_SLOTS 8192
+
+/* Whom the handler tells. Outlives the mappings registered with it. */
+struct vfu_sigbus_owner {
+	atomic_bool hit;
+	int wake_fd; /* an eventfd, non-blocking */
+};
+
+/* 0 .. VFU_SIGBUS_SLOTS - 1, or -ENOSPC. */
+int vfu_sigbus_register(void *base, size_t size, struct vfu_sigbus_owner *owner);
+/* Before the munmap(), and after the last thread has stopped to touch the mapping. */
+void vfu_sigbus_unregister(int slot);
+
+#endif
