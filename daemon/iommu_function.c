@@ -254,6 +254,8 @@ int iommu_function_create(struct vm *vm, struct iommu_function **ret_function, c
 	f->page_fd = -1;
 	log_bucket_init(&f->log);
 	hidden_config_reset(&f->config);
+	if (vm->options->expected_base)
+		iommu_function_expect(f, vm->options->expected_base);
 	directory_socket(vm->directory, "iommu.sock", f->socket);
 	err = open_unit(f);
 	if (!err && !vm->options->trap) {

@@ -153,6 +153,22 @@ static int take_cpu(struct daemon_options *o, const char *argument, char *why)
 	return -1;
 }
 
+static int take_expect(struct daemon_options *o, const char *argument, char *why)
+{
+	char *end;
+	unsigned long long base;
+
+	errno = 0;
+	base = strtoull(argument, &end, 16);
+	if (!errno && !*end && base && !(base & 0xfff) && argument[0] != '-') {
+		o->expected_base = base;
+		return 0;
+	}
+	snprintf(why, WHY_SIZE, "'%s': write the page-aligned hexadecimal address of the DMAR table",
+		 argument);
+	return -1;
+}
+
 static int take_verbose(struct daemon_options *o, const char *argument, char *why)
 {
 	(void)argument;
@@ -177,6 +193,9 @@ static const struct option_info infos[] = {
 	 "poll that many microseconds without work before backing off;\ndefault 200. Afterwards the IOMMU "
 	 "answers within 500"},
 	{"cpu", "N", take_cpu, "run the polling thread on this CPU"},
+	{"expect", "ADDRESS", take_expect,
+	 "complain when firmware places the IOMMU's registers elsewhere;\n'viommu run --print' tells the "
+	 "address"},
 	{"verbose", NULL, take_verbose, "say when a client comes and goes"},
 	{"version", NULL, NULL, "print the version"},
 	{"help", NULL, NULL, "print this"},

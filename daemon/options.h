@@ -33,8 +33,9 @@ struct daemon_options {
 	struct iommu_choice iommu;
 	bool trap; /* the registers are trapped, not polled */
 	bool verbose;
-	unsigned idle_us; /* busy polling goes on for so long without work */
-	int cpu;	  /* of the work thread; -1: any */
+	unsigned idle_us;	/* busy polling goes on for so long without work */
+	int cpu;		/* of the work thread; -1: any */
+	uint64_t expected_base; /* of the registers; 0: nobody knows yet */
 	unsigned nvme_count;
 	struct nvme_choice nvme[NVME_MAX];
 };

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What every command of viommu has in common. One file per command. */
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#define EXIT_USAGE 2
+
+struct command {
+	const char *name;
+	/* argv[0] is the command's name. Returns the exit status. */
+	int (*run)(int argc, char **argv);
+	const char *summary; /* one line */
+	const char *help;    /* the whole text of --help */
+};
+
+extern const struct command run_command, status_command, reach_command, counters_command;
+
+/* "viommu: " and the text as one line on stderr. Returns the exit status that fits: 1, and 2. */
+int failure(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int usage_failure(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

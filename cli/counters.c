@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/query.h"
+#include "control/message.h"
+
+static void show_counter(const char *name, struct json_object *counter)
+{
+	const char *unit = control_get_string(counter, "unit") ?: "";
+
+	printf("%20" PRIu64 " %-6s %-28s %s\n", control_get_u64(counter, "value", 0), unit, name,
+	       control_get_string(counter, "doc") ?: "");
+}
+
+static int run(int argc, char **argv)
+{
+	struct json_object *reply, *counters;
+	struct query q;
+	int err = query_parse(&q, argc, argv, NULL);
+
+	if (!err)
+		err = query_ask(&q, "counters", NULL, &reply);
+	if (err || !reply)
+		return err;
+	if (json_object_object_get_ex(reply, "counters", &counters)) {
+		json_object_object_foreach(counters, name, counter) show_counter(name, counter);
+	}
+	json_object_put(reply);
+	return 0;
+}
+
+const struct command counters_command = {
+	.name = "counters",
+	.run = run,
+	.summary = "what the IOMMU has counted since the daemon started",
+	.help = "usage: viommu counters --dir DIR [--json]\n\n"
+		"Each counter with its value, its unit and what it counts.\n",
+};

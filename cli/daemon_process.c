@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/daemon_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/child.h"
+#include "cli/command.h"
+#include "control/client.h"
+#include "control/message.h"
+
+#define NAME	   "viommud"
+#define READY	   "viommud: ready "
+#define ANSWER_MS  2000
+#define STOP_MS	   15000 /* it may have a disk to flush */
+#define FIRST_LINE (PATH_MAX + 64)
+
+/* -------------------------------------------------------------------- start */
+
+/* Beside ourselves, else left to PATH. */
+static void find_program(struct daemon_process *d)
+{
+	ssize_t n = readlink("/proc/self/exe", d->program, sizeof(d->program) - sizeof(NAME));
+	char *slash;
+
+	d->program[n > 0 ? n : 0] = '\0';
+	slash = strrchr(d->program, '/');
+	if (slash) {
+		strcpy(slash + 1, NAME);
+		if (!access(d->program, X_OK))
+			return;
+	}
+	strcpy(d->program, NAME);
+}
+
+static int spawn(struct daemon_process *d, const struct argument_list *options, int out)
+{
+	struct argument_list line = {0};
+	struct child_plan plan = {.out = out, .err = -1, .own_group = true};
+	int err;
+
+	argument_list_add(&line, d->program);
+	argument_list_append(&line, options);
+	plan.argv = line.items;
+	plan.in = child_open_null();
+	err = child_start(&plan, &d->pid);
+	if (plan.in >= 0)
+		close(plan.in);
+	argument_list_finish(&line);
+	return err;
+}
+
+/* The first line it prints, without the newline; false when it ends without one. */
+static bool read_first_line(int fd, char line[FIRST_LINE])
+{
+	size_t used = 0;
+
+	while (used < FIRST_LINE - 1) {
+		ssize_t n = read(fd, line + used, 1);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || line[used] == '\n')
+			break;
+		used++;
+	}
+	line[used] = '\0';
+	return used > 0;
+}
+
+static int ended_early(struct daemon_process *d)
+{
+	int status;
+
+	waitpid(d->pid, &status, 0);
+	d->pid = 0;
+	/* It has said why, in one line. */
+	return child_exit_status(status) == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+static int await_ready(struct daemon_process *d, int fd)
+{
+	char line[FIRST_LINE];
+
+	if (!read_first_line(fd, line))
+		return ended_early(d);
+	if (strncmp(line, READY, strlen(READY))) {
+		daemon_process_stop(d);
+		return failure("%s is not the viommud that belongs to this viommu: it said '%.80s'",
+			       d->program, line);
+	}
+	snprintf(d->dir, sizeof(d->dir), "%.*s", PATH_MAX - 1, line + strlen(READY));
+	return 0;
+}
+
+static int learn_model(struct daemon_process *d)
+{
+	struct json_object *status = daemon_process_status(d);
+	const char *iommu;
+
+	if (!status) {
+		daemon_process_stop(d);
+		return failure("viommud does not answer in %s", d->dir);
+	}
+	iommu = control_get_string(status, "iommu");
+	d->iommu = iommu && !strcmp(iommu, "vtd");
+	json_object_put(status);
+	return 0;
+}
+
+int daemon_process_start(struct daemon_process *d, const struct argument_list *options)
+{
+	int out[2], err;
+
+	*d = (struct daemon_process){0};
+	find_program(d);
+	if (pipe2(out, O_CLOEXEC))
+		return failure("viommud cannot be started: %s", strerror(errno));
+	err = spawn(d, options, out[1]);
+	close(out[1]);
+	if (err)
+		err = failure("viommud cannot be started: %s; put it beside viommu or into PATH",
+			      strerror(-err));
+	else
+		err = await_ready(d, out[0]);
+	close(out[0]);
+	return err ? err : learn_model(d);
+}
+
+void daemon_process_stop(struct daemon_process *d)
+{
+	if (d->pid)
+		child_stop(d->pid, STOP_MS);
+	d->pid = 0;
+}
+
+/* --------------------------------------------------------------------- asking */
+
+struct json_object *daemon_process_status(const struct daemon_process *d)
+{
+	struct json_object *status;
+
+	return control_ask(d->dir, "status", ANSWER_MS, &status) ? NULL : status;
+}
+
+bool daemon_process_has_client(const struct daemon_process *d)
+{
+	struct json_object *status = daemon_process_status(d);
+	bool any = false;
+
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++)
+		any = any || control_get_bool(control_get_item(status, "functions", i), "connected");
+	json_object_put(status);
+	return any;
+}
+
+static bool is_kind(struct json_object *function, const char *kind)
+{
+	return !strcmp(control_get_string(function, "kind") ?: "", kind);
+}
+
+static bool base_in(struct json_object *status, uint64_t *ret_base)
+{
+	/* The IOMMU is the first of the functions. */
+	struct json_object *function = control_get_item(status, "functions", 0);
+
+	if (!function || !is_kind(function, "iommu") || !control_get_bool(function, "memory_decode"))
+		return false;
+	*ret_base = control_get_u64(function, "bar", 0);
+	return true;
+}
+
+bool daemon_process_base(const struct daemon_process *d, uint64_t *ret_base)
+{
+	struct json_object *status = daemon_process_status(d);
+	bool placed = base_in(status, ret_base);
+
+	json_object_put(status);
+	return placed;
+}
+
+bool daemon_process_base_is_wrong(const struct daemon_process *d, uint64_t *ret_base)
+{
+	struct json_object *status = daemon_process_status(d);
+	bool wrong = control_get_bool(status, "base_mismatch");
+
+	if (!base_in(status, ret_base))
+		*ret_base = 0;
+	json_object_put(status);
+	return wrong;
+}
+
+int daemon_process_expect(const struct daemon_process *d, uint64_t base)
+{
+	struct json_object *request = json_object_new_object(), *reply;
+	int err;
+
+	control_set_string(request, "command", "expect");
+	control_set_u64(request, "base", base);
+	err = control_call(d->dir, request, ANSWER_MS, &reply);
+	json_object_put(request);
+	if (err)
+		return err;
+	err = control_get_bool(reply, "ok") ? 0 : -EPROTO;
+	json_object_put(reply);
+	return err;
+}
+
+/* -------------------------------------------------------- what QEMU must know */
+
+static int add_scope(struct dmar *dmar, struct json_object *function)
+{
+	const char *address = control_get_string(function, "address");
+	unsigned slot, number;
+
+	if (is_kind(function, "iommu"))
+		return 0;
+	if (!address || sscanf(address, "%x.%u", &slot, &number) != 2 || dmar->scope_count == DMAR_SCOPES_MAX)
+		return -EPROTO;
+	dmar->scopes[dmar->scope_count++] = slot << 3 | number;
+	return 0;
+}
+
+int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar)
+{
+	struct json_object *status = daemon_process_status(d);
+	struct dmar dmar = {.address_width = (unsigned)control_get_u64(status, "address_width", 46)};
+	int err = status ? 0 : -EPROTO;
+
+	for (size_t i = 0; !err && i < control_get_length(status, "functions"); i++)
+		err = add_scope(&dmar, control_get_item(status, "functions", i));
+	json_object_put(status);
+	if (!err)
+		*ret_dmar = dmar;
+	return err;
+}
+
+static void add_device(struct argument_list *added, struct json_object *function)
+{
+	struct json_object *device = json_object_new_object(), *socket = json_object_new_object();
+
+	control_set_string(socket, "type", "unix");
+	control_set_string(socket, "path", control_get_string(function, "socket") ?: "");
+	control_set_string(device, "driver", "vfio-user-pci");
+	/* The requester ids in the DMAR table are on bus 0, so that is said too. */
+	control_set_string(device, "bus", "pcie.0");
+	control_set_string(device, "addr", control_get_string(function, "address") ?: "");
+	json_object_object_add(device, "socket", socket);
+	argument_list_add(added, "-device");
+	argument_list_add(added, json_object_to_json_string_ext(
+					 device, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(device);
+}
+
+int daemon_process_devices(const struct daemon_process *d, struct argument_list *added)
+{
+	struct json_object *status = daemon_process_status(d);
+	size_t count = control_get_length(status, "functions");
+
+	for (size_t i = 0; i < count; i++)
+		add_device(added, control_get_item(status, "functions", i));
+	json_object_put(status);
+	return count ? 0 : -EPROTO;
+}

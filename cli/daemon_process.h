@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The viommud that `viommu run` starts, and what it tells about itself. */
+#ifndef CLI_DAEMON_PROCESS_H
+#define CLI_DAEMON_PROCESS_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <json-c/json.h>
+
+#include "cli/argument_list.h"
+#include "cli/dmar.h"
+
+struct daemon_process {
+	pid_t pid; /* 0: it does not run */
+	char program[PATH_MAX];
+	char dir[PATH_MAX];
+	bool iommu; /* it serves one */
+};
+
+/*
+ * Find viommud, start it with `options`, wait until it is ready. 0, or the
+ * exit status, said on stderr by it or by us.
+ */
+int daemon_process_start(struct daemon_process *d, const struct argument_list *options);
+void daemon_process_stop(struct daemon_process *d);
+
+/* Its status; NULL when it does not answer. The caller puts it. */
+struct json_object *daemon_process_status(const struct daemon_process *d);
+/* Is a client connected to any of its functions? */
+bool daemon_process_has_client(const struct daemon_process *d);
+/* Where the registers are right now. False: firmware has not placed them. */
+bool daemon_process_base(const struct daemon_process *d, uint64_t *ret_base);
+/* Have the registers turned up elsewhere than the daemon was told to expect? */
+bool daemon_process_base_is_wrong(const struct daemon_process *d, uint64_t *ret_base);
+/* 0 or a negative errno. */
+int daemon_process_expect(const struct daemon_process *d, uint64_t base);
+
+/* The DMAR table of what it serves, except for the base. 0 or a negative errno. */
+int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar);
+/* Append the -device arguments for each of its functions, the IOMMU first. 0 or a negative errno. */
+int daemon_process_devices(const struct daemon_process *d, struct argument_list *added);
+
+#endif

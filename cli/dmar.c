@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/dmar.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* 8.1, 8.3, 8.3.1; the ACPI header that precedes is 36 bytes. */
+enum {
+	DMAR_FIXED_SIZE = 12, /* width, flags, 10 reserved */
+	DRHD_SIZE = 16,
+	SCOPE_SIZE = 8,
+	TYPE_DRHD = 0,
+	SCOPE_PCI_ENDPOINT = 1,
+};
+
+struct bytes {
+	uint8_t data[DMAR_FIXED_SIZE + DRHD_SIZE + DMAR_SCOPES_MAX * SCOPE_SIZE];
+	size_t used;
+};
+
+static void put(struct bytes *b, uint64_t value, unsigned size)
+{
+	for (unsigned i = 0; i < size; i++)
+		b->data[b->used++] = (uint8_t)(value >> (8 * i));
+}
+
+static void put_scope(struct bytes *b, unsigned devfn)
+{
+	put(b, SCOPE_PCI_ENDPOINT, 1);
+	put(b, SCOPE_SIZE, 1);
+	put(b, 0, 2); /* reserved */
+	put(b, 0, 1); /* enumeration id: for IO-APICs and HPETs */
+	put(b, 0, 1); /* start bus */
+	put(b, devfn >> 3, 1);
+	put(b, devfn & 7, 1);
+}
+
+static void build(const struct dmar *d, struct bytes *b)
+{
+	put(b, d->address_width - 1, 1);
+	put(b, 0, 1); /* flags: no interrupt remapping */
+	put(b, 0, 8);
+	put(b, 0, 2);
+
+	put(b, TYPE_DRHD, 2);
+	put(b, DRHD_SIZE + d->scope_count * SCOPE_SIZE, 2);
+	put(b, 0, 1); /* flags: only the devices listed */
+	put(b, 0, 1); /* register set of one page as far as ACPI is concerned */
+	put(b, 0, 2); /* segment */
+	put(b, d->base, 8);
+	for (unsigned i = 0; i < d->scope_count; i++)
+		put_scope(b, d->scopes[i]);
+}
+
+static int write_file(const char *path, const struct bytes *b)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), err = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, b->data, b->used);
+	if (n < 0 || (size_t)n < b->used)
+		err = n < 0 ? -errno : -ENOSPC;
+	if (close(fd) && !err)
+		err = -errno;
+	return err;
+}
+
+int dmar_write(const struct dmar *d, const char *path)
+{
+	struct bytes b = {.used = 0};
+	char fresh[PATH_MAX];
+	int err;
+
+	if (d->scope_count > DMAR_SCOPES_MAX)
+		return -E2BIG;
+	build(d, &b);
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	err = write_file(fresh, &b);
+	if (!err && rename(fresh, path))
+		err = -errno;
+	return err;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/firmware_pass.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/child.h"
+#include "cli/command.h"
+#include "cli/qemu_arguments.h"
+#include "cli/signals.h"
+
+#define STEP_MS		5
+#define GONE_MS		5000
+#define COMPLAINT_BYTES 600 /* of what QEMU said last */
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+struct pass {
+	const struct daemon_process *daemon;
+	pid_t qemu;
+	int signals;
+	int complaints; /* what QEMU says on stderr, read only when it fails; -1: unknown */
+	uint64_t began;
+};
+
+static int start(struct pass *p, const struct argument_list *line)
+{
+	struct argument_list all = {0};
+	struct child_plan plan = {.own_group = true};
+	int err;
+
+	qemu_arguments_for_firmware(line->items, &all);
+	argument_list_add(&all, "-display");
+	argument_list_add(&all, "none");
+	argument_list_add(&all, "-snapshot");
+	p->complaints = memfd_create("qemu-stderr", MFD_CLOEXEC);
+	plan.argv = all.items;
+	plan.in = plan.out = child_open_null();
+	plan.err = p->complaints >= 0 ? p->complaints : plan.out;
+	err = child_start(&plan, &p->qemu);
+	if (plan.in >= 0)
+		close(plan.in);
+	argument_list_finish(&all);
+	if (err)
+		return failure("%s cannot be started: %s", line->items[0], strerror(-err));
+	return 0;
+}
+
+/* What QEMU said last, as one line. */
+static void read_complaint(struct pass *p, char text[COMPLAINT_BYTES])
+{
+	off_t size = p->complaints >= 0 ? lseek(p->complaints, 0, SEEK_END) : 0;
+	off_t from = size > COMPLAINT_BYTES - 1 ? size - (COMPLAINT_BYTES - 1) : 0;
+	ssize_t n = size > 0 ? pread(p->complaints, text, COMPLAINT_BYTES - 1, from) : 0;
+
+	text[n > 0 ? n : 0] = '\0';
+	for (; n > 0 && text[n - 1] == '\n'; n--)
+		text[n - 1] = '\0';
+}
+
+static int qemu_ended(struct pass *p, int wait_status)
+{
+	char text[COMPLAINT_BYTES];
+
+	read_complaint(p, text);
+	p->qemu = 0;
+	if (*text)
+		return failure("QEMU ended while firmware was being watched: %s", text);
+	return failure("QEMU ended with status %d while firmware was being watched; "
+		       "try the command without viommu",
+		       child_exit_status(wait_status));
+}
+
+/* 0: the address is known. Otherwise the exit status, said; -1: go on. */
+static int step(struct pass *p, uint64_t *ret_base)
+{
+	int sig = signals_wait(p->signals, STEP_MS), status;
+
+	if (sig && sig != SIGCHLD)
+		return 128 + sig;
+	if (daemon_process_base(p->daemon, ret_base))
+		return 0;
+	if (child_ended(p->qemu, &status))
+		return qemu_ended(p, status);
+	if (now_ms() - p->began > FIRMWARE_DEADLINE_MS)
+		return failure(
+			"firmware did not place the IOMMU's registers within %d seconds; does QEMU wait for "
+			"something (a socket with wait=on, say)?",
+			FIRMWARE_DEADLINE_MS / 1000);
+	return -1;
+}
+
+static int end(struct pass *p)
+{
+	if (p->qemu) {
+		kill(p->qemu, SIGKILL);
+		waitpid(p->qemu, NULL, 0);
+	}
+	if (p->complaints >= 0)
+		close(p->complaints);
+	for (unsigned waited = 0; waited < GONE_MS; waited += STEP_MS) {
+		if (!daemon_process_has_client(p->daemon))
+			return 0;
+		child_pause(STEP_MS);
+	}
+	return failure("viommud did not notice that QEMU has gone; please report this");
+}
+
+int firmware_pass(const struct daemon_process *d, const struct argument_list *line, int signals,
+		  uint64_t *ret_base)
+{
+	struct pass p = {.daemon = d, .signals = signals, .complaints = -1, .began = now_ms()};
+	uint64_t base;
+	int err, gone;
+
+	fprintf(stderr, "viommu: looking where firmware places the IOMMU's registers ...\n");
+	err = start(&p, line);
+	if (!err) {
+		do
+			err = step(&p, &base);
+		while (err < 0);
+	}
+	gone = end(&p);
+	if (err || gone)
+		return err ? err : gone;
+	fprintf(stderr, "viommu: at 0x%" PRIx64 " (%.1f s); starting the machine\n", base,
+		(double)(now_ms() - p.began) / 1000);
+	*ret_base = base;
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where will firmware place the IOMMU's registers? The guest's DMAR table must
+ * say it before the guest starts, and firmware decides only then. But it
+ * decides alike for the same command line: so that is started once, watched
+ * until the address is known, and killed before the firmware looks for
+ * something to boot. Disks given by -drive and the like are protected by
+ * -snapshot.
+ */
+#ifndef CLI_FIRMWARE_PASS_H
+#define CLI_FIRMWARE_PASS_H
+
+#include <stdint.h>
+
+#include "cli/argument_list.h"
+#include "cli/daemon_process.h"
+
+#define FIRMWARE_DEADLINE_MS 30000
+
+/*
+ * `line` is the whole command line; `signals` of signals_open(). 0 and
+ * *ret_base, or the exit status, said on stderr.
+ */
+int firmware_pass(const struct daemon_process *d, const struct argument_list *line, int signals,
+		  uint64_t *ret_base);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/machine_run.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "cli/child.h"
+#include "cli/command.h"
+#include "cli/signals.h"
+
+#define WATCH_MS     250
+#define QEMU_STOP_MS 10000
+
+struct machine {
+	struct daemon_process *daemon;
+	pid_t qemu;
+	int status; /* to exit with, once ended */
+	bool ended;
+};
+
+static void stop(struct machine *m, int status)
+{
+	child_stop(m->qemu, QEMU_STOP_MS);
+	m->ended = true;
+	m->status = status;
+}
+
+static void look_at_children(struct machine *m)
+{
+	int status;
+
+	if (child_ended(m->qemu, &status)) {
+		m->ended = true;
+		m->status = child_exit_status(status);
+	} else if (child_ended(m->daemon->pid, &status)) {
+		m->daemon->pid = 0;
+		stop(m, failure("viommud has ended (status %d), so the guest's devices are gone; QEMU was "
+				"stopped",
+				child_exit_status(status)));
+	}
+}
+
+static void look_at_registers(struct machine *m)
+{
+	uint64_t base;
+
+	if (!m->daemon->iommu || !daemon_process_base_is_wrong(m->daemon, &base))
+		return;
+	stop(m,
+	     failure("firmware placed the IOMMU's registers at 0x%" PRIx64 ", which is not where the guest's "
+		     "DMAR table says; QEMU was stopped. Run the command again",
+		     base));
+}
+
+int machine_run(struct daemon_process *d, const struct argument_list *line, int signals)
+{
+	struct machine m = {.daemon = d};
+	struct child_plan plan = {.argv = line->items, .in = -1, .out = -1, .err = -1};
+	int err = child_start(&plan, &m.qemu), sig;
+
+	if (err)
+		return failure("%s cannot be started: %s", line->items[0], strerror(-err));
+	while (!m.ended) {
+		sig = signals_wait(signals, WATCH_MS);
+		if (sig && sig != SIGCHLD)
+			kill(m.qemu, sig);
+		look_at_children(&m);
+		if (!m.ended && !sig)
+			look_at_registers(&m);
+	}
+	return m.status;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/qemu_arguments.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+#define MEMORY_ID	"viommu-ram"
+#define MEMORY_USUAL	"128M" /* QEMU's own default */
+#define BACKENDS_MAX	64
+#define NAME_MAX_LENGTH 128
+
+struct backend {
+	char type[NAME_MAX_LENGTH], id[NAME_MAX_LENGTH];
+	bool shared;
+};
+
+/* What the command line says, as far as it matters here. */
+struct facts {
+	char machine[NAME_MAX_LENGTH];	      /* "": not said */
+	char memory_backend[NAME_MAX_LENGTH]; /* id, "": not said */
+	char size[NAME_MAX_LENGTH];
+	bool numa_memory; /* -numa node,memdev= */
+	const char *refused;
+	const char *remedy;
+	unsigned backend_count;
+	struct backend backends[BACKENDS_MAX];
+};
+
+static void copy(char to[NAME_MAX_LENGTH], const char *from, size_t len)
+{
+	if (len >= NAME_MAX_LENGTH)
+		len = NAME_MAX_LENGTH - 1;
+	memcpy(to, from, len);
+	to[len] = '\0';
+}
+
+/* ------------------------------------------------------ key=value,key=value */
+
+/*
+ * Find `key` in a list of QEMU's; the text before the first comma counts as
+ * the value of `implied` when it has no '='. False: it is not there.
+ */
+static bool find_key(const char *list, const char *key, const char *implied, char ret_value[NAME_MAX_LENGTH])
+{
+	size_t key_len = strlen(key);
+	bool found = false, first = true;
+
+	while (*list) {
+		size_t len = strcspn(list, ",");
+
+		if (len > key_len && !strncmp(list, key, key_len) && list[key_len] == '=') {
+			copy(ret_value, list + key_len + 1, len - key_len - 1);
+			found = true;
+		} else if (first && implied && !strcmp(implied, key) && !memchr(list, '=', len)) {
+			copy(ret_value, list, len);
+			found = true;
+		}
+		first = false;
+		list += len + (list[len] == ',');
+	}
+	return found;
+}
+
+static bool is_on(const char *value)
+{
+	return !strcmp(value, "on") || !strcmp(value, "yes") || !strcmp(value, "true") || !strcmp(value, "y");
+}
+
+/* -------------------------------------------------------- the single options */
+
+static void note_machine(struct facts *f, const char *value)
+{
+	find_key(value, "type", "type", f->machine);
+	find_key(value, "memory-backend", NULL, f->memory_backend);
+}
+
+static void note_memory(struct facts *f, const char *value)
+{
+	find_key(value, "size", "size", f->size);
+}
+
+static void note_numa(struct facts *f, const char *value)
+{
+	char id[NAME_MAX_LENGTH];
+
+	if (find_key(value, "memdev", NULL, id) || strstr(value, "\"memdev\""))
+		f->numa_memory = true;
+}
+
+/* A memfd is shared unless told otherwise, the other kinds only when told. */
+static bool shared_by_itself(const char *type)
+{
+	return !strcmp(type, "memory-backend-memfd") || !strcmp(type, "memory-backend-shm");
+}
+
+static void note_json_object(struct backend *b, const char *value)
+{
+	struct json_object *object = json_tokener_parse(value), *member;
+
+	if (json_object_object_get_ex(object, "qom-type", &member))
+		copy(b->type, json_object_get_string(member), strlen(json_object_get_string(member)));
+	if (json_object_object_get_ex(object, "id", &member))
+		copy(b->id, json_object_get_string(member), strlen(json_object_get_string(member)));
+	b->shared = shared_by_itself(b->type);
+	if (json_object_object_get_ex(object, "share", &member))
+		b->shared = json_object_get_boolean(member);
+	json_object_put(object);
+}
+
+static void note_list_object(struct backend *b, const char *value)
+{
+	char share[NAME_MAX_LENGTH];
+
+	find_key(value, "qom-type", "qom-type", b->type);
+	find_key(value, "id", NULL, b->id);
+	b->shared = shared_by_itself(b->type);
+	if (find_key(value, "share", NULL, share))
+		b->shared = is_on(share);
+}
+
+static void note_object(struct facts *f, const char *value)
+{
+	struct backend *b = &f->backends[f->backend_count];
+
+	if (f->backend_count == BACKENDS_MAX)
+		return;
+	*b = (struct backend){0};
+	if (value[0] == '{')
+		note_json_object(b, value);
+	else
+		note_list_object(b, value);
+	if (!strncmp(b->type, "memory-backend-", 15))
+		f->backend_count++;
+}
+
+static const struct {
+	const char *name;
+	void (*note)(struct facts *f, const char *value);
+} noted[] = {
+	{"machine", note_machine}, {"M", note_machine},	    {"m", note_memory},
+	{"numa", note_numa},	   {"object", note_object},
+};
+
+static const struct {
+	const char *name, *remedy;
+} refused[] = {
+	{"daemonize", "viommu stays with QEMU while it runs; put & behind the command instead"},
+	{"mem-path", "write -object memory-backend-file,id=m,size=...,mem-path=...,share=on "
+		     "-machine memory-backend=m instead"},
+	{"incoming", "QEMU cannot migrate a machine that has vfio-user devices"},
+};
+
+/* ------------------------------------------------------------ the whole line */
+
+/* The option's name without its dashes, NULL when it is none. */
+static const char *option_name(const char *argument)
+{
+	if (argument[0] != '-' || !argument[1])
+		return NULL;
+	return argument + (argument[1] == '-' ? 2 : 1);
+}
+
+static void check_refused(struct facts *f, const char *name)
+{
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		if (!strcmp(name, refused[i].name)) {
+			f->refused = refused[i].name;
+			f->remedy = refused[i].remedy;
+		}
+	}
+}
+
+/* True: it was one of those, and its value has been used. */
+static bool note(struct facts *f, const char *name, const char *value)
+{
+	for (size_t i = 0; i < sizeof(noted) / sizeof(noted[0]); i++) {
+		if (value && !strcmp(name, noted[i].name)) {
+			noted[i].note(f, value);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void read_line(struct facts *f, char *const *qemu)
+{
+	copy(f->size, MEMORY_USUAL, strlen(MEMORY_USUAL));
+	for (char *const *a = qemu + 1; *a; a++) {
+		const char *name = option_name(*a);
+
+		if (!name)
+			continue;
+		check_refused(f, name);
+		if (note(f, name, a[1]))
+			a++;
+	}
+}
+
+/* ----------------------------------------------------------------- judgement */
+
+static int complain(char *why, size_t why_size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int complain(char *why, size_t why_size, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, why_size, format, args);
+	va_end(args);
+	return -1;
+}
+
+static int check_backends(const struct facts *f, char *why, size_t why_size)
+{
+	for (unsigned i = 0; i < f->backend_count; i++) {
+		const struct backend *b = &f->backends[i];
+		bool used = f->numa_memory || !strcmp(b->id, f->memory_backend);
+
+		if (used && !b->shared)
+			return complain(
+				why, why_size,
+				"the memory '%s' is not shared, so devices outside QEMU cannot reach it; "
+				"add share=on to its -object",
+				b->id);
+	}
+	return 0;
+}
+
+static int check(const struct facts *f, char *why, size_t why_size)
+{
+	if (f->refused)
+		return complain(why, why_size, "-%s cannot be used here: %s", f->refused, f->remedy);
+	if (*f->machine && strcmp(f->machine, "q35") && strncmp(f->machine, "pc-q35-", 7))
+		return complain(why, why_size, "the machine '%s' cannot be served; use -machine q35",
+				f->machine);
+	return check_backends(f, why, why_size);
+}
+
+/* Without a suffix QEMU takes the number of -m as MiB, and that of -object as bytes. */
+static const char *size_suffix(const char *size)
+{
+	size_t len = strlen(size);
+
+	return len && size[len - 1] >= '0' && size[len - 1] <= '9' ? "M" : "";
+}
+
+int qemu_arguments_complete(char *const *qemu, struct argument_list *added, char *why, size_t why_size)
+{
+	struct facts f = {0};
+	bool add_memory;
+
+	read_line(&f, qemu);
+	if (check(&f, why, why_size))
+		return -1;
+	add_memory = !*f.memory_backend && !f.numa_memory;
+	if (add_memory) {
+		argument_list_add(added, "-object");
+		argument_list_addf(added, "memory-backend-memfd,id=" MEMORY_ID ",size=%s%s,share=on", f.size,
+				   size_suffix(f.size));
+	}
+	if (!add_memory && *f.machine)
+		return 0;
+	argument_list_add(added, "-machine");
+	argument_list_addf(added, "%s%s%s", *f.machine ? "" : "q35", add_memory && !*f.machine ? "," : "",
+			   add_memory ? "memory-backend=" MEMORY_ID : "");
+	return 0;
+}
+
+void qemu_arguments_for_firmware(char *const *qemu, struct argument_list *pass)
+{
+	argument_list_add(pass, qemu[0]);
+	for (char *const *a = qemu + 1; *a; a++) {
+		const char *name = option_name(*a);
+
+		if (!name || strcmp(name, "S"))
+			argument_list_add(pass, *a);
+	}
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reading the user's QEMU command line: is it a machine that the IOMMU can
+ * serve, and what must be added so that its memory can be shared?
+ */
+#ifndef CLI_QEMU_ARGUMENTS_H
+#define CLI_QEMU_ARGUMENTS_H
+
+#include <stddef.h>
+
+#include "cli/argument_list.h"
+
+/*
+ * Look at `qemu` (the program first) and append to `added` what gives it a q35
+ * machine with shared memory. 0, or -1 and a sentence in `why`.
+ */
+int qemu_arguments_complete(char *const *qemu, struct argument_list *added, char *why, size_t why_size);
+
+/*
+ * Append to `pass` the user's command line for the firmware pass: the same
+ * devices, but nothing that keeps the processors from starting.
+ */
+void qemu_arguments_for_firmware(char *const *qemu, struct argument_list *pass);
+
+#endif

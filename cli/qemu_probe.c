@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/qemu_probe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/child.h"
+
+#define DEVICE "\"vfio-user-pci\""
+
+/* Read to the end; is DEVICE in one of the lines? */
+static bool find_device(int fd)
+{
+	FILE *f = fdopen(fd, "r");
+	bool found = false;
+	char line[512];
+
+	if (!f) {
+		close(fd);
+		return false;
+	}
+	while (fgets(line, sizeof(line), f))
+		found = found || strstr(line, DEVICE);
+	fclose(f);
+	return found;
+}
+
+static int start_listing(const char *program, int out, pid_t *ret_pid)
+{
+	char *argv[] = {(char *)program, "-device", "help", NULL};
+	int null = child_open_null();
+	struct child_plan plan = {.argv = argv, .in = null, .out = out, .err = null, .own_group = true};
+	int err = child_start(&plan, ret_pid);
+
+	if (null >= 0)
+		close(null);
+	return err;
+}
+
+int qemu_probe(const char *program, char *why, size_t why_size)
+{
+	bool found;
+	int out[2], err;
+	pid_t pid;
+
+	if (pipe2(out, O_CLOEXEC)) {
+		snprintf(why, why_size, "%s cannot be tried: %s", program, strerror(errno));
+		return -1;
+	}
+	err = start_listing(program, out[1], &pid);
+	close(out[1]);
+	if (err) {
+		close(out[0]);
+		snprintf(why, why_size, "%s cannot be started: %s; after -- comes the QEMU command", program,
+			 strerror(-err));
+		return -1;
+	}
+	found = find_device(out[0]);
+	waitpid(pid, NULL, 0);
+	if (found)
+		return 0;
+	snprintf(why, why_size,
+		 "%s has no vfio-user-pci device; use QEMU 10.1 or newer, scripts/fetch-qemu gets one",
+		 program);
+	return -1;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <limits.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/argument_list.h"
+#include "cli/command.h"
+#include "cli/daemon_process.h"
+#include "cli/dmar.h"
+#include "cli/firmware_pass.h"
+#include "cli/machine_run.h"
+#include "cli/qemu_arguments.h"
+#include "cli/qemu_probe.h"
+#include "cli/signals.h"
+
+#define WHY_SIZE	 512
+#define DMAR_NAME	 "dmar.bin"
+#define PLACEHOLDER_BASE 0xfed90000 /* in the table of the firmware pass, where no guest reads it */
+
+struct run {
+	bool print, dir_given;
+	struct argument_list daemon_options;
+	char **qemu; /* the user's command, ends with NULL */
+	struct argument_list added;
+	struct daemon_process daemon;
+	int signals;
+	char dmar_path[PATH_MAX]; /* "": there is no table */
+	uint64_t base;
+};
+
+/* --------------------------------------------------------------- the request */
+
+/* viommu's own are --print and --; the others are viommud's, who judges them. */
+static int parse(struct run *r, int argc, char **argv)
+{
+	int i;
+
+	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		if (!strcmp(argv[i], "--print")) {
+			r->print = true;
+			continue;
+		}
+		if (!strcmp(argv[i], "--dir") || !strncmp(argv[i], "--dir=", 6))
+			r->dir_given = true;
+		argument_list_add(&r->daemon_options, argv[i]);
+	}
+	if (i + 1 >= argc)
+		return usage_failure("write -- and then the QEMU command: viommu run --nvme FILE -- "
+				     "qemu-system-x86_64 -m 1G ...");
+	if (r->print && !r->dir_given)
+		return usage_failure("--print needs --dir DIR, the folder in which viommud will serve");
+	r->qemu = argv + i + 1;
+	return 0;
+}
+
+static int check_qemu(struct run *r)
+{
+	char why[WHY_SIZE];
+
+	if (qemu_arguments_complete(r->qemu, &r->added, why, sizeof(why)) ||
+	    qemu_probe(r->qemu[0], why, sizeof(why)))
+		return usage_failure("%s", why);
+	return 0;
+}
+
+/* -------------------------------------------------------------- the arguments */
+
+static int write_dmar(struct run *r, uint64_t base)
+{
+	struct dmar dmar;
+	int err = daemon_process_dmar(&r->daemon, &dmar);
+
+	if (!err) {
+		dmar.base = base;
+		err = dmar_write(&dmar, r->dmar_path);
+	}
+	if (err)
+		return failure("%s cannot be written: %s", r->dmar_path, strerror(-err));
+	return 0;
+}
+
+static int add_dmar(struct run *r)
+{
+	/* -acpitable takes the one for the end of the value, the other for the end of a name. */
+	if (strpbrk(r->daemon.dir, ",:"))
+		return usage_failure(
+			"--dir %s: QEMU takes no table from a folder with a comma or a colon in its name",
+			r->daemon.dir);
+	snprintf(r->dmar_path, sizeof(r->dmar_path), "%.*s/" DMAR_NAME, PATH_MAX - 16, r->daemon.dir);
+	argument_list_add(&r->added, "-acpitable");
+	argument_list_addf(&r->added, "sig=DMAR,rev=1,oem_id=VIOMMU,oem_table_id=VIOMMU,data=%s",
+			   r->dmar_path);
+	return write_dmar(r, PLACEHOLDER_BASE);
+}
+
+static int add_arguments(struct run *r)
+{
+	int err = r->daemon.iommu ? add_dmar(r) : 0;
+
+	if (!err && daemon_process_devices(&r->daemon, &r->added))
+		err = failure("viommud does not tell what it serves");
+	return err;
+}
+
+static void whole_line(const struct run *r, struct argument_list *line)
+{
+	for (char **a = r->qemu; *a; a++)
+		argument_list_add(line, *a);
+	argument_list_append(line, &r->added);
+}
+
+/* ----------------------------------------------------------------- the stages */
+
+static int learn_base(struct run *r, const struct argument_list *line)
+{
+	int err = firmware_pass(&r->daemon, line, r->signals, &r->base);
+
+	if (!err)
+		err = write_dmar(r, r->base);
+	if (!err && daemon_process_expect(&r->daemon, r->base))
+		err = failure("viommud does not take the register address");
+	return err;
+}
+
+static void print_line(const struct argument_list *l, size_t from, const char *first)
+{
+	if (first)
+		printf("%s%s\n", first, from < l->count ? " \\" : "");
+	for (size_t i = from; i < l->count; i++) {
+		/* An option and its value stay on one line. */
+		bool pair = l->items[i][0] == '-' && i + 1 < l->count && l->items[i + 1][0] != '-';
+
+		printf("  ");
+		argument_print_quoted(stdout, l->items[i]);
+		if (pair) {
+			putchar(' ');
+			argument_print_quoted(stdout, l->items[++i]);
+		}
+		printf("%s\n", i + 1 < l->count ? " \\" : "");
+	}
+}
+
+static int print_arguments(struct run *r)
+{
+	printf("# to be running before QEMU starts\n");
+	if (r->daemon.iommu) {
+		argument_list_add(&r->daemon_options, "--expect");
+		argument_list_addf(&r->daemon_options, "0x%" PRIx64, r->base);
+	}
+	print_line(&r->daemon_options, 0, r->daemon.program);
+	printf("# to add to QEMU's arguments; with other devices or another QEMU, ask again\n");
+	print_line(&r->added, 0, NULL);
+	return EXIT_SUCCESS;
+}
+
+static int serve(struct run *r)
+{
+	struct argument_list line = {0};
+	int err = add_arguments(r);
+
+	whole_line(r, &line);
+	if (!err && r->daemon.iommu)
+		err = learn_base(r, &line);
+	if (!err)
+		err = r->print ? print_arguments(r) : machine_run(&r->daemon, &line, r->signals);
+	argument_list_finish(&line);
+	/* Before viommud ends and removes the folder, if it made it. */
+	if (*r->dmar_path && (err || !r->print))
+		unlink(r->dmar_path);
+	return err;
+}
+
+static int run(int argc, char **argv)
+{
+	struct run r = {0};
+	int err = parse(&r, argc, argv);
+
+	if (!err)
+		err = check_qemu(&r);
+	r.signals = err ? -1 : signals_open();
+	if (!err)
+		err = daemon_process_start(&r.daemon, &r.daemon_options);
+	if (!err)
+		err = serve(&r);
+	daemon_process_stop(&r.daemon);
+	if (r.signals >= 0)
+		close(r.signals);
+	argument_list_finish(&r.daemon_options);
+	argument_list_finish(&r.added);
+	return err;
+}
+
+const struct command run_command = {
+	.name = "run",
+	.run = run,
+	.summary = "start QEMU with its devices behind the IOMMU",
+	.help = "usage: viommu run [VIOMMUD'S OPTION]... [--print] -- qemu-system-x86_64 [ARGUMENT]...\n\n"
+		"Starts viommud, adds to QEMU's arguments what it needs (a q35 machine, shared memory, the\n"
+		"devices, the DMAR table), and runs it until it ends. QEMU must be 10.1 or newer.\n\n"
+		"  viommu run --nvme disk.img -- qemu-system-x86_64 -m 1G -nographic -kernel vmlinuz ...\n\n"
+		"The guest uses the IOMMU when its kernel is told to: append intel_iommu=on for Linux.\n"
+		"With --iommu none the devices stand behind no IOMMU, or behind QEMU's own when its\n"
+		"arguments have -device intel-iommu,caching-mode=on.\n\n"
+		"  --print   do not run the machine; print viommud's command and the arguments to add, for\n"
+		"            scripts and libvirt. Needs --dir DIR, where the DMAR table is left.\n\n"
+		"'viommud --help' lists the options of viommud.\n",
+};

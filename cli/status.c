@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/query.h"
+#include "control/message.h"
+
+static void show_unit(struct json_object *status)
+{
+	bool trap = !strcmp(control_get_string(status, "registers") ?: "", "trap");
+
+	if (strcmp(control_get_string(status, "iommu") ?: "", "vtd")) {
+		printf("IOMMU: none, the devices reach all memory that QEMU lets them\n");
+		return;
+	}
+	printf("IOMMU: Intel VT-d, ");
+	if (trap)
+		printf("registers trapped\n");
+	else
+		printf("registers polled by a sidecore (an idle one answers within %" PRIu64 " us)\n",
+		       control_get_u64(status, "idle_latency_us", 0));
+	if (control_get_u64(status, "expected_base", 0))
+		printf("  the guest's DMAR table says 0x%" PRIx64 "%s\n",
+		       control_get_u64(status, "expected_base", 0),
+		       control_get_bool(status, "base_mismatch") ? ": WRONG, firmware placed them elsewhere"
+								 : "");
+}
+
+static void show_function(struct json_object *function)
+{
+	const char *file = control_get_string(function, "file");
+
+	printf("%s at 00:%s", control_get_string(function, "name") ?: "?",
+	       control_get_string(function, "address") ?: "?");
+	if (file)
+		printf(", disk %s", file);
+	printf(", %s",
+	       control_get_bool(function, "connected") ? "QEMU is connected" : "no QEMU is connected");
+	if (control_get_bool(function, "memory_decode"))
+		printf(", registers at 0x%" PRIx64, control_get_u64(function, "bar", 0));
+	printf("\n");
+}
+
+static int run(int argc, char **argv)
+{
+	struct json_object *status;
+	struct query q;
+	int err = query_parse(&q, argc, argv, NULL);
+
+	if (!err)
+		err = query_ask(&q, "status", NULL, &status);
+	if (err || !status)
+		return err;
+	printf("viommud %s, process %" PRIu64 ", in %s\n", control_get_string(status, "version") ?: "?",
+	       control_get_u64(status, "pid", 0), control_get_string(status, "directory") ?: "?");
+	show_unit(status);
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++)
+		show_function(control_get_item(status, "functions", i));
+	json_object_put(status);
+	return 0;
+}
+
+const struct command status_command = {
+	.name = "status",
+	.run = run,
+	.summary = "what a running viommud serves, and to whom",
+	.help = "usage: viommu status --dir DIR [--json]\n\n"
+		"Says what the viommud in the folder DIR serves and whether QEMU is connected.\n",
+};
