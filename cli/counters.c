@@ -9,10 +9,10 @@
 
 static void show_counter(const char *name, struct json_object *counter)
 {
-	const char *unit = control_get_string(counter, "unit") ?: "";
+	const char *unit = control_get_text(counter, "unit");
 
 	printf("%20" PRIu64 " %-6s %-28s %s\n", control_get_u64(counter, "value", 0), unit, name,
-	       control_get_string(counter, "doc") ?: "");
+	       control_get_text(counter, "doc"));
 }
 
 static int run(int argc, char **argv)

@@ -162,7 +162,7 @@ bool daemon_process_has_client(const struct daemon_process *d)
 
 static bool is_kind(struct json_object *function, const char *kind)
 {
-	return !strcmp(control_get_string(function, "kind") ?: "", kind);
+	return !strcmp(control_get_text(function, "kind"), kind);
 }
 
 static bool base_in(struct json_object *status, uint64_t *ret_base)
@@ -246,11 +246,11 @@ static void add_device(struct argument_list *added, struct json_object *function
 	struct json_object *device = json_object_new_object(), *socket = json_object_new_object();
 
 	control_set_string(socket, "type", "unix");
-	control_set_string(socket, "path", control_get_string(function, "socket") ?: "");
+	control_set_string(socket, "path", control_get_text(function, "socket"));
 	control_set_string(device, "driver", "vfio-user-pci");
 	/* The requester ids in the DMAR table are on bus 0, so that is said too. */
 	control_set_string(device, "bus", "pcie.0");
-	control_set_string(device, "addr", control_get_string(function, "address") ?: "");
+	control_set_string(device, "addr", control_get_text(function, "address"));
 	json_object_object_add(device, "socket", socket);
 	argument_list_add(added, "-device");
 	argument_list_add(added, json_object_to_json_string_ext(

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,11 +33,13 @@ static bool find_device(int fd)
 
 static int start_listing(const char *program, int out, pid_t *ret_pid)
 {
-	char *argv[] = {(char *)program, "-device", "help", NULL};
+	char name[PATH_MAX], option[] = "-device", help[] = "help", *argv[] = {name, option, help, NULL};
 	int null = child_open_null();
 	struct child_plan plan = {.argv = argv, .in = null, .out = out, .err = null, .own_group = true};
-	int err = child_start(&plan, ret_pid);
+	int err;
 
+	snprintf(name, sizeof(name), "%s", program);
+	err = child_start(&plan, ret_pid);
 	if (null >= 0)
 		close(null);
 	return err;

@@ -9,9 +9,9 @@
 
 static void show_unit(struct json_object *status)
 {
-	bool trap = !strcmp(control_get_string(status, "registers") ?: "", "trap");
+	bool trap = !strcmp(control_get_text(status, "registers"), "trap");
 
-	if (strcmp(control_get_string(status, "iommu") ?: "", "vtd")) {
+	if (strcmp(control_get_text(status, "iommu"), "vtd")) {
 		printf("IOMMU: none, the devices reach all memory that QEMU lets them\n");
 		return;
 	}
@@ -32,8 +32,7 @@ static void show_function(struct json_object *function)
 {
 	const char *file = control_get_string(function, "file");
 
-	printf("%s at 00:%s", control_get_string(function, "name") ?: "?",
-	       control_get_string(function, "address") ?: "?");
+	printf("%s at 00:%s", control_get_text(function, "name"), control_get_text(function, "address"));
 	if (file)
 		printf(", disk %s", file);
 	printf(", %s",
@@ -53,8 +52,8 @@ static int run(int argc, char **argv)
 		err = query_ask(&q, "status", NULL, &status);
 	if (err || !status)
 		return err;
-	printf("viommud %s, process %" PRIu64 ", in %s\n", control_get_string(status, "version") ?: "?",
-	       control_get_u64(status, "pid", 0), control_get_string(status, "directory") ?: "?");
+	printf("viommud %s, process %" PRIu64 ", in %s\n", control_get_text(status, "version"),
+	       control_get_u64(status, "pid", 0), control_get_text(status, "directory"));
 	show_unit(status);
 	for (size_t i = 0; i < control_get_length(status, "functions"); i++)
 		show_function(control_get_item(status, "functions", i));

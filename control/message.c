@@ -66,6 +66,13 @@ const char *control_get_string(struct json_object *object, const char *key)
 	return found ? json_object_get_string(found) : NULL;
 }
 
+const char *control_get_text(struct json_object *object, const char *key)
+{
+	const char *text = control_get_string(object, key);
+
+	return text ? text : "";
+}
+
 bool control_get_bool(struct json_object *object, const char *key)
 {
 	struct json_object *found = find(object, key, json_type_boolean);

@@ -20,6 +20,8 @@ void control_set_u64(struct json_object *object, const char *key, uint64_t value
 
 /* NULL, false or `otherwise` when the key is not there or holds another type. */
 const char *control_get_string(struct json_object *object, const char *key);
+/* The same, "" instead of NULL. */
+const char *control_get_text(struct json_object *object, const char *key);
 bool control_get_bool(struct json_object *object, const char *key);
 uint64_t control_get_u64(struct json_object *object, const char *key, uint64_t otherwise);
 /* 0 .. length - 1 of an array under `key`; length 0 when there is none. */
