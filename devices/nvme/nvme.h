@@ -31,8 +31,9 @@ struct nvme_host_ops {
 };
 
 struct nvme_options {
-	const char *path;   /* regular file or block device; size rounded down to 512 */
-	const char *serial; /* up to 20 characters; NULL: "viommu" */
+	const char *path; /* regular file or block device; size rounded down to 512 */
+	const char
+		*serial; /* up to 20 characters; NULL: "viommu-" and a number made from the file's identity */
 	unsigned io_queues; /* 1..64 queue pairs; 0: 8 */
 	bool read_only;
 	bool rogue;    /* admin command 0xc0 reads or writes at any IOVA */
@@ -57,16 +58,26 @@ int nvme_config_read(struct nvme *n, uint64_t offset, void *buf, size_t len);
 int nvme_config_write(struct nvme *n, uint64_t offset, const void *buf, size_t len);
 int nvme_bar_read(struct nvme *n, unsigned bar, uint64_t offset, void *buf, size_t len);
 int nvme_bar_write(struct nvme *n, unsigned bar, uint64_t offset, const void *buf, size_t len);
-/* Function-level reset: config space, controller, queues; disk requests in flight are waited for by the work
- * thread. */
+/*
+ * Function-level reset: config space, controller, queues. When it returns no
+ * DMA begins any more; one copy that has begun may still end. Requests at the
+ * disk are waited for by the work thread before the controller is ready again,
+ * their results are dropped.
+ */
 void nvme_reset(struct nvme *n);
 
-/* Work thread. Fetch and finish at most `budget` commands; returns how many steps were done, 0 when idle.
- * Never blocks. */
+/*
+ * Work thread. Fetch and finish about `budget` commands; returns how many steps
+ * were done, 0 when idle. Never waits for the disk or for the register thread;
+ * an access of memory without a host pointer takes as long as the host's
+ * mem_read and mem_write do.
+ */
 unsigned nvme_poll(struct nvme *n, unsigned budget);
 /*
  * About to sleep: ask the guest to ring doorbells (DBBUF event index) and look
- * once more. False: there is work after all. Any later poll disarms.
+ * once more. False: there is work after all. Any later poll disarms. Until
+ * this was called completions need not make nvme_completion_fd() readable, and
+ * only this makes it unreadable again: call it before each sleep.
  */
 bool nvme_arm(struct nvme *n);
 /* Readable when disk requests completed: poll it while asleep, then call nvme_poll(). */

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a disk request means in system calls, and the choice of the engine that runs them. */
+#include "nvme/disk_engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+struct disk {
+	int fd, eventfd;
+	uint64_t size;
+	struct stat st;
+	unsigned in_flight;
+	const struct disk_engine_ops *ops;
+	void *engine;
+};
+
+/* Written from, never to. */
+static uint8_t zeroes[DISK_ZEROES_SIZE];
+
+/* DISK_ZERO tries one after the other: the two modes, then plain writes. */
+enum { ZERO_FIRST_MODE, ZERO_SECOND_MODE, ZERO_WRITES, ZERO_SYNC };
+
+static int zero_mode(const struct disk_request *r)
+{
+	bool unmap = (r->flags & DISK_UNMAP) != 0;
+	bool punch = (r->attempt == ZERO_FIRST_MODE) == unmap;
+
+	return (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) | FALLOC_FL_KEEP_SIZE;
+}
+
+static struct disk_step zero_step(const struct disk_request *r)
+{
+	struct disk_step s = {.offset = r->offset, .len = r->len};
+
+	if (r->attempt == ZERO_SYNC) {
+		s.call = DISK_CALL_SYNC;
+	} else if (r->attempt == ZERO_WRITES) {
+		s.call = DISK_CALL_WRITE;
+		s.buf = zeroes;
+		s.durable = (r->flags & DISK_DURABLE) != 0;
+		s.offset += r->done;
+		s.len -= r->done;
+		if (s.len > sizeof(zeroes))
+			s.len = sizeof(zeroes);
+	} else {
+		s.call = DISK_CALL_FALLOCATE;
+		s.mode = zero_mode(r);
+	}
+	return s;
+}
+
+struct disk_step disk_next_step(const struct disk_request *r)
+{
+	struct disk_step s = {.offset = r->offset + r->done, .len = r->len - r->done};
+
+	switch (r->op) {
+	case DISK_READ:
+		s.call = DISK_CALL_READ;
+		s.buf = (uint8_t *)r->buf + r->done;
+		break;
+	case DISK_WRITE:
+		s.call = DISK_CALL_WRITE;
+		s.buf = (uint8_t *)r->buf + r->done;
+		s.durable = (r->flags & DISK_DURABLE) != 0;
+		break;
+	case DISK_FLUSH:
+		s.call = DISK_CALL_SYNC;
+		break;
+	case DISK_ZERO:
+		return zero_step(r);
+	case DISK_DISCARD:
+		s.call = DISK_CALL_FALLOCATE;
+		s.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+		break;
+	}
+	return s;
+}
+
+static bool unsupported(int64_t result)
+{
+	return result == -EOPNOTSUPP || result == -EINVAL || result == -ENODEV || result == -EPERM ||
+	       result == -ENOSYS;
+}
+
+/* Each function below: true when the request is at its end, with r->result set. */
+
+static bool end(struct disk_request *r, int64_t result)
+{
+	r->result = result < 0 ? (int)result : 0;
+	return true;
+}
+
+static bool advance_transfer(struct disk_request *r, int64_t result)
+{
+	if (result == 0)
+		return end(r, -EIO); /* the file is shorter than it was */
+	r->done += (uint64_t)result;
+	return r->done < r->len ? false : end(r, 0);
+}
+
+static bool advance_zero(struct disk_request *r, int64_t result)
+{
+	if (r->attempt < ZERO_WRITES && unsupported(result)) {
+		r->attempt++;
+		return false;
+	}
+	if (result < 0 || r->attempt == ZERO_SYNC)
+		return end(r, result);
+	if (r->attempt == ZERO_WRITES)
+		return advance_transfer(r, result);
+	if (!(r->flags & DISK_DURABLE))
+		return end(r, 0);
+	r->attempt = ZERO_SYNC;
+	return false;
+}
+
+static bool advance(struct disk_request *r, int64_t result)
+{
+	if (result == -EINTR || result == -EAGAIN)
+		return false;
+	if (r->op == DISK_ZERO)
+		return advance_zero(r, result);
+	if (r->op == DISK_DISCARD)
+		return end(r, unsupported(result) ? 0 : result);
+	if (result < 0 || r->op == DISK_FLUSH)
+		return end(r, result);
+	return advance_transfer(r, result);
+}
+
+void disk_submit(struct disk *d, struct disk_request *r)
+{
+	r->done = 0;
+	r->attempt = 0;
+	r->result = 0;
+	d->in_flight++;
+	d->ops->submit(d->engine, r);
+}
+
+void disk_kick(struct disk *d)
+{
+	d->ops->kick(d->engine);
+}
+
+void disk_cancel(struct disk *d, struct disk_request *r)
+{
+	d->ops->cancel(d->engine, r);
+}
+
+struct disk_request *disk_reap(struct disk *d)
+{
+	for (;;) {
+		int64_t result;
+		struct disk_request *r = d->ops->reap(d->engine, &result);
+
+		if (!r)
+			return NULL;
+		if (advance(r, result)) {
+			d->in_flight--;
+			return r;
+		}
+		d->ops->submit(d->engine, r);
+		d->ops->kick(d->engine);
+	}
+}
+
+bool disk_arm(struct disk *d)
+{
+	uint64_t count;
+
+	/* Order: clear what was signalled, let signals through, look. A completion after the look signals. */
+	if (read(d->eventfd, &count, sizeof(count)) < 0)
+		count = 0;
+	d->ops->arm(d->engine, true);
+	d->ops->kick(d->engine);
+	return !d->ops->ready(d->engine);
+}
+
+void disk_disarm(struct disk *d)
+{
+	d->ops->arm(d->engine, false);
+}
+
+int disk_fd(const struct disk *d)
+{
+	return d->eventfd;
+}
+
+uint64_t disk_size(const struct disk *d)
+{
+	return d->size;
+}
+
+void disk_identity(const struct disk *d, uint8_t ret_id[16])
+{
+	bool device = S_ISBLK(d->st.st_mode);
+	uint64_t a = device ? d->st.st_rdev : d->st.st_dev, b = device ? 0 : d->st.st_ino;
+
+	memcpy(ret_id, &a, 8);
+	memcpy(ret_id + 8, &b, 8);
+}
+
+static int open_file(struct disk *d, const struct disk_options *opts, const char **ret_why)
+{
+	d->fd = open(opts->path, (opts->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (d->fd < 0) {
+		*ret_why = errno == ENOENT ? "the disk file does not exist; make one with truncate -s 1G FILE"
+					   : "the disk file cannot be opened; check its permissions";
+		return -errno;
+	}
+	if (fstat(d->fd, &d->st) < 0)
+		return -errno;
+	if (S_ISREG(d->st.st_mode)) {
+		d->size = (uint64_t)d->st.st_size;
+	} else if (!S_ISBLK(d->st.st_mode)) {
+		*ret_why = "the disk must be a regular file or a block device";
+		return -EINVAL;
+	} else if (ioctl(d->fd, BLKGETSIZE64, &d->size) < 0) {
+		return -errno;
+	}
+	return 0;
+}
+
+static int open_engine(struct disk *d, const struct disk_options *opts)
+{
+	int ret = -ENOSYS;
+
+	if (opts->engine != DISK_ENGINE_THREADS) {
+		d->ops = &disk_uring_ops;
+		ret = d->ops->open(d->fd, d->eventfd, opts->depth, &d->engine);
+	}
+	if (ret < 0 && opts->engine != DISK_ENGINE_URING) {
+		d->ops = &disk_threads_ops;
+		ret = d->ops->open(d->fd, d->eventfd, opts->depth, &d->engine);
+	}
+	return ret;
+}
+
+int disk_open(const struct disk_options *opts, struct disk **ret_disk, const char **ret_why)
+{
+	struct disk *d = calloc(1, sizeof(*d));
+	int ret;
+
+	*ret_why = "the disk cannot be opened";
+	if (!d)
+		return -ENOMEM;
+	d->fd = -1;
+	d->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ret = d->eventfd < 0 ? -errno : open_file(d, opts, ret_why);
+	if (ret == 0) {
+		ret = open_engine(d, opts);
+		if (ret < 0)
+			*ret_why = "no engine for disk requests can be started";
+	}
+	if (ret < 0) {
+		disk_close(d);
+		return ret;
+	}
+	*ret_disk = d;
+	return 0;
+}
+
+void disk_close(struct disk *d)
+{
+	if (!d)
+		return;
+	while (d->engine && d->in_flight) {
+		if (!disk_reap(d))
+			d->ops->wait(d->engine);
+	}
+	if (d->engine)
+		d->ops->close(d->engine);
+	if (d->fd >= 0)
+		close(d->fd);
+	if (d->eventfd >= 0)
+		close(d->eventfd);
+	free(d);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Asynchronous access to the file behind a namespace.
+ *
+ * One thread uses a disk. Submitting and reaping never wait for the disk;
+ * disk_close() does.
+ */
+#ifndef DEVICES_NVME_DISK_H
+#define DEVICES_NVME_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct disk;
+
+enum disk_op {
+	DISK_READ,
+	DISK_WRITE,
+	DISK_FLUSH,
+	DISK_ZERO,    /* reads give zeroes afterwards */
+	DISK_DISCARD, /* the data is not needed any more; may do nothing */
+};
+
+enum disk_engine {
+	DISK_ENGINE_ANY, /* io_uring, or threads where the system forbids it */
+	DISK_ENGINE_URING,
+	DISK_ENGINE_THREADS,
+};
+
+#define DISK_DURABLE (1u << 0) /* DISK_WRITE, DISK_ZERO: on stable storage at completion */
+#define DISK_UNMAP   (1u << 1) /* DISK_ZERO: may give back the space */
+
+/* The caller's, at rest until disk_reap() returns it. */
+struct disk_request {
+	enum disk_op op;
+	unsigned flags;
+	uint64_t offset;
+	void *buf; /* READ, WRITE */
+	uint64_t len;
+	int result; /* at reap: 0, -EIO at the end of the file, -ECANCELED, or the system's negative errno */
+
+	/* The disk's. */
+	uint64_t done;
+	unsigned attempt;
+	struct disk_request *next;
+};
+
+struct disk_options {
+	const char *path;
+	bool read_only;
+	enum disk_engine engine;
+	unsigned depth; /* requests in flight at most; more is a bug of the caller */
+};
+
+/* 0 or a negative errno and what to do about it. */
+int disk_open(const struct disk_options *opts, struct disk **ret_disk, const char **ret_why);
+/* Waits for what is in flight; the requests are the caller's again. NULL is fine. */
+void disk_close(struct disk *d);
+
+uint64_t disk_size(const struct disk *d);
+/* 16 bytes which differ for different files of this machine. */
+void disk_identity(const struct disk *d, uint8_t ret_id[16]);
+
+/* Begin a request. What was submitted may only start at the next disk_kick(). */
+void disk_submit(struct disk *d, struct disk_request *r);
+void disk_kick(struct disk *d);
+/* Try to end a request early. It is reaped as always, with -ECANCELED if that worked. */
+void disk_cancel(struct disk *d, struct disk_request *r);
+/* A finished request, or NULL. */
+struct disk_request *disk_reap(struct disk *d);
+
+/*
+ * About to sleep on disk_fd(): from now on completions make it readable. False:
+ * there is a completion now. disk_disarm() ends that.
+ */
+bool disk_arm(struct disk *d);
+void disk_disarm(struct disk *d);
+int disk_fd(const struct disk *d);
+
+#endif

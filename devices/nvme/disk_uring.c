@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Disk requests through io_uring: submitted and reaped by the work thread itself. */
+#include "nvme/disk_engine.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+
+struct uring {
+	struct io_uring ring;
+	int fd;
+};
+
+static int uring_open(int fd, int eventfd, unsigned depth, void **ret_engine)
+{
+	struct uring *u = calloc(1, sizeof(*u));
+	int ret;
+
+	if (!u)
+		return -ENOMEM;
+	u->fd = fd;
+	ret = io_uring_queue_init(depth, &u->ring, 0);
+	if (ret < 0) {
+		free(u);
+		return ret;
+	}
+	ret = io_uring_register_eventfd(&u->ring, eventfd);
+	if (ret == 0)
+		ret = io_uring_cq_eventfd_toggle(&u->ring, false);
+	if (ret < 0) {
+		io_uring_queue_exit(&u->ring);
+		free(u);
+		return ret;
+	}
+	*ret_engine = u;
+	return 0;
+}
+
+static void uring_close(void *engine)
+{
+	struct uring *u = engine;
+
+	io_uring_queue_exit(&u->ring);
+	free(u);
+}
+
+/* The ring holds as many entries as requests may be in flight; only cancellations can make it full. */
+static struct io_uring_sqe *next_sqe(struct uring *u)
+{
+	struct io_uring_sqe *sqe;
+
+	while (!(sqe = io_uring_get_sqe(&u->ring)))
+		io_uring_submit(&u->ring);
+	return sqe;
+}
+
+static void uring_submit(void *engine, struct disk_request *r)
+{
+	struct uring *u = engine;
+	struct disk_step s = disk_next_step(r);
+	struct io_uring_sqe *sqe = next_sqe(u);
+
+	switch (s.call) {
+	case DISK_CALL_READ:
+		io_uring_prep_read(sqe, u->fd, s.buf, (unsigned)s.len, s.offset);
+		break;
+	case DISK_CALL_WRITE:
+		io_uring_prep_write(sqe, u->fd, s.buf, (unsigned)s.len, s.offset);
+		sqe->rw_flags = s.durable ? RWF_DSYNC : 0;
+		break;
+	case DISK_CALL_SYNC:
+		io_uring_prep_fsync(sqe, u->fd, IORING_FSYNC_DATASYNC);
+		break;
+	case DISK_CALL_FALLOCATE:
+		io_uring_prep_fallocate(sqe, u->fd, s.mode, (off_t)s.offset, (off_t)s.len);
+		break;
+	}
+	io_uring_sqe_set_data(sqe, r);
+}
+
+static void uring_kick(void *engine)
+{
+	struct uring *u = engine;
+
+	if (io_uring_sq_ready(&u->ring))
+		io_uring_submit(&u->ring); /* what it could not take stays there for the next kick */
+}
+
+static void uring_cancel(void *engine, struct disk_request *r)
+{
+	struct uring *u = engine;
+	struct io_uring_sqe *sqe = next_sqe(u);
+
+	io_uring_prep_cancel(sqe, r, 0);
+	io_uring_sqe_set_data(sqe, NULL);
+}
+
+static struct disk_request *uring_reap(void *engine, int64_t *ret_result)
+{
+	struct uring *u = engine;
+	struct io_uring_cqe *cqe;
+
+	while (io_uring_peek_cqe(&u->ring, &cqe) == 0) {
+		struct disk_request *r = io_uring_cqe_get_data(cqe);
+
+		*ret_result = cqe->res;
+		io_uring_cqe_seen(&u->ring, cqe);
+		if (r)
+			return r;
+	}
+	return NULL;
+}
+
+static void uring_wait(void *engine)
+{
+	struct uring *u = engine;
+
+	io_uring_submit_and_wait(&u->ring, 1);
+}
+
+static bool uring_ready(void *engine)
+{
+	struct uring *u = engine;
+
+	return io_uring_cq_ready(&u->ring) > 0;
+}
+
+/*
+ * The full fence orders the flag before uring_ready()'s load of the ring's
+ * tail; the kernel stores the tail, then looks at the flag.
+ */
+static void uring_arm(void *engine, bool on)
+{
+	struct uring *u = engine;
+
+	io_uring_cq_eventfd_toggle(&u->ring, on);
+	if (on)
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+const struct disk_engine_ops disk_uring_ops = {
+	.open = uring_open,
+	.close = uring_close,
+	.submit = uring_submit,
+	.kick = uring_kick,
+	.cancel = uring_cancel,
+	.reap = uring_reap,
+	.wait = uring_wait,
+	.ready = uring_ready,
+	.arm = uring_arm,
+};

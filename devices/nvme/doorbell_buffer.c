@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Shadow doorbells (5.8 Doorbell Buffer Config, 7.13): the guest stores tails
+ * and heads in a page of its memory and writes a doorbell register only when
+ * it passes the index that the controller left in EventIdx.
+ *
+ * The guest rings for a move from `old` to `new` when EventIdx lies in
+ * [old, new), modulo 2^16. While polled, EventIdx is kept one entry behind the
+ * tail, where a ring of entries cannot come again before the controller moved
+ * on; it is renewed each half turn. Before sleeping, EventIdx becomes the tail
+ * itself:
+ *
+ *     controller: store EventIdx, full fence, load shadow tail
+ *     guest:      store shadow tail, full fence, load EventIdx
+ *
+ * so one of the two sees the other's store, and no command is slept over.
+ *
+ * The admin queue is always rung for: stock drivers do not shadow it, and for
+ * one that does, its EventIdx follows the doorbell.
+ *
+ * Completion heads matter only when a queue is full or holds INTx up; they are
+ * read then.
+ */
+#include "nvme/controller.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+static uint64_t slot(unsigned qid, bool cq)
+{
+	return 4 * (2 * (uint64_t)qid + cq);
+}
+
+static void fail(struct nvme *n, int ret)
+{
+	if (ret != -ESHUTDOWN)
+		nvme_lifecycle_fail(n,
+				    "nvme: the shadow doorbells cannot be accessed: controller fatal status");
+}
+
+static void store_event(struct nvme *n, unsigned qid, bool cq, uint32_t value)
+{
+	int ret = nvme_dma_write(n, n->dbbuf_event + slot(qid, cq), &value, sizeof(value));
+
+	if (ret < 0)
+		fail(n, ret);
+}
+
+/* False: could not be read. */
+static bool load_shadow(struct nvme *n, unsigned qid, bool cq, uint32_t *ret_value)
+{
+	int ret = nvme_dma_read(n, n->dbbuf_shadow + slot(qid, cq), ret_value, sizeof(*ret_value));
+
+	if (ret < 0)
+		fail(n, ret);
+	return ret == 0;
+}
+
+static uint32_t behind(uint32_t index, uint32_t size)
+{
+	return index ? index - 1 : size - 1;
+}
+
+static void store_polled_sq(struct nvme *n, unsigned qid)
+{
+	struct nvme_sq *sq = &n->sq[qid];
+
+	sq->event_tail = sq->tail;
+	store_event(n, qid, false, behind(sq->tail, sq->size));
+}
+
+static void store_polled_cq(struct nvme *n, unsigned qid)
+{
+	struct nvme_cq *cq = &n->cq[qid];
+
+	cq->event_head = cq->head;
+	store_event(n, qid, true, behind(cq->head, cq->size));
+}
+
+static bool ahead(uint32_t from, uint32_t to, uint32_t size)
+{
+	return (to >= from ? to - from : size - from + to) >= size / 2;
+}
+
+void nvme_doorbell_buffer_queue_created(struct nvme *n, unsigned qid, bool cq)
+{
+	if (!n->dbbuf)
+		return;
+	if (cq)
+		store_polled_cq(n, qid);
+	else
+		store_polled_sq(n, qid);
+}
+
+uint32_t nvme_doorbell_buffer_execute(struct nvme *n, struct nvme_command *c)
+{
+	if ((c->sqe.prp1 | c->sqe.prp2) & (NVME_PAGE_SIZE - 1))
+		return NVME_INVALID_FIELD;
+	n->dbbuf = true;
+	n->dbbuf_shadow = c->sqe.prp1;
+	n->dbbuf_event = c->sqe.prp2;
+	for (unsigned qid = 1; qid <= n->io_queues; qid++) {
+		if (n->cq[qid].exists)
+			store_polled_cq(n, qid);
+		if (n->sq[qid].exists)
+			store_polled_sq(n, qid);
+	}
+	return NVME_SUCCESS;
+}
+
+static bool refresh_tail(struct nvme *n, unsigned qid)
+{
+	struct nvme_sq *sq = &n->sq[qid];
+	uint32_t tail;
+
+	if (!load_shadow(n, qid, false, &tail) || tail == sq->tail)
+		return false;
+	if (tail == sq->bad_tail)
+		return false;
+	nvme_queue_set_tail(n, qid, tail);
+	sq->bad_tail = tail < sq->size ? UINT32_MAX : tail;
+	if (!n->dbbuf_sleeping && ahead(sq->event_tail, sq->tail, sq->size))
+		store_polled_sq(n, qid);
+	return true;
+}
+
+void nvme_doorbell_buffer_refresh_head(struct nvme *n, unsigned cqid)
+{
+	struct nvme_cq *cq = &n->cq[cqid];
+	uint32_t head;
+
+	if (!n->dbbuf || !cqid || !load_shadow(n, cqid, true, &head) || head == cq->head)
+		return;
+	if (head == cq->bad_head)
+		return;
+	nvme_queue_set_head(n, cqid, head);
+	cq->bad_head = cq->head == head ? UINT32_MAX : head;
+	if (!n->dbbuf_sleeping && ahead(cq->event_head, cq->head, cq->size))
+		store_polled_cq(n, cqid);
+}
+
+/* With INTx the level falls only when the head was seen to move. */
+static bool watches_head(struct nvme *n, const struct nvme_cq *cq)
+{
+	return cq->exists && cq->interrupts && cq->head != cq->tail && !atomic_load(&n->msix_enabled);
+}
+
+unsigned nvme_doorbell_buffer_poll(struct nvme *n)
+{
+	unsigned moved = 0;
+
+	if (!n->dbbuf)
+		return 0;
+	for (unsigned qid = 1; qid <= n->io_queues && n->life == NVME_LIFE_ON; qid++) {
+		if (n->sq[qid].exists && !n->sq[qid].deletion)
+			moved += refresh_tail(n, qid);
+		if (watches_head(n, &n->cq[qid]))
+			nvme_doorbell_buffer_refresh_head(n, qid);
+	}
+	return moved;
+}
+
+void nvme_doorbell_buffer_disarm(struct nvme *n)
+{
+	if (!n->dbbuf_sleeping)
+		return;
+	n->dbbuf_sleeping = false;
+	for (unsigned qid = 1; qid <= n->io_queues; qid++) {
+		if (n->sq[qid].exists)
+			store_polled_sq(n, qid);
+		if (n->cq[qid].exists && n->cq[qid].event_armed) {
+			n->cq[qid].event_armed = false;
+			store_polled_cq(n, qid);
+		}
+	}
+}
+
+static bool cq_blocks(const struct nvme_cq *cq)
+{
+	uint32_t used = cq->tail >= cq->head ? cq->tail - cq->head : cq->size - cq->head + cq->tail;
+
+	return cq->exists && used + cq->reserved >= cq->size - 1;
+}
+
+static void arm_queue(struct nvme *n, unsigned qid)
+{
+	struct nvme_cq *cq = &n->cq[qid];
+
+	if (n->sq[qid].exists)
+		store_event(n, qid, false, n->sq[qid].tail);
+	if (cq_blocks(cq) || watches_head(n, cq)) {
+		cq->event_armed = true;
+		store_event(n, qid, true, cq->head);
+	}
+}
+
+bool nvme_doorbell_buffer_arm(struct nvme *n)
+{
+	unsigned moved = 0;
+
+	if (!n->dbbuf || n->life != NVME_LIFE_ON || !nvme_dma_allowed(n))
+		return true;
+	n->dbbuf_sleeping = true;
+	for (unsigned qid = 1; qid <= n->io_queues; qid++)
+		arm_queue(n, qid);
+	atomic_thread_fence(memory_order_seq_cst);
+	for (unsigned qid = 1; qid <= n->io_queues; qid++) {
+		uint32_t head = n->cq[qid].head;
+
+		if (n->sq[qid].exists)
+			moved += refresh_tail(n, qid);
+		if (n->cq[qid].event_armed)
+			nvme_doorbell_buffer_refresh_head(n, qid);
+		moved += head != n->cq[qid].head;
+	}
+	return moved == 0;
+}
