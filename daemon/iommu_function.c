@@ -202,7 +202,8 @@ static int open_page(struct iommu_function *f)
 static int open_server(struct iommu_function *f)
 {
 	static const struct vfu_mmap_area shared_page = {.offset = 0, .size = PAGE_SIZE};
-	static const unsigned no_irqs[VFU_NUM_IRQS];
+	/* It has no interrupt. Without the one for errors, which never fires, QEMU warns at each start. */
+	static const unsigned irqs[VFU_NUM_IRQS] = {[VFU_IRQ_ERR] = 1};
 	struct vfu_region regions[VFU_NUM_REGIONS] = {
 		[VFU_REGION_BAR0] = {.size = HIDDEN_BAR_SIZE, .readable = true, .writable = true, .fd = -1},
 		[VFU_REGION_CONFIG] = {.size = HIDDEN_CONFIG_SIZE,
@@ -210,11 +211,8 @@ static int open_server(struct iommu_function *f)
 				       .writable = true,
 				       .fd = -1},
 	};
-	struct vfu_server_options opts = {.path = f->socket,
-					  .regions = regions,
-					  .irq_counts = no_irqs,
-					  .ops = &device_ops,
-					  .device = f};
+	struct vfu_server_options opts = {
+		.path = f->socket, .regions = regions, .irq_counts = irqs, .ops = &device_ops, .device = f};
 	int err;
 
 	if (f->page) {

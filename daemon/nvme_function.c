@@ -185,8 +185,10 @@ static int open_server(struct nvme_function *f)
 		[VFU_REGION_CONFIG] = {.size = CONFIG_SIZE, .readable = true, .writable = true, .fd = -1},
 	};
 	static const unsigned irqs[VFU_NUM_IRQS] = {
-		[VFU_IRQ_INTX] = 1,
-		[VFU_IRQ_MSIX] = NVME_MSIX_VECTORS,
+		[VFU_IRQ_INTX] = 1, [VFU_IRQ_MSIX] = NVME_MSIX_VECTORS, [VFU_IRQ_ERR] = 1, /* never fires;
+											      without it QEMU
+											      warns at each
+											      start */
 	};
 	struct vfu_device_ops ops = {
 		.region_read = region_read,
