@@ -21,6 +21,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 #define VIOMMU_READ  (1u << 0) /* the device reads memory */
 #define VIOMMU_WRITE (1u << 1) /* the device writes memory */
@@ -121,6 +122,7 @@ int viommu_pin(struct viommu_thread *t, struct viommu_requester *r, uint64_t iov
 /* Give it back. Afterwards the struct is the caller's again. Any thread. */
 void viommu_unpin(struct viommu_pin *pin);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

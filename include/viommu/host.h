@@ -15,6 +15,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* What a guest did that its IOMMU's specification calls an error. */
 enum viommu_guest_error {
@@ -45,11 +46,11 @@ struct viommu_host_ops {
 	size_t sz;
 
 	/*
-	 * Memory registered without a host pointer: read or write `len` bytes
-	 * at guest physical address `gpa`. Returns 0 or a negative errno. May
-	 * block; the library holds no lock over the call and an invalidation
-	 * of what is being accessed completes only after it returned.
-	 * Required when such memory is registered.
+	 * Data in memory registered without a host pointer: read or write
+	 * `len` bytes at guest physical address `gpa`. Returns 0 or a negative
+	 * errno. May block: the library holds neither lock nor short guard over
+	 * the call, and an invalidation of what is being accessed completes
+	 * only after it returned. Required when such memory is registered.
 	 */
 	int (*mem_read)(void *opaque, uint64_t gpa, void *buf, size_t len);
 	int (*mem_write)(void *opaque, uint64_t gpa, const void *buf, size_t len);
@@ -73,8 +74,19 @@ struct viommu_host_ops {
 
 	/* Monotonic nanoseconds, for the drain counters. NULL: they stay 0. */
 	uint64_t (*now_ns)(void *opaque);
+
+	/*
+	 * Tables and queues of the guest in memory registered without a host
+	 * pointer, 4 to 16 bytes at a time, aligned. Called with the unit's lock
+	 * held or inside a short guard: must answer at once. NULL: such tables
+	 * are not reachable for the unit, which the guest sees as the
+	 * specification's "error accessing ..." faults.
+	 */
+	int (*table_read)(void *opaque, uint64_t gpa, void *buf, size_t len);
+	int (*table_write)(void *opaque, uint64_t gpa, const void *buf, size_t len);
 };
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

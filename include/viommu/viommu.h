@@ -27,6 +27,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct viommu;
 struct viommu_requester;
@@ -196,6 +197,7 @@ const struct viommu_counter_info *viommu_counters_describe(size_t *ret_count);
  */
 size_t viommu_counters_read(struct viommu *v, uint64_t *ret_values, size_t count);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

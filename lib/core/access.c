@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Public accesses of devices: viommu/access.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/endian.h"
+#include "core/unit.h"
+
+/* A short guard covers one copy of at most this many bytes: some microseconds. */
+#define COPY_AT_ONCE 65536u
+
+#define MSI_ADDRESS_FIRST UINT64_C(0xfee00000)
+#define MSI_ADDRESS_LAST  UINT64_C(0xfeefffff)
+
+int viommu_thread_create(struct viommu *v, struct viommu_thread **ret_thread)
+{
+	struct viommu_thread *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->unit = v;
+	pthread_mutex_lock(&v->lock);
+	t->slot = vi_epoch_slot_take(&v->epoch);
+	if (t->slot)
+		vi_list_append(&v->threads, &t->link);
+	pthread_mutex_unlock(&v->lock);
+	if (!t->slot) {
+		free(t);
+		return -EAGAIN;
+	}
+	*ret_thread = t;
+	return 0;
+}
+
+void viommu_thread_destroy(struct viommu_thread *t)
+{
+	struct viommu *v;
+
+	if (!t)
+		return;
+	v = t->unit;
+	pthread_mutex_lock(&v->lock);
+	vi_list_remove(&t->link);
+	vi_epoch_slot_release(t->slot);
+	for (unsigned i = 0; i < VI_COUNTER_COUNT; i++)
+		vi_count(&v->counters, i, atomic_load_explicit(&t->counters.values[i], memory_order_relaxed));
+	pthread_mutex_unlock(&v->lock);
+	free(t);
+}
+
+void viommu_enter(struct viommu_thread *t)
+{
+	vi_epoch_enter(&t->unit->epoch, t->slot);
+}
+
+void viommu_exit(struct viommu_thread *t)
+{
+	vi_epoch_exit(t->slot);
+}
+
+int viommu_translate(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, size_t len,
+		     unsigned access, struct viommu_span *ret_span)
+{
+	struct vi_place place;
+	uint64_t last;
+	int ret;
+
+	if (!vi_last_of(iova, len, &last) || !(access & (VIOMMU_READ | VIOMMU_WRITE)))
+		return -EINVAL;
+	ret = vi_translate(t, r, iova, len, access, &place);
+	if (ret == 0)
+		*ret_span = (struct viommu_span){.gpa = place.gpa, .host = place.host, .len = place.room};
+	return ret;
+}
+
+static bool is_single(uint64_t iova, uint64_t len)
+{
+	return (len == 1 || len == 2 || len == 4 || len == 8) && vi_is_aligned(iova, len);
+}
+
+/* Aligned words move in one access; gcc's builtins want the size spelled out. */
+static void load_single(void *buf, const uint8_t *host, uint64_t len)
+{
+	if (len == 8)
+		*(uint64_t *)buf = __atomic_load_n((const uint64_t *)(const void *)host, __ATOMIC_ACQUIRE);
+	else if (len == 4)
+		*(uint32_t *)buf = __atomic_load_n((const uint32_t *)(const void *)host, __ATOMIC_ACQUIRE);
+	else if (len == 2)
+		*(uint16_t *)buf = __atomic_load_n((const uint16_t *)(const void *)host, __ATOMIC_ACQUIRE);
+	else
+		*(uint8_t *)buf = __atomic_load_n(host, __ATOMIC_ACQUIRE);
+}
+
+static void store_single(uint8_t *host, const void *buf, uint64_t len)
+{
+	if (len == 8)
+		__atomic_store_n((uint64_t *)(void *)host, *(const uint64_t *)buf, __ATOMIC_RELEASE);
+	else if (len == 4)
+		__atomic_store_n((uint32_t *)(void *)host, *(const uint32_t *)buf, __ATOMIC_RELEASE);
+	else if (len == 2)
+		__atomic_store_n((uint16_t *)(void *)host, *(const uint16_t *)buf, __ATOMIC_RELEASE);
+	else
+		__atomic_store_n(host, *(const uint8_t *)buf, __ATOMIC_RELEASE);
+}
+
+/* Through an aligned word of ours, as `buf` may be aligned to nothing. */
+static void copy(uint8_t *host, uint8_t *buf, uint64_t len, bool single, bool write)
+{
+	uint64_t word;
+
+	if (!single || !vi_is_aligned((uintptr_t)host, len)) {
+		memcpy(write ? host : buf, write ? buf : host, len);
+		return;
+	}
+	if (write) {
+		memcpy(&word, buf, len);
+		store_single(host, &word, len);
+	} else {
+		load_single(&word, host, len);
+		memcpy(buf, &word, len);
+	}
+}
+
+/*
+ * Memory without a host pointer: the host's callback may block, so a pin
+ * stands in for the section while it works.
+ */
+static int copy_by_callback(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova,
+			    const struct vi_place *place, uint8_t *buf, bool write)
+{
+	struct viommu *v = t->unit;
+	struct viommu_pin pin = {.requester = r, .iova = iova};
+	int ret;
+
+	pin.span = (struct viommu_span){.gpa = place->gpa, .len = place->room};
+	vi_pin_hold(&v->pins, &pin, place->domain_id, iova, iova + place->room - 1,
+		    vi_epoch_entered(t->slot));
+	viommu_exit(t);
+	ret = write ? v->ops.mem_write(v->opaque, place->gpa, buf, place->room)
+		    : v->ops.mem_read(v->opaque, place->gpa, buf, place->room);
+	viommu_unpin(&pin);
+	return ret;
+}
+
+/* One guarded piece of an access; *ret_done bytes of it are done on success. */
+static int copy_piece(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, uint8_t *buf,
+		      uint64_t len, bool single, bool write, uint64_t *ret_done)
+{
+	struct vi_place place;
+	int ret;
+
+	viommu_enter(t);
+	ret = vi_translate(t, r, iova, vi_min(len, COPY_AT_ONCE), write ? VIOMMU_WRITE : VIOMMU_READ, &place);
+	if (ret == 0 && !place.host) {
+		*ret_done = place.room;
+		return copy_by_callback(t, r, iova, &place, buf, write);
+	}
+	if (ret == 0)
+		copy(place.host, buf, place.room, single, write);
+	viommu_exit(t);
+	*ret_done = place.room;
+	return ret;
+}
+
+static int access_memory(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, uint8_t *buf,
+			 uint64_t len, bool write)
+{
+	bool single = is_single(iova, len);
+	uint64_t total = len, last;
+
+	if (!vi_last_of(iova, len, &last))
+		return -EINVAL;
+	while (len > 0) {
+		uint64_t done = 0;
+		int ret = copy_piece(t, r, iova, buf, len, single, write, &done);
+
+		if (ret)
+			return ret;
+		iova += done;
+		buf += done;
+		len -= done;
+	}
+	vi_count(&t->counters, write ? VI_COUNT_bytes_written : VI_COUNT_bytes_read, total);
+	return 0;
+}
+
+static int read_nothing(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova)
+{
+	struct vi_place place;
+	int ret;
+
+	viommu_enter(t);
+	ret = vi_translate(t, r, iova, 0, VIOMMU_READ, &place);
+	viommu_exit(t);
+	return ret;
+}
+
+int viommu_read(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, void *buf, size_t len)
+{
+	return len == 0 ? read_nothing(t, r, iova) : access_memory(t, r, iova, buf, len, false);
+}
+
+int viommu_write(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, const void *buf,
+		 size_t len)
+{
+	uint32_t data;
+
+	if (len == 4 && vi_is_aligned(iova, 4) && iova >= MSI_ADDRESS_FIRST && iova <= MSI_ADDRESS_LAST) {
+		memcpy(&data, buf, 4);
+		vi_count(&t->counters, VI_COUNT_interrupt_messages, 1);
+		if (t->unit->ops.msi)
+			t->unit->ops.msi(t->unit->opaque, r->rid, iova, le32toh(data));
+		return 0;
+	}
+	return len == 0 ? 0 : access_memory(t, r, iova, (uint8_t *)(uintptr_t)buf, len, true);
+}
+
+int viommu_pin(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, size_t len,
+	       unsigned access, struct viommu_pin *pin)
+{
+	struct vi_place place;
+	uint64_t last;
+	int ret;
+
+	if (!vi_last_of(iova, len, &last) || !(access & (VIOMMU_READ | VIOMMU_WRITE)))
+		return -EINVAL;
+	viommu_enter(t);
+	ret = vi_translate(t, r, iova, len, access, &place);
+	if (ret == 0 && !place.host)
+		ret = -ENOTSUP;
+	if (ret == 0) {
+		pin->requester = r;
+		pin->iova = iova;
+		pin->span = (struct viommu_span){.gpa = place.gpa, .host = place.host, .len = place.room};
+		vi_pin_hold(&t->unit->pins, pin, place.domain_id, iova, iova + place.room - 1,
+			    vi_epoch_entered(t->slot));
+		vi_count(&t->counters, VI_COUNT_pins, 1);
+	}
+	viommu_exit(t);
+	return ret;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The context cache and the domains that contexts lead to.
+ *
+ * Publication of a context that a device thread resolved races with the
+ * invalidation of context entries as IOTLB entries do (iotlb.h): the thread
+ * loads context_changes before it reads the guest's tables, and publishes under
+ * the context lock only if nothing was invalidated since.
+ */
+#include <stdlib.h>
+
+#include "base/bits.h"
+#include "core/unit.h"
+
+/* Give every domain an asid, or with the wipe begun, none. */
+static void assign_all(struct viommu *v)
+{
+	struct vi_list *node;
+
+	for (unsigned i = 0; i < VI_DOMAIN_BUCKETS; i++)
+		vi_list_for_each (node, &v->domains[i])
+			vi_iotlb_assign(&v->iotlb, VI_CONTAINER_OF(node, struct vi_domain, link));
+}
+
+/* With the context lock: asids ran out, so begin a wipe; until it is done nothing is cached. */
+static void wipe_if_exhausted(struct viommu *v)
+{
+	if (v->iotlb.wiping || !vi_iotlb_is_exhausted(&v->iotlb))
+		return;
+	v->iotlb.wiping = true;
+	assign_all(v);
+	vi_iotlb_begin_wipe(&v->iotlb, &v->epoch);
+}
+
+bool vi_iotlb_maintain(struct viommu *v)
+{
+	if (!v->iotlb.wiping)
+		return false;
+	pthread_mutex_lock(&v->context_lock);
+	if (vi_iotlb_poll_wipe(&v->iotlb, &v->epoch))
+		assign_all(v);
+	pthread_mutex_unlock(&v->context_lock);
+	return v->iotlb.wiping;
+}
+
+static struct vi_domain *find_domain(struct viommu *v, uint16_t id)
+{
+	struct vi_list *head = &v->domains[id % VI_DOMAIN_BUCKETS], *node;
+
+	vi_list_for_each (node, head) {
+		struct vi_domain *d = VI_CONTAINER_OF(node, struct vi_domain, link);
+
+		if (d->id == id)
+			return d;
+	}
+	return NULL;
+}
+
+/* With the context lock. NULL: no memory, the domain is then not cached. */
+static struct vi_domain *hold_domain(struct viommu *v, uint16_t id)
+{
+	struct vi_domain *d = find_domain(v, id);
+
+	if (!d) {
+		d = calloc(1, sizeof(*d));
+		if (!d)
+			return NULL;
+		d->id = id;
+		vi_list_append(&v->domains[id % VI_DOMAIN_BUCKETS], &d->link);
+		vi_iotlb_assign(&v->iotlb, d);
+		wipe_if_exhausted(v);
+	}
+	d->references++;
+	return d;
+}
+
+static void release_domain(struct vi_domain *d)
+{
+	if (!d || --d->references > 0)
+		return;
+	vi_list_remove(&d->link);
+	free(d);
+}
+
+static void retire(struct viommu *v, struct vi_context *c)
+{
+	c->retired_epoch = vi_epoch_begin(&v->epoch);
+	vi_list_append(&v->retired_contexts, &c->retired);
+}
+
+void vi_context_reclaim(struct viommu *v, bool all)
+{
+	struct vi_list *node, *after;
+
+	pthread_mutex_lock(&v->context_lock);
+	vi_list_for_each_safe (node, after, &v->retired_contexts) {
+		struct vi_context *c = VI_CONTAINER_OF(node, struct vi_context, retired);
+
+		if (!all && !vi_epoch_passed(&v->epoch, c->retired_epoch))
+			break; /* the list is in order of epochs */
+		vi_list_remove(&c->retired);
+		release_domain(c->domain);
+		free(c);
+	}
+	pthread_mutex_unlock(&v->context_lock);
+}
+
+/* Publish what was resolved, unless the guest invalidated contexts meanwhile. No memory: it is only not
+ * cached. */
+static const struct vi_context *publish(struct viommu *v, struct viommu_requester *r,
+					struct vi_context *resolved, uint64_t changes)
+{
+	struct vi_context *c = malloc(sizeof(*c)), *found;
+
+	if (!c)
+		return resolved;
+	pthread_mutex_lock(&v->context_lock);
+	found = atomic_load_explicit(&r->context, memory_order_acquire);
+	if (found || atomic_load_explicit(&v->context_changes, memory_order_relaxed) != changes) {
+		pthread_mutex_unlock(&v->context_lock);
+		free(c);
+		return resolved; /* as good as a cached one for this section */
+	}
+	*c = *resolved;
+	if (c->kind == VI_CONTEXT_PAGED)
+		c->domain = hold_domain(v, (uint16_t)c->domain_id);
+	atomic_store_explicit(&r->context, c, memory_order_release);
+	pthread_mutex_unlock(&v->context_lock);
+	return c;
+}
+
+vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, struct vi_context *scratch,
+			 const struct vi_context **ret_context)
+{
+	struct viommu *v = t->unit;
+	uint64_t changes;
+	vi_reason reason;
+
+	*ret_context = atomic_load_explicit(&r->context, memory_order_acquire);
+	if (*ret_context)
+		return 0;
+	changes = atomic_load_explicit(&v->context_changes, memory_order_acquire);
+	*scratch = (struct vi_context){.kind = VI_CONTEXT_IDENTITY,
+				       .domain_id = VI_PIN_IDENTITY,
+				       .last = UINT64_MAX};
+	*ret_context = scratch;
+	if (v->model) {
+		vi_count(&t->counters, VI_COUNT_context_misses, 1);
+		reason = v->model->resolve(v->model_state, r->rid, scratch);
+		if (reason)
+			return reason;
+	}
+	*ret_context = publish(v, r, scratch, changes);
+	return 0;
+}
+
+/* With the context lock: drop one device's context and note where it led. */
+static void drop_device(struct viommu *v, struct vi_drain *d, struct viommu_requester *r)
+{
+	struct vi_context *c = atomic_exchange_explicit(&r->context, NULL, memory_order_acq_rel);
+
+	if (!c)
+		return;
+	vi_drain_note_domain(d, c->domain_id);
+	retire(v, c);
+}
+
+static void begin_changes(struct viommu *v)
+{
+	pthread_mutex_lock(&v->context_lock);
+	atomic_fetch_add_explicit(&v->context_changes, 1, memory_order_seq_cst);
+}
+
+static void end_changes(struct viommu *v)
+{
+	pthread_mutex_unlock(&v->context_lock);
+	vi_context_reclaim(v, false);
+}
+
+void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid, uint16_t ignore)
+{
+	struct viommu_requester **functions = v->buses[rid >> 8];
+
+	begin_changes(v);
+	/* `ignore` has at most the three function bits. */
+	for (unsigned i = 0; functions && i < 8; i++) {
+		uint16_t each = (uint16_t)((rid & ~7u) | i);
+
+		if (((each ^ rid) & ~ignore) == 0 && functions[each & 0xff])
+			drop_device(v, d, functions[each & 0xff]);
+	}
+	/* An access may have resolved without publishing: drain even if none was cached. */
+	vi_drain_note_contexts(d);
+	end_changes(v);
+}
+
+#define ANY_DOMAIN UINT32_MAX
+
+static void drop_where(struct viommu *v, struct vi_drain *d, uint32_t domain_id)
+{
+	begin_changes(v);
+	for (unsigned bus = 0; bus < VI_BUSES; bus++) {
+		for (unsigned i = 0; v->buses[bus] && i < VI_FUNCTIONS_OF_A_BUS; i++) {
+			struct viommu_requester *r = v->buses[bus][i];
+			struct vi_context *c =
+				r ? atomic_load_explicit(&r->context, memory_order_acquire) : NULL;
+
+			if (c && (domain_id == ANY_DOMAIN || c->domain_id == domain_id))
+				drop_device(v, d, r);
+		}
+	}
+	end_changes(v);
+}
+
+void vi_context_drop_all(struct viommu *v, struct vi_drain *d)
+{
+	drop_where(v, d, ANY_DOMAIN);
+	vi_drain_note_everything(d);
+}
+
+void vi_context_drop_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id)
+{
+	drop_where(v, d, domain_id);
+	vi_drain_note_domain(d, domain_id);
+}
+
+/*
+ * The set of domains is the context lock's, and so are the asids that a drop
+ * hands out; the unit lock, which the caller holds too, owns the drain.
+ */
+void vi_iotlb_invalidate_all(struct viommu *v, struct vi_drain *d)
+{
+	struct vi_list *node;
+
+	pthread_mutex_lock(&v->context_lock);
+	for (unsigned i = 0; i < VI_DOMAIN_BUCKETS; i++)
+		vi_list_for_each (node, &v->domains[i])
+			vi_iotlb_drop_domain(&v->iotlb, VI_CONTAINER_OF(node, struct vi_domain, link));
+	wipe_if_exhausted(v);
+	pthread_mutex_unlock(&v->context_lock);
+	vi_drain_note_everything(d);
+}
+
+void vi_iotlb_invalidate_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id)
+{
+	struct vi_domain *domain;
+
+	pthread_mutex_lock(&v->context_lock);
+	domain = find_domain(v, domain_id);
+	if (domain)
+		vi_iotlb_drop_domain(&v->iotlb, domain);
+	wipe_if_exhausted(v);
+	pthread_mutex_unlock(&v->context_lock);
+	vi_drain_note_domain(d, domain_id);
+}
+
+void vi_iotlb_invalidate_range(struct viommu *v, struct vi_drain *d, uint16_t domain_id, uint64_t first,
+			       uint64_t last)
+{
+	struct vi_domain *domain;
+
+	pthread_mutex_lock(&v->context_lock);
+	domain = find_domain(v, domain_id);
+	if (domain)
+		vi_iotlb_drop_range(&v->iotlb, domain, first, last);
+	wipe_if_exhausted(v);
+	pthread_mutex_unlock(&v->context_lock);
+	vi_drain_note_range(d, domain_id, first, last);
+}

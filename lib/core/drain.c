@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/drain.h"
+
+#include <assert.h>
+#include <sched.h>
+
+#include "core/unit.h"
+
+void vi_drain_note_contexts(struct vi_drain *d)
+{
+	assert(!d->active);
+	d->needed = true;
+}
+
+void vi_drain_note_everything(struct vi_drain *d)
+{
+	assert(!d->active);
+	d->needed = true;
+	d->everything = true;
+}
+
+static void note(struct vi_drain *d, uint64_t first, uint64_t last)
+{
+	assert(!d->active);
+	d->needed = true;
+	if (d->everything)
+		return;
+	if (d->count == VI_DRAIN_RANGES) {
+		d->everything = true;
+		return;
+	}
+	d->ranges[d->count].first = first;
+	d->ranges[d->count++].last = last;
+}
+
+void vi_drain_note_domain(struct vi_drain *d, uint32_t domain_id)
+{
+	note(d, vi_pin_key(domain_id, 0), vi_pin_key(domain_id + 1, 0) - 1);
+}
+
+void vi_drain_note_range(struct vi_drain *d, uint32_t domain_id, uint64_t first, uint64_t last)
+{
+	note(d, vi_pin_key(domain_id, first), vi_pin_key(domain_id, last));
+}
+
+void vi_drain_begin(struct viommu *v, struct vi_drain *d)
+{
+	assert(!d->active);
+	d->active = true;
+	d->looked = false;
+	d->started_ns = vi_now_ns(v);
+	d->epoch = vi_epoch_begin(&v->epoch);
+	vi_count(&v->counters, VI_COUNT_drains, 1);
+}
+
+static bool pins_are_back(struct viommu *v, struct vi_drain *d)
+{
+	unsigned held = 0, revoked = 0;
+
+	if (d->everything)
+		held = vi_pins_revoke(&v->pins, 0, UINT64_MAX, d->epoch, NULL, &revoked);
+	for (unsigned i = 0; !d->everything && i < d->count; i++)
+		held += vi_pins_revoke(&v->pins, d->ranges[i].first, d->ranges[i].last, d->epoch, NULL,
+				       &revoked);
+	vi_count(&v->counters, VI_COUNT_pins_revoked, revoked);
+	return held == 0;
+}
+
+bool vi_drain_poll(struct viommu *v, struct vi_drain *d)
+{
+	uint64_t ns;
+
+	assert(d->active);
+	if (!vi_epoch_passed(&v->epoch, d->epoch) || !pins_are_back(v, d)) {
+		if (!d->looked)
+			vi_count(&v->counters, VI_COUNT_drains_deferred, 1);
+		d->looked = true;
+		return false;
+	}
+	ns = vi_now_ns(v) - d->started_ns;
+	vi_count(&v->counters, VI_COUNT_drain_ns_total, ns);
+	vi_count_max(&v->counters, VI_COUNT_drain_ns_max, ns);
+	*d = (struct vi_drain){.active = false};
+	return true;
+}
+
+void vi_drain_wait(struct viommu *v, struct vi_drain *d)
+{
+	vi_drain_begin(v, d);
+	while (!vi_drain_poll(v, d))
+		sched_yield();
+}

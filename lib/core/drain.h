@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Drains: how an invalidation becomes a barrier.
+ *
+ * The model first makes the old translations unreachable (iotlb, contexts) and
+ * notes what it dropped. vi_drain_begin() then starts an epoch; when
+ * vi_drain_poll() says true
+ *  - every short access that could have used an old translation has ended (the
+ *    proof is in epoch.h), and
+ *  - every pin of a noted range that was taken under an old translation has
+ *    been given back. Such a pin was put into the tree inside a section that
+ *    began before the drain, and that section has ended, so the search under
+ *    the pin lock finds it. Pins of later sections are left alone: they were
+ *    taken under what the guest's tables say now.
+ * Only after that the model lets the guest see completion. Nothing here waits.
+ *
+ * A drain belongs to the unit lock.
+ */
+#ifndef CORE_DRAIN_H
+#define CORE_DRAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct viommu;
+
+#define VI_DRAIN_RANGES 16
+
+struct vi_drain {
+	bool active;	 /* begun and not complete */
+	bool needed;	 /* something was dropped since the last completion */
+	bool everything; /* noted: all pins */
+	unsigned count;	 /* of ranges */
+	bool looked;	 /* polled at least once */
+	uint64_t epoch;
+	uint64_t started_ns;
+	struct {
+		uint64_t first, last; /* keys of pin.h */
+	} ranges[VI_DRAIN_RANGES];
+};
+
+/* Note what was dropped. `domain_id` as in pin.h. Adding to an active drain is not allowed. */
+void vi_drain_note_contexts(struct vi_drain *d); /* sections only; pins are filed by domain */
+void vi_drain_note_everything(struct vi_drain *d);
+void vi_drain_note_domain(struct vi_drain *d, uint32_t domain_id);
+void vi_drain_note_range(struct vi_drain *d, uint32_t domain_id, uint64_t first, uint64_t last);
+void vi_drain_begin(struct viommu *v, struct vi_drain *d);
+/* True: complete, and the drain is empty again. */
+bool vi_drain_poll(struct viommu *v, struct vi_drain *d);
+/* Begin and stay until complete: for calls of the embedder that promise to wait. */
+void vi_drain_wait(struct viommu *v, struct vi_drain *d);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The IOTLB: translations of all domains in one table of fixed size.
+ *
+ * A key is (address space id, page number, page size). A domain has an address
+ * space id (asid) of its own; invalidating a whole domain gives it a new one,
+ * so that no entry has to be looked for. Page-selective invalidation looks in
+ * the bucket of each page, once for each page size in use.
+ *
+ * The table is an array of buckets, one cache line each, with WAYS entries and
+ * a sequence number that is odd while one thread changes the bucket.
+ *
+ *	look-up		inserter			invalidator
+ *	L1 load seq	I1 lock: CAS seq even->odd	V1 domain->changes++
+ *	L2 load tags	I2 load domain->changes		V2 lock (spins)
+ *	L3 load value	I3 store tag, value		V3 clear tag
+ *	L4 load seq	I4 unlock			V4 unlock
+ *
+ * A look-up that finds seq odd (L1) or changed (L4) misses: it never waits.
+ * The value loads acquire, so L4 comes after them; data stores release, so the
+ * odd seq is visible before them: L1 == L4 even means tag and value belong
+ * together.
+ *
+ * No stale entry survives an invalidation: the inserter read domain->changes
+ * before it walked the tables and compares under the bucket's lock (I2). If it
+ * locks before V2, V3 finds the entry. If after, the lock hands it V1, and it
+ * does not insert. A domain-wide invalidation swaps the asid instead of V2-V4:
+ * what is inserted under the old one later is never looked up again, because
+ * asids are used anew only after a wipe, and a wipe waits until no reader is
+ * inside that could hold an old asid (vi_iotlb_poll_wipe()).
+ *
+ * Progress: look-ups are wait-free, an inserter that finds the bucket locked
+ * gives up, an invalidator waits for one inserter at most for its few stores.
+ */
+#ifndef CORE_IOTLB_H
+#define CORE_IOTLB_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/epoch.h"
+#include "base/list.h"
+
+#define VI_IOTLB_WAYS 3
+
+/* Page sizes: class c has pages of 4096 << (9 * c) bytes. */
+#define VI_IOTLB_CLASSES 3
+
+struct vi_iotlb_bucket {
+	_Alignas(64) _Atomic uint32_t sequence;
+	uint32_t victim; /* next way to be replaced, under the bucket's lock */
+	_Atomic uint64_t tags[VI_IOTLB_WAYS];
+	_Atomic uint64_t values[VI_IOTLB_WAYS];
+};
+
+/* What is cached for a page; bits 51..12 are the gpa of the page. */
+#define VI_IOTLB_READ	    (1u << 0) /* the guest's tables allow it */
+#define VI_IOTLB_WRITE	    (1u << 1)
+#define VI_IOTLB_MEM_READ   (1u << 2) /* the memory behind it allows it; meaningful with a slot */
+#define VI_IOTLB_MEM_WRITE  (1u << 3)
+#define VI_IOTLB_GPA	    UINT64_C(0x000ffffffffff000)
+#define VI_IOTLB_SLOT_SHIFT 52 /* slot of guestmem, 0: ask the region map */
+
+struct vi_domain {
+	struct vi_list link; /* in vi_domains, under the context lock */
+	uint16_t id;
+	unsigned references;	  /* contexts, under the context lock */
+	_Atomic uint32_t asid;	  /* written under the context lock; 0: not cached for now */
+	_Atomic uint32_t classes; /* bit c: pages of class c were cached under this asid */
+	_Atomic uint64_t changes; /* counts invalidations */
+};
+
+struct vi_iotlb {
+	struct vi_iotlb_bucket *buckets;
+	uint64_t mask;
+	_Atomic bool wiping; /* written under the context lock */
+	uint32_t next_asid;  /* under the context lock, as below */
+	uint64_t wipe_epoch;
+};
+
+/* 0 or -ENOMEM. */
+int vi_iotlb_init(struct vi_iotlb *t, unsigned entries_lg2);
+void vi_iotlb_finish(struct vi_iotlb *t);
+
+/* Any thread. The page of class `class` that holds iova, by the asid that the caller loaded. */
+bool vi_iotlb_lookup(const struct vi_iotlb *t, uint32_t asid, uint64_t iova, unsigned class,
+		     uint64_t *ret_value);
+
+/* Any thread, inside its section. `changes` and `asid` were loaded from the domain before the tables were
+ * read. */
+void vi_iotlb_insert(struct vi_iotlb *t, struct vi_domain *d, uint64_t changes, uint32_t asid, uint64_t iova,
+		     unsigned class, uint64_t value);
+
+/* Under the context lock: make the pages first_iova..last_iova, or all of the domain, not found any more. */
+void vi_iotlb_drop_range(struct vi_iotlb *t, struct vi_domain *d, uint64_t first, uint64_t last);
+void vi_iotlb_drop_domain(struct vi_iotlb *t, struct vi_domain *d);
+
+/* Under the context lock. A new domain gets its first asid. */
+void vi_iotlb_assign(struct vi_iotlb *t, struct vi_domain *d);
+/* Asids ran out: begin a wipe. The caller has set the asid of every domain to 0. */
+void vi_iotlb_begin_wipe(struct vi_iotlb *t, struct vi_epoch *epoch);
+/* True when a wipe has just been done; the caller then assigns asids again. */
+bool vi_iotlb_poll_wipe(struct vi_iotlb *t, struct vi_epoch *epoch);
+/* No asid is left for a further drop or assign. */
+bool vi_iotlb_is_exhausted(const struct vi_iotlb *t);
+
+#endif

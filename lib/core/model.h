@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What core asks of an IOMMU model (vtd, ...). Core never knows a model except
+ * through this table.
+ */
+#ifndef CORE_MODEL_H
+#define CORE_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <viommu/viommu.h>
+
+#include "core/iotlb.h"
+#include "pgtable/pgtable.h"
+
+enum vi_context_kind {
+	VI_CONTEXT_IDENTITY, /* iova is gpa */
+	VI_CONTEXT_PAGED,
+};
+
+/*
+ * What the guest's tables say about one device. Immutable once published;
+ * readers hold it for the length of their section.
+ */
+struct vi_context {
+	enum vi_context_kind kind;
+	bool silent;		  /* the guest wants no faults recorded (VT-d FPD) */
+	bool guarded;		  /* the model wants to see each address (is_protected) */
+	uint32_t domain_id;	  /* VI_PIN_IDENTITY: nothing translates */
+	uint64_t last;		  /* the highest iova that is translated at all */
+	struct vi_pgtable table;  /* VI_CONTEXT_PAGED */
+	struct vi_domain *domain; /* core's; NULL: do not cache */
+	struct vi_list retired;	  /* core's */
+	uint64_t retired_epoch;
+};
+
+/* Why an access was refused, in the model's own code; 0: it was not. */
+typedef uint8_t vi_reason;
+
+/* A fault on its way from a device thread to the model. */
+struct vi_fault {
+	uint64_t iova;
+	uint16_t rid;
+	vi_reason reason;
+	bool write;
+};
+
+struct viommu;
+
+struct vi_model_ops {
+	/* *ret_state belongs to the model until finish(). Negative errno. */
+	int (*init)(struct viommu *v, const struct viommu_options *opts, void **ret_state);
+	void (*finish)(void *state);
+
+	/* With the unit lock held. */
+	void (*reset)(void *state);
+	size_t regs_size;
+	void (*regs_read)(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
+	void (*regs_write)(void *state, uint64_t offset, unsigned size, uint64_t value);
+	void (*regs_share)(void *state, void *page);
+	/* As viommu_process(). */
+	int (*process)(void *state, unsigned budget);
+
+	/*
+	 * Any thread, inside a section or with the unit lock: read the
+	 * device's entries and fill in the model's part of *ret_context, which
+	 * comes as an identity context. When a reason is returned only `silent`
+	 * counts.
+	 */
+	vi_reason (*resolve)(void *state, uint16_t rid, struct vi_context *ret_context);
+	/* Any thread: may this kind of request pass (ATS flags), before translation? */
+	vi_reason (*check_request)(void *state, const struct vi_context *c, unsigned access);
+	/* Any thread: is this address out of bounds though nothing translates (protected memory)? */
+	bool (*is_protected)(void *state, uint64_t first, uint64_t last);
+	/* The codes for what the walk says and for an address beyond vi_context.last. */
+	vi_reason (*walk_reason)(enum vi_walk_result result, bool write);
+	vi_reason beyond_last;
+	const char *(*reason_text)(vi_reason reason);
+};
+
+extern const struct vi_model_ops vi_vtd_model;
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pins that are held, by domain and iova, under a lock of their own. The lock
+ * nests inside the unit lock and is held for short searches and for revoke
+ * callbacks.
+ */
+#ifndef CORE_PIN_H
+#define CORE_PIN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <viommu/access.h>
+
+#include "base/interval_tree.h"
+
+/* The domain id that identity-mapped accesses are filed under. */
+#define VI_PIN_IDENTITY 0x10000u
+
+struct vi_pins {
+	pthread_mutex_t lock;
+	struct vi_interval_tree tree;
+	_Atomic uint64_t count; /* written under the lock; 0 lets a drain skip the search */
+};
+
+/* The library's part of struct viommu_pin. */
+struct vi_pin_state {
+	struct vi_interval interval; /* of keys */
+	uint64_t entered;	     /* epoch of the section that translated */
+	bool revoked;
+};
+
+static inline struct vi_pin_state *vi_pin_state(struct viommu_pin *pin)
+{
+	return (struct vi_pin_state *)(void *)pin->reserved;
+}
+
+/* Domain id and page number in one ascending key. */
+static inline uint64_t vi_pin_key(uint32_t domain_id, uint64_t iova)
+{
+	return (uint64_t)domain_id << 40 | iova >> 12;
+}
+
+void vi_pins_init(struct vi_pins *p);
+void vi_pins_finish(struct vi_pins *p);
+
+/* Inside the section that translated: file `pin` for first..last. */
+void vi_pin_hold(struct vi_pins *p, struct viommu_pin *pin, uint32_t domain_id, uint64_t first, uint64_t last,
+		 uint64_t entered);
+
+struct vi_gpa_range {
+	uint64_t first, last;
+};
+
+/*
+ * Pins of keys first..last whose section began before `epoch`: ask them back,
+ * each once. Returns how many are still held. With `memory`, only those that
+ * lend out this memory of the host.
+ */
+unsigned vi_pins_revoke(struct vi_pins *p, uint64_t first, uint64_t last, uint64_t epoch,
+			const struct vi_gpa_range *memory, unsigned *io_revoked);
+
+#endif

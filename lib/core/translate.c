@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* From (requester, iova) to memory: IOTLB hit, else the guest's tables, else a fault. */
+#include <errno.h>
+
+#include "base/bits.h"
+#include "core/unit.h"
+
+_Static_assert(VIOMMU_READ == VI_IOTLB_READ && VIOMMU_WRITE == VI_IOTLB_WRITE, "compared as masks");
+
+#define MSI_WINDOW_MIB 0xfee /* 0xfee00000 .. 0xfeefffff */
+
+static void report(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, unsigned access,
+		   vi_reason reason, bool silent)
+{
+	struct viommu *v = t->unit;
+	struct vi_fault fault = {
+		.iova = iova, .rid = r->rid, .reason = reason, .write = access & VIOMMU_WRITE};
+
+	if (access & VIOMMU_QUIET)
+		return;
+	vi_count(&t->counters, VI_COUNT_blocked, 1);
+	if (silent)
+		return;
+	if (vi_fault_queue_push(&v->faults, &fault))
+		vi_kick(v);
+}
+
+/* Fill in what a gpa means to the host. -EFAULT: no memory there, or not for this access. */
+static int place_by_map(struct viommu *v, uint64_t gpa, uint64_t last, unsigned access,
+			struct vi_place *ret_place)
+{
+	const struct vi_region *region = vi_guestmem_find(&v->mem, gpa);
+	unsigned need =
+		(access & VIOMMU_READ ? VIOMMU_MEM_READ : 0) | (access & VIOMMU_WRITE ? VIOMMU_MEM_WRITE : 0);
+
+	if (!region || (need & ~region->flags))
+		return -EFAULT;
+	ret_place->gpa = gpa;
+	ret_place->host = region->host ? region->host + (gpa - region->first) : NULL;
+	ret_place->room = vi_min(last, region->last) - gpa + 1;
+	return 0;
+}
+
+static int place_identity(struct viommu_thread *t, struct viommu_requester *r, const struct vi_context *c,
+			  uint64_t iova, uint64_t len, unsigned access, struct vi_place *ret_place)
+{
+	struct viommu *v = t->unit;
+	int ret;
+
+	if (iova > c->last) {
+		report(t, r, iova, access, v->model->beyond_last, c->silent);
+		return -EACCES;
+	}
+	ret_place->domain_id = c->domain_id;
+	ret = place_by_map(v, iova, c->last, access, ret_place);
+	if (ret == 0 && c->guarded) {
+		len = vi_max(len, 1);
+		ret_place->room = vi_min(ret_place->room, vi_min(len, VI_PAGE_SIZE - iova % VI_PAGE_SIZE));
+		if (v->model->is_protected(v->model_state, iova, iova + ret_place->room - 1))
+			return -EACCES;
+	}
+	return ret;
+}
+
+/* An entry of the IOTLB that covers iova and allows the access. */
+static bool find_cached(const struct viommu *v, const struct vi_domain *d, uint32_t asid, uint64_t iova,
+			unsigned access, uint64_t *ret_value, unsigned *ret_class)
+{
+	uint32_t classes = atomic_load_explicit(&d->classes, memory_order_relaxed);
+
+	for (unsigned class = 0; class < VI_IOTLB_CLASSES; class ++) {
+		if (!(classes & (1u << class)) || !vi_iotlb_lookup(&v->iotlb, asid, iova, class, ret_value))
+			continue;
+		*ret_class = class;
+		/* Without the right the tables decide: the guest may have widened them. */
+		return (access & (VIOMMU_READ | VIOMMU_WRITE) & ~*ret_value) == 0;
+	}
+	return false;
+}
+
+/* The host side of a leaf that starts at `gpa`, if it lies in one region. */
+static uint64_t host_bits(const struct viommu *v, uint64_t gpa, uint64_t size)
+{
+	const struct vi_region *region = vi_guestmem_find(&v->mem, gpa);
+
+	if (!region || !region->slot || region->last - gpa < size - 1)
+		return 0;
+	return (uint64_t)region->slot << VI_IOTLB_SLOT_SHIFT |
+	       (region->flags & VIOMMU_MEM_READ ? VI_IOTLB_MEM_READ : 0) |
+	       (region->flags & VIOMMU_MEM_WRITE ? VI_IOTLB_MEM_WRITE : 0);
+}
+
+/* Read the guest's tables; cache what they say. Returns a reason when they refuse. */
+static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint64_t iova, bool zero_length,
+		      unsigned access, uint64_t changes, uint32_t asid, uint64_t *ret_value,
+		      unsigned *ret_class)
+{
+	struct viommu *v = t->unit;
+	unsigned need =
+		(access & VIOMMU_READ ? VI_PGTABLE_READ : 0) | (access & VIOMMU_WRITE ? VI_PGTABLE_WRITE : 0);
+	struct vi_walk w;
+
+	vi_count(&t->counters, VI_COUNT_iotlb_misses, 1);
+	if (zero_length)
+		need = VI_PGTABLE_READ | VI_PGTABLE_WRITE;
+	w = vi_pgtable_walk(&c->table, &v->mem, iova, need, zero_length);
+	if (w.result != VI_WALK_OK)
+		return v->model->walk_reason(w.result, access & VIOMMU_WRITE);
+	*ret_class = w.level - 1;
+	*ret_value = (w.address & VI_IOTLB_GPA) | (w.access & VI_PGTABLE_READ ? VI_IOTLB_READ : 0) |
+		     (w.access & VI_PGTABLE_WRITE ? VI_IOTLB_WRITE : 0) |
+		     host_bits(v, w.address, vi_pgtable_page_size(w.level));
+	if (c->domain)
+		vi_iotlb_insert(&v->iotlb, c->domain, changes, asid, iova, *ret_class, *ret_value);
+	return 0;
+}
+
+static int place_by_value(struct viommu *v, uint64_t value, unsigned class, uint64_t iova, unsigned access,
+			  struct vi_place *ret_place)
+{
+	uint64_t size = VI_PAGE_SIZE << (VI_PGTABLE_INDEX_BITS * class), offset = iova & (size - 1);
+	uint64_t gpa = (value & VI_IOTLB_GPA) + offset;
+	unsigned slot = value >> VI_IOTLB_SLOT_SHIFT;
+
+	if (!slot)
+		return place_by_map(v, gpa, gpa - offset + size - 1, access, ret_place);
+	if ((access & VIOMMU_READ && !(value & VI_IOTLB_MEM_READ)) ||
+	    (access & VIOMMU_WRITE && !(value & VI_IOTLB_MEM_WRITE)))
+		return -EFAULT;
+	ret_place->gpa = gpa;
+	ret_place->host = vi_guestmem_host(&v->mem, slot, gpa);
+	ret_place->room = size - offset;
+	return 0;
+}
+
+static int place_paged(struct viommu_thread *t, struct viommu_requester *r, const struct vi_context *c,
+		       uint64_t iova, bool zero_length, unsigned access, struct vi_place *ret_place)
+{
+	struct viommu *v = t->unit;
+	uint64_t changes = 0, value = 0;
+	uint32_t asid = 0;
+	unsigned class = 0;
+	vi_reason reason;
+
+	ret_place->domain_id = c->domain_id;
+	if (iova > c->last) {
+		report(t, r, iova, access, v->model->beyond_last, c->silent);
+		return -EACCES;
+	}
+	if (c->domain) {
+		changes = atomic_load_explicit(&c->domain->changes, memory_order_acquire);
+		asid = atomic_load_explicit(&c->domain->asid, memory_order_acquire);
+	}
+	if (asid && !zero_length && find_cached(v, c->domain, asid, iova, access, &value, &class)) {
+		vi_count(&t->counters, VI_COUNT_iotlb_hits, 1);
+		return place_by_value(v, value, class, iova, access, ret_place);
+	}
+	reason = walk(t, c, iova, zero_length, access, changes, asid, &value, &class);
+	if (reason) {
+		report(t, r, iova, access, reason, c->silent);
+		return -EACCES;
+	}
+	return zero_length ? 0 : place_by_value(v, value, class, iova, access, ret_place);
+}
+
+int vi_translate(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, uint64_t len,
+		 unsigned access, struct vi_place *ret_place)
+{
+	struct viommu *v = t->unit;
+	const struct vi_context *c;
+	struct vi_context scratch;
+	vi_reason reason;
+	int ret;
+
+	if (__builtin_expect(iova >> 20 == MSI_WINDOW_MIB, 0))
+		return -EFAULT;
+	reason = vi_context_get(t, r, &scratch, &c);
+	if (!reason && v->model && access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST))
+		reason = v->model->check_request(v->model_state, c, access);
+	if (reason) {
+		report(t, r, iova, access, reason, c->silent);
+		return -EACCES;
+	}
+	if (c->kind == VI_CONTEXT_PAGED)
+		ret = place_paged(t, r, c, iova, len == 0, access, ret_place);
+	else
+		ret = place_identity(t, r, c, iova, len, access, ret_place);
+	if (ret == 0 && ret_place->room > len && len > 0)
+		ret_place->room = len;
+	return ret;
+}

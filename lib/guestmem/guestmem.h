@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Guest physical memory: which ranges there are and how to reach them.
+ *
+ * Guest memory is hostile and concurrent. vi_guestmem_load64() and friends
+ * touch each word exactly once, bounds-checked; callers work on the value they
+ * got and never look again.
+ *
+ * Look-ups take no lock. The map is two levels of sorted arrays, immutable
+ * once published: an update copies one leaf (at most REGIONS_PER_LEAF) and the
+ * top, publishes the new top with a release store and puts the old parts on
+ * the retired list. Readers load the top once, with acquire. Who frees must
+ * know that no reader is inside: the owner calls vi_guestmem_reclaim() after
+ * an epoch has passed. Updates and reclaim are serialised by the owner.
+ */
+#ifndef GUESTMEM_GUESTMEM_H
+#define GUESTMEM_GUESTMEM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <viommu/host.h>
+
+#include "base/list.h"
+
+struct vi_region {
+	uint64_t first, last; /* gpa */
+	uint8_t *host;	      /* of `first`; NULL: through callbacks */
+	uint16_t flags;	      /* VIOMMU_MEM_* */
+	uint16_t slot;	      /* index of its host offset below, 0: none; set by vi_guestmem_add() */
+};
+
+/*
+ * Host offsets (host address minus gpa) by small index, so that a cached
+ * translation holds a gpa and still leads to the host in one load. Slots are
+ * only added; they are forgotten together, when a reclaim finds the map empty.
+ * Past the last slot regions have none, and look-ups go through the map.
+ */
+#define VI_GUESTMEM_SLOTS 4096
+
+struct vi_region_map;
+
+struct vi_guestmem {
+	_Atomic(struct vi_region_map *) map;
+	const struct viommu_host_ops *ops;
+	void *opaque;
+	_Atomic(uintptr_t) *slots; /* entry written before a region that names it is published */
+	unsigned slot_count;
+	struct vi_list retired; /* leaves and tops that a reader may still see */
+	uint64_t total;		/* bytes registered */
+};
+
+/* 0 or -ENOMEM. */
+int vi_guestmem_init(struct vi_guestmem *gm, const struct viommu_host_ops *ops, void *opaque);
+/* No reader may be inside. */
+void vi_guestmem_finish(struct vi_guestmem *gm);
+
+/* `slot` of the region is not looked at. 0, -EEXIST when it overlaps a region, -ENOMEM. */
+int vi_guestmem_add(struct vi_guestmem *gm, const struct vi_region *region);
+/* Take first..last away, splitting what reaches out. Bytes taken, or -ENOMEM and nothing changed. */
+int64_t vi_guestmem_remove(struct vi_guestmem *gm, uint64_t first, uint64_t last);
+void vi_guestmem_reclaim(struct vi_guestmem *gm);
+
+/* The region that holds `gpa`. The pointer is good inside the reader's section. NULL: none. */
+const struct vi_region *vi_guestmem_find(const struct vi_guestmem *gm, uint64_t gpa);
+/* The same, or else the first one after it. */
+const struct vi_region *vi_guestmem_find_next(const struct vi_guestmem *gm, uint64_t gpa);
+
+static inline uint8_t *vi_guestmem_host(const struct vi_guestmem *gm, unsigned slot, uint64_t gpa)
+{
+	/* Relaxed: the region's publication, which led the caller to the slot, orders it. */
+	return (uint8_t *)(atomic_load_explicit(&gm->slots[slot], memory_order_relaxed) + (uintptr_t)gpa);
+}
+
+/*
+ * Words of tables and queues, `gpa` aligned to the size. Loads acquire, stores
+ * release. False: no memory there, or it may not be accessed so.
+ */
+bool vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t *ret_value);
+bool vi_guestmem_store32(const struct vi_guestmem *gm, uint64_t gpa, uint32_t value);
+/* For what builds tables (lib/driver). */
+bool vi_guestmem_store64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t value);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Page tables in guest memory: one walk for all formats; a format is data and
+ * two small functions, and belongs to no vendor.
+ *
+ * Levels count as specifications count them: level 1 holds 4 KiB leaves, level
+ * L an index of 9 bits at bit 12 + 9 * (L - 1). Every walk is bounded by the
+ * number of levels, whatever the tables contain, and loads each entry once.
+ */
+#ifndef PGTABLE_PGTABLE_H
+#define PGTABLE_PGTABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guestmem/guestmem.h"
+
+#define VI_PGTABLE_READ	 (1u << 0)
+#define VI_PGTABLE_WRITE (1u << 1)
+
+#define VI_PGTABLE_INDEX_BITS 9
+#define VI_PGTABLE_ENTRIES    512
+#define VI_PAGE_SHIFT	      12
+#define VI_PAGE_SIZE	      UINT64_C(4096)
+
+/* The tables of one address space, and what the unit that walks them can do. */
+struct vi_pgtable {
+	const struct vi_pgtable_format *format;
+	uint64_t root; /* gpa of the top table */
+	uint8_t levels;
+	uint8_t address_width; /* bits of physical address; higher ones in an entry are reserved */
+	uint8_t leaf_levels;   /* bit L: a leaf is allowed at level L */
+};
+
+enum vi_pte_kind { VI_PTE_NONE, VI_PTE_TABLE, VI_PTE_LEAF, VI_PTE_RESERVED };
+
+struct vi_pte {
+	enum vi_pte_kind kind;
+	unsigned access;  /* VI_PGTABLE_* that the entry grants */
+	uint64_t address; /* of the next table or the page */
+};
+
+struct vi_pgtable_format {
+	const char *name;
+	uint8_t max_levels;
+	/* Never fails: whatever is not as it must be is VI_PTE_RESERVED. */
+	struct vi_pte (*decode)(const struct vi_pgtable *t, uint64_t entry, unsigned level);
+	/* What a driver writes. `address` is aligned to the level's page, or a table's. */
+	uint64_t (*encode_leaf)(uint64_t address, unsigned level, unsigned access);
+	uint64_t (*encode_table)(uint64_t address);
+};
+
+/* Second-stage tables of Intel VT-d (9.8): 3 or 4 levels of R/W entries. */
+extern const struct vi_pgtable_format vi_pgtable_vtd_second_stage;
+
+enum vi_walk_result {
+	VI_WALK_OK,
+	VI_WALK_DENIED,	      /* an entry lacks the right; not-present is the lack of all */
+	VI_WALK_RESERVED,     /* a reserved bit is set in an entry that grants something */
+	VI_WALK_TABLE_ACCESS, /* a table is not in memory */
+};
+
+struct vi_walk {
+	enum vi_walk_result result;
+	unsigned level;	  /* where the walk ended */
+	unsigned access;  /* granted by all entries on the way; on OK also what the leaf is good for */
+	uint64_t address; /* of the leaf page, on OK */
+};
+
+/*
+ * Translate the page of `iova`. Each right in `need` must be granted at each
+ * level; with `any` one of them suffices at each level (a zero-length read).
+ * iova must lie within the levels.
+ */
+struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
+			       unsigned need, bool any);
+
+struct vi_leaf {
+	uint64_t first, last; /* iova */
+	uint64_t address;
+	unsigned access;
+};
+
+enum vi_next_result { VI_NEXT_FOUND, VI_NEXT_END, VI_NEXT_BUDGET };
+
+/*
+ * The first leaf that ends at or after *io_iova and grants something. FOUND
+ * and END say so; BUDGET: *io_budget entries were read, *io_iova is where to
+ * go on. Entries with reserved bits or in tables out of memory are passed over.
+ */
+enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_guestmem *gm,
+				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf);
+
+static inline unsigned vi_pgtable_shift(unsigned level)
+{
+	return VI_PAGE_SHIFT + VI_PGTABLE_INDEX_BITS * (level - 1);
+}
+
+static inline uint64_t vi_pgtable_page_size(unsigned level)
+{
+	return UINT64_C(1) << vi_pgtable_shift(level);
+}
+
+/* Where in its table the entry for `iova` lies. */
+static inline uint64_t vi_pgtable_entry_gpa(uint64_t table, uint64_t iova, unsigned level)
+{
+	return table + ((iova >> vi_pgtable_shift(level)) & (VI_PGTABLE_ENTRIES - 1)) * 8;
+}
+
+/* The last iova that the levels reach. */
+static inline uint64_t vi_pgtable_last(const struct vi_pgtable *t)
+{
+	return (UINT64_C(1) << vi_pgtable_shift(t->levels + 1u)) - 1;
+}
+
+#endif

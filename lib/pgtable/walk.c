@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pgtable/pgtable.h"
+
+#include "base/bits.h"
+
+static bool is_granted(unsigned granted, unsigned need, bool any)
+{
+	return any ? (granted & need) != 0 : (need & ~granted) == 0;
+}
+
+/*
+ * The order of checks at a level is VT-d's (7.1.3): the entry is fetched, an
+ * entry that grants nothing is not looked at further, then reserved bits, then
+ * the right that is asked for.
+ */
+struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
+			       unsigned need, bool any)
+{
+	struct vi_walk w = {.access = VI_PGTABLE_READ | VI_PGTABLE_WRITE};
+	uint64_t table = t->root;
+
+	for (w.level = t->levels; w.level > 0; w.level--) {
+		uint64_t entry;
+		struct vi_pte pte;
+
+		w.result = VI_WALK_TABLE_ACCESS;
+		if (!vi_guestmem_load64(gm, vi_pgtable_entry_gpa(table, iova, w.level), &entry))
+			return w;
+		pte = t->format->decode(t, entry, w.level);
+		w.access &= pte.access;
+		w.result = pte.kind == VI_PTE_RESERVED ? VI_WALK_RESERVED : VI_WALK_DENIED;
+		if (pte.kind == VI_PTE_RESERVED || pte.kind == VI_PTE_NONE ||
+		    !is_granted(w.access, need, any))
+			return w;
+		if (pte.kind == VI_PTE_LEAF) {
+			w.result = VI_WALK_OK;
+			w.address = pte.address;
+			return w;
+		}
+		table = pte.address;
+	}
+	w.result = VI_WALK_DENIED; /* decode gives no tables at level 1 */
+	return w;
+}
+
+/* Walk down to what covers `iova`: *ret_level is where it ended, the leaf is filled in if there is one. */
+static bool leaf_at(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
+		    uint64_t *io_budget, unsigned *ret_level, struct vi_leaf *ret_leaf)
+{
+	uint64_t table = t->root, entry;
+	unsigned access = VI_PGTABLE_READ | VI_PGTABLE_WRITE;
+
+	for (unsigned level = t->levels; level > 0; level--) {
+		struct vi_pte pte;
+
+		*ret_level = level;
+		*io_budget -= *io_budget > 0;
+		if (!vi_guestmem_load64(gm, vi_pgtable_entry_gpa(table, iova, level), &entry))
+			return false;
+		pte = t->format->decode(t, entry, level);
+		access &= pte.access;
+		if (pte.kind == VI_PTE_NONE || pte.kind == VI_PTE_RESERVED || access == 0)
+			return false;
+		if (pte.kind == VI_PTE_LEAF) {
+			ret_leaf->first = vi_align_down(iova, vi_pgtable_page_size(level));
+			ret_leaf->last = ret_leaf->first + vi_pgtable_page_size(level) - 1;
+			ret_leaf->address = pte.address;
+			ret_leaf->access = access;
+			return true;
+		}
+		table = pte.address;
+	}
+	return false;
+}
+
+enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_guestmem *gm,
+				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf)
+{
+	uint64_t iova = *io_iova, end = vi_pgtable_last(t) + 1;
+
+	while (iova < end) {
+		unsigned level = 0;
+
+		*io_iova = iova;
+		if (*io_budget == 0)
+			return VI_NEXT_BUDGET;
+		if (leaf_at(t, gm, iova, io_budget, &level, ret_leaf))
+			return VI_NEXT_FOUND;
+		iova = vi_align_down(iova, vi_pgtable_page_size(level)) + vi_pgtable_page_size(level);
+	}
+	*io_iova = end;
+	return VI_NEXT_END;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* From a requester id to its context: root and context tables, 3.4 and 7.1. Runs on device threads. */
+#include "base/bits.h"
+#include "pgtable/pgtable.h"
+#include "spec/vtd_tables.h"
+#include "vtd/vtd.h"
+
+static uint64_t beyond_host(const struct vi_vtd *m)
+{
+	return ~VI_BITS(m->unit->address_width - 1, 0);
+}
+
+static vi_reason find_context_table(const struct vi_vtd *m, uint8_t bus, uint64_t *ret_table)
+{
+	uint64_t root = atomic_load_explicit(&m->root, memory_order_acquire) + bus * VTD_ROOT_ENTRY_SIZE, lo,
+		 hi;
+
+	if (!vi_guestmem_load64(&m->unit->mem, root, &lo) ||
+	    !vi_guestmem_load64(&m->unit->mem, root + 8, &hi))
+		return VTD_FR_ROOT_TABLE_ACCESS;
+	if (!(lo & VTD_ROOT_LO_P))
+		return VTD_FR_ROOT_NOT_PRESENT;
+	if ((lo & (VTD_ROOT_LO_RSVD | beyond_host(m))) || (hi & VTD_ROOT_HI_RSVD))
+		return VTD_FR_ROOT_RESERVED;
+	*ret_table = lo & VTD_ROOT_LO_CTP;
+	return 0;
+}
+
+/* Is this address width one that CAP.SAGAW offers? */
+static bool is_width_supported(const struct vi_vtd *m, unsigned aw)
+{
+	return vi_field(m->cap, VTD_CAP_SAGAW) & (1u << aw);
+}
+
+static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, struct vi_context *ret)
+{
+	unsigned type = (unsigned)vi_field(lo, VTD_CONTEXT_LO_TT),
+		 aw = (unsigned)vi_field(hi, VTD_CONTEXT_HI_AW);
+	unsigned bits = 30 + 9 * aw;
+
+	ret->silent = lo & VTD_CONTEXT_LO_FPD;
+	if (!(lo & VTD_CONTEXT_LO_P))
+		return VTD_FR_CONTEXT_NOT_PRESENT;
+	if ((lo & VTD_CONTEXT_LO_RSVD) || (hi & VTD_CONTEXT_HI_RSVD))
+		return VTD_FR_CONTEXT_RESERVED;
+	if (type > VTD_TT_PASS_THROUGH || (type == VTD_TT_DEVICE_TLB && !(m->ecap & VTD_ECAP_DT)) ||
+	    (type == VTD_TT_PASS_THROUGH && !(m->ecap & VTD_ECAP_PT)) || !is_width_supported(m, aw))
+		return VTD_FR_CONTEXT_INVALID;
+	ret->domain_id = (uint16_t)vi_field(hi, VTD_CONTEXT_HI_DID);
+	ret->last = VI_BITS(vi_min(bits, m->guest_address_width) - 1, 0);
+	if (type == VTD_TT_PASS_THROUGH) {
+		ret->kind = VI_CONTEXT_IDENTITY;
+		ret->guarded = atomic_load_explicit(&m->protecting, memory_order_acquire);
+		return 0;
+	}
+	if (lo & VTD_CONTEXT_LO_SSPTPTR & beyond_host(m))
+		return VTD_FR_CONTEXT_INVALID;
+	ret->kind = VI_CONTEXT_PAGED;
+	ret->table = (struct vi_pgtable){
+		.format = &vi_pgtable_vtd_second_stage,
+		.root = lo & VTD_CONTEXT_LO_SSPTPTR,
+		.levels = (uint8_t)(2 + aw),
+		.address_width = m->unit->address_width,
+		.leaf_levels = m->leaf_levels,
+	};
+	return 0;
+}
+
+vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_context *ret_context)
+{
+	const struct vi_vtd *m = state;
+	uint64_t table, entry, lo, hi;
+	vi_reason reason;
+
+	if (!atomic_load_explicit(&m->translating, memory_order_acquire)) {
+		*ret_context = (struct vi_context){
+			.kind = VI_CONTEXT_IDENTITY,
+			.last = UINT64_MAX,
+			.silent = true, /* faults are reported while translation is enabled (7.1) */
+			.guarded = atomic_load_explicit(&m->protecting, memory_order_acquire),
+		};
+		return 0;
+	}
+	reason = find_context_table(m, (uint8_t)(rid >> 8), &table);
+	if (reason)
+		return reason;
+	entry = table + (rid & 0xffu) * VTD_CONTEXT_ENTRY_SIZE;
+	if (!vi_guestmem_load64(&m->unit->mem, entry, &lo) ||
+	    !vi_guestmem_load64(&m->unit->mem, entry + 8, &hi))
+		return VTD_FR_CONTEXT_TABLE_ACCESS;
+	return decode_entry(m, lo, hi, ret_context);
+}
+
+/* Without device-TLBs, every type of context blocks requests of ATS (TT 00b, 10b). */
+vi_reason vi_vtd_check_request(void *state, const struct vi_context *c, unsigned access)
+{
+	(void)state;
+	(void)c;
+	return access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST) ? VTD_FR_TT_BLOCKED : 0;
+}
+
+vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool write)
+{
+	if (result == VI_WALK_RESERVED)
+		return VTD_FR_PTE_RESERVED;
+	if (result == VI_WALK_TABLE_ACCESS)
+		return VTD_FR_TABLE_ACCESS;
+	return write ? VTD_FR_WRITE : VTD_FR_READ;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Fault recording and FSTS: chapter 7.2 and 7.3, 11.4.7, 11.4.12. */
+#include "base/bits.h"
+#include "vtd/vtd.h"
+
+const char *vi_vtd_reason_text(vi_reason reason)
+{
+	static const char *const texts[] = {
+		[0] = "no fault",
+		[VTD_FR_ROOT_NOT_PRESENT] = "root entry not present",
+		[VTD_FR_CONTEXT_NOT_PRESENT] = "context entry not present",
+		[VTD_FR_CONTEXT_INVALID] = "invalid context entry",
+		[VTD_FR_BEYOND_MGAW] = "address beyond the guest address width",
+		[VTD_FR_WRITE] = "no permission to write",
+		[VTD_FR_READ] = "no permission to read",
+		[VTD_FR_TABLE_ACCESS] = "page table not in memory",
+		[VTD_FR_ROOT_TABLE_ACCESS] = "root table not in memory",
+		[VTD_FR_CONTEXT_TABLE_ACCESS] = "context table not in memory",
+		[VTD_FR_ROOT_RESERVED] = "reserved bits set in the root entry",
+		[VTD_FR_CONTEXT_RESERVED] = "reserved bits set in the context entry",
+		[VTD_FR_PTE_RESERVED] = "reserved bits set in a paging entry",
+		[VTD_FR_TT_BLOCKED] = "request type blocked by the context entry",
+	};
+
+	return reason < VI_ARRAY_SIZE(texts) ? texts[reason] : "unknown reason";
+}
+
+static uint32_t status(void *arg)
+{
+	const struct vi_vtd *m = arg;
+	uint32_t s = m->fault_status;
+
+	if (m->pending_records > 0)
+		s |= VTD_FSTS_PPF | (uint32_t)vi_to_field(VTD_FSTS_FRI, m->first_pending);
+	return s;
+}
+
+/* Write 1 to clear; PPF and FRI are not written. */
+static void clear(void *arg, uint32_t written)
+{
+	struct vi_vtd *m = arg;
+
+	m->fault_status &= ~written;
+}
+
+static void show(struct vi_vtd *m)
+{
+	vi_vtd_show(m, VTD_FSTS, status, clear, m);
+	if (status(m) == 0)
+		vi_vtd_event_cancel(&m->fault_event);
+}
+
+static bool is_quiet(const struct vi_vtd *m)
+{
+	return m->fault_status == 0 && m->pending_records == 0;
+}
+
+void vi_vtd_fault_status_set(struct vi_vtd *m, uint32_t bits)
+{
+	bool was_quiet = is_quiet(m);
+
+	m->fault_status |= bits;
+	show(m);
+	if (was_quiet)
+		vi_vtd_event_raise(&m->fault_event);
+}
+
+void vi_vtd_fault_status_write(struct vi_vtd *m, uint32_t value)
+{
+	clear(m, value);
+	if (m->queue_error && !(m->fault_status & VTD_FSTS_IQE)) {
+		m->queue_error = 0;
+		vi_vtd_store64(m, VTD_IQERCD, 0);
+	}
+	show(m);
+}
+
+/* Write 1 to clear F, the top bit of a record. */
+void vi_vtd_fault_record_write(struct vi_vtd *m, unsigned offset, uint32_t value)
+{
+	uint64_t *hi = &m->records[offset / VTD_FRCD_SIZE].hi;
+
+	if (offset % VTD_FRCD_SIZE != VTD_FRCD_HI + 4 || !(value & 0x80000000u) || !(*hi & VTD_FRCD_HI_F))
+		return;
+	*hi &= ~VTD_FRCD_HI_F;
+	m->pending_records--;
+	show(m);
+}
+
+uint32_t vi_vtd_fault_record_read(const struct vi_vtd *m, unsigned offset)
+{
+	unsigned i = offset / VTD_FRCD_SIZE;
+	uint64_t half = offset % VTD_FRCD_SIZE < VTD_FRCD_HI ? m->records[i].lo : m->records[i].hi;
+
+	return (uint32_t)(offset % 8 ? half >> 32 : half);
+}
+
+/* 7.2.1: while PFO is set nothing is recorded; a record that is still in use sets it. */
+static void record(struct vi_vtd *m, const struct vi_fault *f)
+{
+	bool was_quiet = is_quiet(m);
+	unsigned i = m->next_record;
+
+	if (m->records[i].hi & VTD_FRCD_HI_F)
+		m->fault_status |= VTD_FSTS_PFO;
+	if (m->fault_status & VTD_FSTS_PFO) {
+		vi_count(&m->unit->counters, VI_COUNT_faults_lost, 1);
+		show(m);
+		return;
+	}
+	m->records[i].lo = f->iova & VTD_FRCD_LO_FI;
+	m->records[i].hi = VTD_FRCD_HI_F | (f->write ? 0 : VTD_FRCD_HI_T1) |
+			   vi_to_field(VTD_FRCD_HI_FR, f->reason) | vi_to_field(VTD_FRCD_HI_SID, f->rid);
+	if (m->pending_records++ == 0)
+		m->first_pending = (uint8_t)i;
+	m->next_record = (uint8_t)((i + 1) % m->fault_record_count);
+	vi_count(&m->unit->counters, VI_COUNT_faults_recorded, 1);
+	show(m);
+	if (was_quiet)
+		vi_vtd_event_raise(&m->fault_event);
+}
+
+int vi_vtd_fault_process(struct vi_vtd *m, unsigned budget)
+{
+	struct vi_fault f;
+	unsigned n;
+
+	for (n = 0; n < budget && vi_fault_queue_pop(&m->unit->faults, &f); n++) {
+		record(m, &f);
+		vi_guest_error(m->unit, VIOMMU_GUEST_FAULT, &f, vi_vtd_reason_text(f.reason));
+	}
+	return (int)n;
+}

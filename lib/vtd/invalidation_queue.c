@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The invalidation queue, 6.5.2. Descriptors make translations unreachable at
+ * once; what was in flight is waited for at the next wait descriptor, which is
+ * the only way for the guest to see completion.
+ */
+#include "base/bits.h"
+#include "spec/vtd_queue.h"
+#include "vtd/vtd.h"
+
+enum outcome { DONE, LATER, BAD_RESERVED, BAD_TYPE };
+
+struct descriptor {
+	uint64_t lo, hi; /* loaded once */
+};
+
+static void show_head(struct vi_vtd *m)
+{
+	vi_vtd_store64(m, VTD_IQH, m->queue.head);
+}
+
+void vi_vtd_queue_enable(struct vi_vtd *m)
+{
+	uint64_t iqa = vi_vtd_load64(m, VTD_IQA);
+
+	m->queue.enabled = true;
+	m->queue.base = iqa & VTD_IQA_IQA;
+	m->queue.size = 4096u << vi_field(iqa, VTD_IQA_QS);
+	m->queue.head = 0;
+	show_head(m);
+}
+
+void vi_vtd_queue_disable(struct vi_vtd *m, struct vi_drain *d)
+{
+	m->queue.enabled = false;
+	m->queue.head = 0;
+	if (m->queue.drain.needed)
+		vi_drain_note_everything(d);
+	m->queue.drain = (struct vi_drain){.active = false};
+	show_head(m);
+}
+
+/* 6.5.2.11: the head stays at the descriptor, nothing is fetched until the guest clears IQE. */
+static void stop(struct vi_vtd *m, unsigned why)
+{
+	struct vi_fault where = {.iova = m->queue.head, .reason = (vi_reason)why};
+
+	vi_count(&m->unit->counters, VI_COUNT_queue_errors, 1);
+	m->queue_error = vi_to_field(VTD_IQERCD_IQEI, why);
+	vi_vtd_store64(m, VTD_IQERCD, m->queue_error);
+	vi_vtd_fault_status_set(m, VTD_FSTS_IQE);
+	vi_guest_error(m->unit, VIOMMU_GUEST_BAD_DESCRIPTOR, &where,
+		       "the invalidation queue stopped at a bad descriptor");
+}
+
+static enum outcome context_cache(struct vi_vtd *m, const struct descriptor *d)
+{
+	if ((d->lo & VTD_QI_CC_RSVD_LO) || (d->hi & VTD_QI_CC_RSVD_HI))
+		return BAD_RESERVED;
+	return vi_vtd_invalidate_contexts(m, &m->queue.drain, (unsigned)vi_field(d->lo, VTD_QI_GRANULARITY),
+					  (uint16_t)vi_field(d->lo, VTD_QI_CC_DID),
+					  (uint16_t)vi_field(d->lo, VTD_QI_CC_SID),
+					  (unsigned)vi_field(d->lo, VTD_QI_CC_FM))
+		       ? DONE
+		       : BAD_RESERVED;
+}
+
+static enum outcome iotlb(struct vi_vtd *m, const struct descriptor *d)
+{
+	if ((d->lo & VTD_QI_IOTLB_RSVD_LO) || (d->hi & VTD_QI_IOTLB_RSVD_HI))
+		return BAD_RESERVED;
+	return vi_vtd_invalidate_iotlb(m, &m->queue.drain, (unsigned)vi_field(d->lo, VTD_QI_GRANULARITY),
+				       (uint16_t)vi_field(d->lo, VTD_QI_IOTLB_DID), d->hi & VTD_QI_IOTLB_ADDR,
+				       (unsigned)vi_field(d->hi, VTD_QI_IOTLB_AM))
+		       ? DONE
+		       : BAD_RESERVED;
+}
+
+static uint32_t wait_status(void *arg)
+{
+	const struct vi_vtd *m = arg;
+
+	return m->wait_completed ? VTD_ICS_IWC : 0;
+}
+
+/* IWC was clear, or is being cleared: a write that was not seen had nothing to clear. */
+static void ignore_written(void *arg, uint32_t written)
+{
+	(void)arg;
+	(void)written;
+}
+
+/* ICS.IWC and the invalidation event, 6.5.2.10: while IWC is set there is no further interrupt. */
+static void interrupt(struct vi_vtd *m)
+{
+	if (m->wait_completed)
+		return;
+	m->wait_completed = true;
+	vi_vtd_show(m, VTD_ICS, wait_status, ignore_written, m);
+	vi_vtd_event_raise(&m->queue_event);
+}
+
+void vi_vtd_wait_status_write(struct vi_vtd *m, uint32_t value)
+{
+	if (value & VTD_ICS_IWC)
+		m->wait_completed = false;
+	vi_vtd_show(m, VTD_ICS, wait_status, ignore_written, m);
+	if (!m->wait_completed)
+		vi_vtd_event_cancel(&m->queue_event);
+}
+
+/* FN needs nothing: each descriptor is complete before the next is fetched. */
+static enum outcome wait(struct vi_vtd *m, const struct descriptor *d)
+{
+	struct vi_drain *drain = &m->queue.drain;
+
+	if ((d->lo & VTD_QI_WAIT_RSVD_LO) || (d->lo & VTD_QI_WAIT_SW && d->hi & VTD_QI_WAIT_RSVD_HI))
+		return BAD_RESERVED;
+	if (!drain->active && drain->needed)
+		vi_drain_begin(m->unit, drain);
+	if (drain->active && !vi_vtd_drain_soon(m, drain))
+		return LATER;
+	if (d->lo & VTD_QI_WAIT_SW)
+		vi_guestmem_store32(&m->unit->mem, d->hi & VTD_QI_WAIT_ADDR,
+				    (uint32_t)vi_field(d->lo, VTD_QI_WAIT_DATA));
+	if (d->lo & VTD_QI_WAIT_IF)
+		interrupt(m);
+	vi_count(&m->unit->counters, VI_COUNT_queue_waits, 1);
+	return DONE;
+}
+
+/*
+ * Device-TLB and interrupt-entry-cache descriptors belong to ECAP.DT and
+ * ECAP.IR, which are not offered: invalid types here.
+ */
+static enum outcome (*const handlers[])(struct vi_vtd *m, const struct descriptor *d) = {
+	[VTD_QI_CONTEXT_CACHE] = context_cache,
+	[VTD_QI_IOTLB] = iotlb,
+	[VTD_QI_WAIT] = wait,
+};
+
+static enum outcome carry_out(struct vi_vtd *m, const struct descriptor *d)
+{
+	unsigned type = (unsigned)(vi_field(d->lo, VTD_QI_TYPE_HI) << 4 | vi_field(d->lo, VTD_QI_TYPE_LO));
+
+	if (type >= VI_ARRAY_SIZE(handlers) || !handlers[type])
+		return BAD_TYPE;
+	return handlers[type](m, d);
+}
+
+/* One descriptor; false: none, or not now. */
+static bool step(struct vi_vtd *m, uint32_t tail, int *ret_pending)
+{
+	uint64_t gpa = m->queue.base + m->queue.head;
+	struct descriptor d;
+
+	if (tail >= m->queue.size || vi_vtd_load64(m, VTD_IQA) & VTD_IQA_DW) {
+		stop(m, tail >= m->queue.size ? VTD_IQEI_TAIL : VTD_IQEI_WIDTH);
+		return false;
+	}
+	if (!vi_guestmem_load64(&m->unit->mem, gpa, &d.lo) ||
+	    !vi_guestmem_load64(&m->unit->mem, gpa + 8, &d.hi)) {
+		stop(m, VTD_IQEI_FETCH);
+		return false;
+	}
+	switch (carry_out(m, &d)) {
+	case BAD_RESERVED:
+		stop(m, VTD_IQEI_RESERVED);
+		return false;
+	case BAD_TYPE:
+		stop(m, VTD_IQEI_TYPE);
+		return false;
+	case LATER:
+		*ret_pending = VIOMMU_PROCESS_PENDING;
+		return false;
+	case DONE:
+		break;
+	}
+	m->queue.head = (m->queue.head + VTD_QI_SIZE) % m->queue.size;
+	show_head(m);
+	vi_count(&m->unit->counters, VI_COUNT_queue_descriptors, 1);
+	return true;
+}
+
+int vi_vtd_queue_process(struct vi_vtd *m, unsigned budget)
+{
+	unsigned n = 0;
+	int pending = 0;
+
+	while (m->queue.enabled && !(m->fault_status & VTD_FSTS_IQE)) {
+		uint32_t tail = vi_vtd_load32(m, VTD_IQT) & (uint32_t)VTD_IQT_QT;
+
+		if (tail == m->queue.head)
+			break;
+		if (n == budget) {
+			pending = VIOMMU_PROCESS_PENDING; /* the guest can keep a queue full for ever */
+			break;
+		}
+		if (!step(m, tail, &pending))
+			break;
+		n++;
+	}
+	return (int)n | pending;
+}

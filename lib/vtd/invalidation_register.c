@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Register-based invalidation: CCMD (11.4.6) and IOTLB with IVA (11.4.8). The
+ * busy bit falls when the drain is over, and the actual granularity tells what
+ * was done; 0 says that the request was not valid.
+ */
+#include "base/bits.h"
+#include "vtd/vtd.h"
+
+void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high)
+{
+	uint64_t command = (uint64_t)high << 32 | vi_vtd_load32(m, VTD_CCMD);
+
+	if (m->context_busy || !(command & VTD_CCMD_ICC))
+		return;
+	m->context_command = command & ~VTD_CCMD_CAIG;
+	/* While the queue is enabled these registers may not be used (6.5.2). */
+	if (!m->queue.enabled &&
+	    vi_vtd_invalidate_contexts(m, &m->context_drain, (unsigned)vi_field(command, VTD_CCMD_CIRG),
+				       (uint16_t)vi_field(command, VTD_CCMD_DID),
+				       (uint16_t)vi_field(command, VTD_CCMD_SID),
+				       (unsigned)vi_field(command, VTD_CCMD_FM)))
+		m->context_command |= vi_to_field(VTD_CCMD_CAIG, vi_field(command, VTD_CCMD_CIRG));
+	m->context_busy = true;
+	vi_drain_begin(m->unit, &m->context_drain);
+}
+
+void vi_vtd_iotlb_command_write(struct vi_vtd *m, uint32_t high)
+{
+	uint64_t command = (uint64_t)high << 32;
+	unsigned granularity = (unsigned)vi_field(command, VTD_IOTLB_IIRG);
+
+	if (m->iotlb_busy)
+		return;
+	m->iotlb_command = command & ~VTD_IOTLB_IAIG;
+	if (!(command & VTD_IOTLB_IVT))
+		return;
+	if (!m->queue.enabled &&
+	    vi_vtd_invalidate_iotlb(m, &m->iotlb_drain, granularity,
+				    (uint16_t)vi_field(command, VTD_IOTLB_DID), m->iva & VTD_IVA_ADDR,
+				    (unsigned)vi_field(m->iva, VTD_IVA_AM)))
+		m->iotlb_command |= vi_to_field(VTD_IOTLB_IAIG, granularity);
+	m->iotlb_busy = true;
+	vi_drain_begin(m->unit, &m->iotlb_drain);
+}
+
+int vi_vtd_invalidation_register_process(struct vi_vtd *m)
+{
+	int ret = 0;
+
+	if (m->context_busy && vi_vtd_drain_soon(m, &m->context_drain)) {
+		m->context_busy = false;
+		vi_vtd_store32(m, VTD_CCMD + 4, (uint32_t)((m->context_command & ~VTD_CCMD_ICC) >> 32));
+		ret++;
+	}
+	if (m->iotlb_busy && vi_vtd_drain_soon(m, &m->iotlb_drain)) {
+		m->iotlb_busy = false;
+		m->iotlb_command &= ~VTD_IOTLB_IVT;
+		ret++;
+	}
+	return m->context_busy || m->iotlb_busy ? ret | VIOMMU_PROCESS_PENDING : ret;
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The register set. The first page may be memory that the guest writes without
+ * our noticing; words that make something happen are "watched": the model
+ * remembers what it last put there (`shown`) and acts when it finds something
+ * else. A watched word needs a rule that makes each write visible:
+ *
+ *   COMMAND  GCMD: a sentinel is left in it, so that the same command written
+ *            twice is seen twice. Read trapped it is 0.
+ *   CLEAR    FSTS, ICS: write 1 to clear. Writing back the very value that is
+ *            shown must be seen, so a reserved bit is shown with it whenever
+ *            there is something to clear.
+ *   LEVEL    masks, tails, busy bits: the last value counts, so a write of the
+ *            same value means nothing.
+ *
+ * Trapped accesses use the same words and the same rules.
+ */
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/endian.h"
+#include "vtd/vtd.h"
+
+/* Reserved bits (11.4.4.1, 11.4.7.1, 11.4.9.6) that no driver writes. */
+#define COMMAND_SENTINEL 0x00000001u
+#define CLEAR_SENTINEL	 0x40000000u
+
+enum rule { READ_ONLY, PLAIN, COMMAND, CLEAR, LEVEL };
+
+/* A register as 32-bit words; the second word of a 64-bit one has an entry of its own. */
+struct word {
+	uint16_t offset;
+	enum rule rule;
+	uint32_t writable; /* bits that a write changes or that mean something when written */
+	uint32_t readable;
+	void (*on_write)(struct vi_vtd *m, uint32_t value);
+};
+
+static void fault_control_write(struct vi_vtd *m, uint32_t value)
+{
+	vi_vtd_event_control_write(&m->fault_event, value);
+}
+
+static void queue_control_write(struct vi_vtd *m, uint32_t value)
+{
+	vi_vtd_event_control_write(&m->queue_event, value);
+}
+
+/* Only the queue's processing acts on the tail. */
+static void tail_write(struct vi_vtd *m, uint32_t value)
+{
+	(void)m;
+	(void)value;
+}
+
+#define ALL 0xffffffffu
+
+static const struct word words[] = {
+	{VTD_VER, READ_ONLY, 0, ALL, NULL},
+	{VTD_CAP, READ_ONLY, 0, ALL, NULL},
+	{VTD_CAP + 4, READ_ONLY, 0, ALL, NULL},
+	{VTD_ECAP, READ_ONLY, 0, ALL, NULL},
+	{VTD_ECAP + 4, READ_ONLY, 0, ALL, NULL},
+	{VTD_GCMD, COMMAND, ALL, 0, vi_vtd_command_write},
+	{VTD_GSTS, READ_ONLY, 0, ALL, NULL},
+	{VTD_RTADDR, PLAIN, 0xfffff000u, ALL, NULL},
+	{VTD_RTADDR + 4, PLAIN, ALL, ALL, NULL},
+	{VTD_CCMD, PLAIN, ALL, ALL, NULL},
+	{VTD_CCMD + 4, LEVEL, 0xe0000003u, ALL, vi_vtd_context_command_write},
+	{VTD_FSTS, CLEAR, VTD_FSTS_PFO | VTD_FSTS_IQE | VTD_FSTS_ICE | VTD_FSTS_ITE, ~CLEAR_SENTINEL,
+	 vi_vtd_fault_status_write},
+	{VTD_FECTL, LEVEL, VTD_ECTL_IM, ALL, fault_control_write},
+	{VTD_FEDATA, PLAIN, ALL, ALL, NULL},
+	{VTD_FEADDR, PLAIN, ~3u, ALL, NULL},
+	{VTD_FEUADDR, PLAIN, ALL, ALL, NULL},
+	{VTD_PMEN, LEVEL, VTD_PMEN_EPM, ALL, vi_vtd_protect_write},
+	{VTD_PLMBASE, PLAIN, 0xffe00000u, ALL, NULL},
+	{VTD_PLMLIMIT, PLAIN, 0xffe00000u, ALL, NULL},
+	{VTD_PHMBASE, PLAIN, 0xffe00000u, ALL, NULL},
+	{VTD_PHMBASE + 4, PLAIN, ALL, ALL, NULL},
+	{VTD_PHMLIMIT, PLAIN, 0xffe00000u, ALL, NULL},
+	{VTD_PHMLIMIT + 4, PLAIN, ALL, ALL, NULL},
+	{VTD_IQH, READ_ONLY, 0, ALL, NULL},
+	{VTD_IQH + 4, READ_ONLY, 0, ALL, NULL},
+	{VTD_IQT, LEVEL, (uint32_t)VTD_IQT_QT, ALL, tail_write},
+	{VTD_IQT + 4, READ_ONLY, 0, ALL, NULL},
+	{VTD_IQA, PLAIN, 0xfffff807u, ALL, NULL},
+	{VTD_IQA + 4, PLAIN, ALL, ALL, NULL},
+	{VTD_ICS, CLEAR, VTD_ICS_IWC, ~CLEAR_SENTINEL, vi_vtd_wait_status_write},
+	{VTD_IECTL, LEVEL, VTD_ECTL_IM, ALL, queue_control_write},
+	{VTD_IEDATA, PLAIN, ALL, ALL, NULL},
+	{VTD_IEADDR, PLAIN, ~3u, ALL, NULL},
+	{VTD_IEUADDR, PLAIN, ALL, ALL, NULL},
+	{VTD_IQERCD, READ_ONLY, 0, ALL, NULL},
+	{VTD_IQERCD + 4, READ_ONLY, 0, ALL, NULL},
+};
+
+/* Offsets of the watched words in the order of looking; the first is what a guest waits for most. */
+static const uint16_t watched[] = {
+	VTD_IQT, VTD_GCMD, VTD_CCMD + 4, VTD_FSTS, VTD_FECTL, VTD_PMEN, VTD_ICS, VTD_IECTL,
+};
+
+static const struct word *find_word(unsigned offset)
+{
+	for (unsigned i = 0; i < VI_ARRAY_SIZE(words); i++)
+		if (words[i].offset == offset)
+			return &words[i];
+	return NULL;
+}
+
+uint32_t vi_vtd_load32(const struct vi_vtd *m, unsigned offset)
+{
+	return vi_load_le32(m->page + offset);
+}
+
+uint64_t vi_vtd_load64(const struct vi_vtd *m, unsigned offset)
+{
+	return vi_load_le64(m->page + offset);
+}
+
+void vi_vtd_store32(struct vi_vtd *m, unsigned offset, uint32_t value)
+{
+	m->shown[offset / 4] = value;
+	vi_store_le32(m->page + offset, value);
+}
+
+void vi_vtd_store64(struct vi_vtd *m, unsigned offset, uint64_t value)
+{
+	m->shown[offset / 4] = (uint32_t)value;
+	m->shown[offset / 4 + 1] = (uint32_t)(value >> 32);
+	vi_store_le64(m->page + offset, value);
+}
+
+static uint32_t exchange(struct vi_vtd *m, unsigned offset, uint32_t value)
+{
+	return le32toh(__atomic_exchange_n((uint32_t *)(void *)(m->page + offset), htole32(value),
+					   __ATOMIC_SEQ_CST));
+}
+
+/*
+ * The exchange is one step: a write of the guest lands before it and is
+ * returned, or after it and differs from `shown` at the next look. A guest that
+ * writes all the time gets its last word put back, for that next look.
+ */
+void vi_vtd_show(struct vi_vtd *m, unsigned offset, uint32_t (*value)(void *arg),
+		 void (*take)(void *arg, uint32_t written), void *arg)
+{
+	const struct word *w = find_word(offset);
+	uint32_t before, written = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t now = value(arg);
+
+		if (w->rule == CLEAR && (now & w->writable))
+			now |= CLEAR_SENTINEL;
+		before = m->shown[offset / 4];
+		written = exchange(m, offset, now);
+		m->shown[offset / 4] = now;
+		if (written == before)
+			return;
+		take(arg, written);
+	}
+	vi_store_le32(m->page + offset, written);
+}
+
+static void act(struct vi_vtd *m, const struct word *w, uint32_t value)
+{
+	if (w->on_write)
+		w->on_write(m, value);
+}
+
+static void write_page_word(struct vi_vtd *m, unsigned offset, uint32_t value)
+{
+	const struct word *w = find_word(offset);
+	uint32_t kept;
+
+	if (!w || w->rule == READ_ONLY)
+		return;
+	if (w->rule == COMMAND || w->rule == CLEAR) {
+		act(m, w, value & w->writable);
+		return;
+	}
+	kept = vi_vtd_load32(m, offset) & ~w->writable;
+	vi_vtd_store32(m, offset, kept | (value & w->writable));
+	act(m, w, kept | (value & w->writable));
+}
+
+static uint32_t read_page_word(const struct vi_vtd *m, unsigned offset)
+{
+	const struct word *w = find_word(offset);
+
+	return w ? vi_vtd_load32(m, offset) & w->readable : 0;
+}
+
+static bool is_fault_record(const struct vi_vtd *m, unsigned offset)
+{
+	return offset >= VTD_FRO_OFFSET && offset < VTD_FRO_OFFSET + m->fault_record_count * VTD_FRCD_SIZE;
+}
+
+static void write_word(struct vi_vtd *m, unsigned offset, uint32_t value)
+{
+	if (offset < VTD_PAGE_SIZE)
+		write_page_word(m, offset, value);
+	else if (is_fault_record(m, offset))
+		vi_vtd_fault_record_write(m, offset - VTD_FRO_OFFSET, value);
+	else if (offset == VTD_IRO_OFFSET + VTD_IVA)
+		m->iva = (m->iva & ~UINT64_C(0xffffffff)) | value;
+	else if (offset == VTD_IRO_OFFSET + VTD_IVA + 4)
+		m->iva = (m->iva & 0xffffffff) | (uint64_t)value << 32;
+	else if (offset == VTD_IRO_OFFSET + VTD_IOTLB + 4)
+		vi_vtd_iotlb_command_write(m, value);
+}
+
+static uint32_t read_word(const struct vi_vtd *m, unsigned offset)
+{
+	if (offset < VTD_PAGE_SIZE)
+		return read_page_word(m, offset);
+	if (is_fault_record(m, offset))
+		return vi_vtd_fault_record_read(m, offset - VTD_FRO_OFFSET);
+	if (offset == VTD_IRO_OFFSET + VTD_IOTLB + 4)
+		return (uint32_t)(m->iotlb_command >> 32);
+	return 0; /* IVA is write-only */
+}
+
+/* The guest may have written the page just before it trapped: that comes first. */
+void vi_vtd_regs_read(void *state, uint64_t offset, unsigned size, uint64_t *ret_value)
+{
+	struct vi_vtd *m = state;
+
+	vi_vtd_regs_poll(m);
+	*ret_value = read_word(m, (unsigned)offset);
+	if (size == 8)
+		*ret_value |= (uint64_t)read_word(m, (unsigned)offset + 4) << 32;
+}
+
+#define STEPS_OF_A_TRAP 256
+
+void vi_vtd_regs_write(void *state, uint64_t offset, unsigned size, uint64_t value)
+{
+	struct vi_vtd *m = state;
+
+	vi_vtd_regs_poll(m);
+	write_word(m, (unsigned)offset, (uint32_t)value);
+	if (size == 8)
+		write_word(m, (unsigned)offset + 4, (uint32_t)(value >> 32));
+	if (vi_vtd_model_process(m, STEPS_OF_A_TRAP) & VIOMMU_PROCESS_PENDING)
+		vi_kick(m->unit);
+}
+
+static bool poll_word(struct vi_vtd *m, unsigned offset)
+{
+	uint32_t value = vi_vtd_load32(m, offset);
+
+	if (value == m->shown[offset / 4])
+		return false;
+	if (offset == VTD_GCMD) {
+		if (m->command_drain.active) /* stays in the page until its turn comes */
+			return false;
+		value = exchange(m, offset, COMMAND_SENTINEL);
+	} else {
+		m->shown[offset / 4] = value;
+	}
+	act(m, find_word(offset), value);
+	return true;
+}
+
+int vi_vtd_regs_poll(struct vi_vtd *m)
+{
+	int n = 0;
+
+	for (unsigned i = 0; i < VI_ARRAY_SIZE(watched); i++)
+		n += poll_word(m, watched[i]);
+	return n;
+}
+
+void vi_vtd_regs_share(void *state, void *page)
+{
+	struct vi_vtd *m = state;
+	uint8_t *to = page ? page : m->own_page;
+
+	if (to == m->page)
+		return;
+	vi_vtd_regs_poll(m);
+	memcpy(to, m->page, VTD_PAGE_SIZE);
+	m->page = to;
+}
+
+void vi_vtd_regs_reset(struct vi_vtd *m)
+{
+	for (unsigned i = 0; i < VTD_PAGE_SIZE; i += 4)
+		vi_vtd_store32(m, i, 0);
+	vi_vtd_store32(m, VTD_VER, VTD_VER_1_0);
+	vi_vtd_store64(m, VTD_CAP, m->cap);
+	vi_vtd_store64(m, VTD_ECAP, m->ecap);
+	vi_vtd_store32(m, VTD_GCMD, COMMAND_SENTINEL);
+	vi_vtd_store32(m, VTD_FECTL, VTD_ECTL_IM);
+	vi_vtd_store32(m, VTD_IECTL, VTD_ECTL_IM);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The model as core sees it: capabilities, creation, reset, one round of work. */
+#include "vtd/vtd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+
+#define DEFAULT_FAULT_RECORDS 16
+#define DOMAINS_2_16	      6	 /* CAP.ND: 16-bit domain ids */
+#define MAX_ADDRESS_MASK      18 /* CAP.MAMV: one page-selective invalidation covers up to 1 GiB */
+
+static uint64_t capabilities(const struct vi_vtd *m, const struct viommu_options *o)
+{
+	uint64_t page_sizes = (o->vtd_no_2mib ? 0 : VTD_SSLPS_2MIB) |
+			      (o->vtd_no_2mib || o->vtd_no_1gib ? 0 : VTD_SSLPS_1GIB);
+
+	return vi_to_field(VTD_CAP_ND, DOMAINS_2_16) | VTD_CAP_PLMR | VTD_CAP_PHMR |
+	       (o->vtd_caching_mode ? VTD_CAP_CM : 0) |
+	       vi_to_field(VTD_CAP_SAGAW, VTD_SAGAW_39BIT | (o->vtd_39bit_only ? 0 : VTD_SAGAW_48BIT)) |
+	       vi_to_field(VTD_CAP_MGAW, m->guest_address_width - 1u) | VTD_CAP_ZLR |
+	       vi_to_field(VTD_CAP_FRO, VTD_FRO_OFFSET / 16) | vi_to_field(VTD_CAP_SSLPS, page_sizes) |
+	       VTD_CAP_PSI | vi_to_field(VTD_CAP_NFR, m->fault_record_count - 1u) |
+	       vi_to_field(VTD_CAP_MAMV, MAX_ADDRESS_MASK) | VTD_CAP_DWD | VTD_CAP_DRD;
+}
+
+static uint64_t extended_capabilities(const struct viommu_options *o)
+{
+	return VTD_ECAP_C | VTD_ECAP_QI | (o->vtd_no_pass_through ? 0 : VTD_ECAP_PT) |
+	       vi_to_field(VTD_ECAP_IRO, VTD_IRO_OFFSET / 16);
+}
+
+static void reset(void *state)
+{
+	struct vi_vtd *m = state;
+	struct vi_fault dropped;
+
+	atomic_store(&m->translating, false);
+	atomic_store(&m->protecting, false);
+	atomic_store(&m->root, 0);
+	m->gsts = m->completes = 0;
+	m->has_next_command = m->context_busy = m->iotlb_busy = m->protect_busy = false;
+	m->iva = m->iotlb_command = m->queue_error = 0;
+	m->command_drain = m->context_drain = m->iotlb_drain = m->protect_drain = (struct vi_drain){0};
+	m->queue = (struct vi_vtd_queue){.enabled = false};
+	m->wait_completed = false;
+	m->fault_status = 0;
+	m->first_pending = m->next_record = 0;
+	m->pending_records = 0;
+	memset(m->records, 0, sizeof(m->records));
+	m->fault_event = (struct vi_vtd_event){.model = m, .control = VTD_FECTL, .masked = true};
+	m->queue_event = (struct vi_vtd_event){.model = m, .control = VTD_IECTL, .masked = true};
+	while (vi_fault_queue_pop(&m->unit->faults, &dropped))
+		;
+	vi_vtd_regs_reset(m);
+}
+
+static int init(struct viommu *v, const struct viommu_options *o, void **ret_state)
+{
+	struct vi_vtd *m = aligned_alloc(_Alignof(struct vi_vtd), sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	memset(m, 0, sizeof(*m));
+	m->unit = v;
+	m->fault_record_count = o->vtd_fault_records ? o->vtd_fault_records : DEFAULT_FAULT_RECORDS;
+	m->guest_address_width = o->vtd_39bit_only ? 39 : 48;
+	m->leaf_levels = (uint8_t)(1u << 1 | (o->vtd_no_2mib ? 0 : 1u << 2) |
+				   (o->vtd_no_2mib || o->vtd_no_1gib ? 0 : 1u << 3));
+	m->cap = capabilities(m, o);
+	m->ecap = extended_capabilities(o);
+	m->page = m->own_page;
+	reset(m);
+	*ret_state = m;
+	return 0;
+}
+
+static void finish(void *state)
+{
+	free(state);
+}
+
+/* Looks before an active drain is left for the next round. */
+#define DRAIN_LOOKS 64
+
+bool vi_vtd_drain_soon(struct vi_vtd *m, struct vi_drain *d)
+{
+	for (unsigned i = 0; i < DRAIN_LOOKS; i++)
+		if (vi_drain_poll(m->unit, d))
+			return true;
+	return false;
+}
+
+/*
+ * Commands and register invalidations come before the queue, so that a queue
+ * that never ends cannot keep the guest from switching it off.
+ */
+int vi_vtd_model_process(void *state, unsigned budget)
+{
+	struct vi_vtd *m = state;
+	int done = vi_vtd_regs_poll(m), pending = 0, part;
+
+	part = vi_vtd_command_process(m);
+	done += part & ~VIOMMU_PROCESS_PENDING;
+	pending |= part;
+	part = vi_vtd_protect_process(m);
+	done += part & ~VIOMMU_PROCESS_PENDING;
+	pending |= part;
+	part = vi_vtd_invalidation_register_process(m);
+	done += part & ~VIOMMU_PROCESS_PENDING;
+	pending |= part;
+	done += vi_vtd_fault_process(m, budget);
+	part = vi_vtd_queue_process(m, budget);
+	done += part & ~VIOMMU_PROCESS_PENDING;
+	pending |= part;
+	return done | (pending & VIOMMU_PROCESS_PENDING);
+}
+
+const struct vi_model_ops vi_vtd_model = {
+	.init = init,
+	.finish = finish,
+	.reset = reset,
+	.regs_size = VTD_REGS_SIZE,
+	.regs_read = vi_vtd_regs_read,
+	.regs_write = vi_vtd_regs_write,
+	.regs_share = vi_vtd_regs_share,
+	.process = vi_vtd_model_process,
+	.resolve = vi_vtd_resolve,
+	.check_request = vi_vtd_check_request,
+	.is_protected = vi_vtd_is_protected,
+	.walk_reason = vi_vtd_walk_reason,
+	.beyond_last = VTD_FR_BEYOND_MGAW,
+	.reason_text = vi_vtd_reason_text,
+};

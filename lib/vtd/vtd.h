@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Intel VT-d, legacy mode: the device model's own state.
+ *
+ * Registers live in a page that the guest may be writing at any moment. What
+ * the model believes is in this struct; the page is how the guest sees it. All
+ * of it belongs to the unit lock, but for what device threads read while they
+ * resolve a context: those are atomics, and change before the contexts that
+ * were made from the old values are dropped and drained.
+ */
+#ifndef VTD_VTD_H
+#define VTD_VTD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/unit.h"
+#include "spec/vtd_registers.h"
+
+#define VTD_PAGE_SIZE	      4096
+#define VTD_IRO_OFFSET	      0x1000u /* IVA and IOTLB: on the first trapped page */
+#define VTD_FRO_OFFSET	      0x1100u /* fault records behind them, at most 255 * 16 bytes */
+#define VTD_REGS_SIZE	      0x3000u
+#define VTD_MAX_FAULT_RECORDS 255
+
+/* One of the unit's two interrupts: FECTL.. or IECTL... */
+struct vi_vtd_event {
+	struct vi_vtd *model;
+	uint16_t control; /* offset of the control register; data, address, upper address follow it */
+	bool masked, pending;
+};
+
+struct vi_vtd_queue {
+	bool enabled;
+	uint64_t base;
+	uint32_t size;	       /* bytes */
+	uint32_t head;	       /* byte offset */
+	struct vi_drain drain; /* of what was invalidated since the last wait */
+};
+
+struct vi_vtd {
+	struct viommu *unit;
+
+	/* Fixed at creation. */
+	uint64_t cap, ecap;
+	uint8_t fault_record_count;
+	uint8_t leaf_levels;
+	uint8_t guest_address_width;
+
+	/* Read by device threads. */
+	_Atomic bool translating; /* GCMD.TE as taken over */
+	_Atomic uint64_t root;	  /* RTADDR as latched by SRTP */
+	_Atomic bool protecting;  /* PMEN.EPM as taken over */
+	_Atomic uint64_t low_first, low_last, high_first, high_last;
+
+	/* The page that the guest sees, and what was last put into its watched words. */
+	uint8_t *page;
+	uint32_t shown[VTD_PAGE_SIZE / 4];
+
+	uint32_t gsts;
+	uint32_t next_command; /* written while a command was being carried out */
+	bool has_next_command;
+	struct vi_drain command_drain;
+	uint32_t completes; /* GSTS once the drain is over */
+
+	bool context_busy; /* CCMD.ICC */
+	uint64_t context_command;
+	struct vi_drain context_drain;
+
+	uint64_t iva;
+	uint64_t iotlb_command;
+	bool iotlb_busy; /* IOTLB.IVT */
+	struct vi_drain iotlb_drain;
+
+	bool protect_busy;
+	struct vi_drain protect_drain;
+
+	struct vi_vtd_queue queue;
+	bool wait_completed;  /* ICS.IWC */
+	uint64_t queue_error; /* IQERCD */
+
+	uint32_t fault_status; /* FSTS without PPF and FRI, which follow from the records */
+	uint8_t first_pending; /* FSTS.FRI */
+	uint8_t next_record;
+	struct {
+		uint64_t lo, hi;
+	} records[VTD_MAX_FAULT_RECORDS];
+	unsigned pending_records;
+	struct vi_vtd_event fault_event, queue_event;
+
+	_Alignas(VTD_PAGE_SIZE) uint8_t own_page[VTD_PAGE_SIZE];
+};
+
+/* registers.c: the page. */
+uint32_t vi_vtd_load32(const struct vi_vtd *m, unsigned offset);
+uint64_t vi_vtd_load64(const struct vi_vtd *m, unsigned offset);
+/* For words that only the model writes, and plain ones at reset. */
+void vi_vtd_store32(struct vi_vtd *m, unsigned offset, uint32_t value);
+void vi_vtd_store64(struct vi_vtd *m, unsigned offset, uint64_t value);
+/*
+ * Put value(arg) into a watched word that the guest may be writing. What it
+ * wrote since it was last shown goes to take(arg, written) first.
+ */
+void vi_vtd_show(struct vi_vtd *m, unsigned offset, uint32_t (*value)(void *arg),
+		 void (*take)(void *arg, uint32_t written), void *arg);
+void vi_vtd_regs_read(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
+void vi_vtd_regs_write(void *state, uint64_t offset, unsigned size, uint64_t value);
+void vi_vtd_regs_share(void *state, void *page);
+/* Look at every watched word once. Returns how many had been written. */
+int vi_vtd_regs_poll(struct vi_vtd *m);
+void vi_vtd_regs_reset(struct vi_vtd *m);
+
+/* What registers do when they were written, and what is left to do later: process() returns steps done and
+ * or-s VIOMMU_PROCESS_PENDING. */
+void vi_vtd_command_write(struct vi_vtd *m, uint32_t value); /* global_command.c */
+int vi_vtd_command_process(struct vi_vtd *m);
+void vi_vtd_protect_write(struct vi_vtd *m, uint32_t value); /* protected_memory.c */
+int vi_vtd_protect_process(struct vi_vtd *m);
+bool vi_vtd_is_protected(void *state, uint64_t first, uint64_t last);
+void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high); /* invalidation_register.c */
+void vi_vtd_iotlb_command_write(struct vi_vtd *m, uint32_t high);
+int vi_vtd_invalidation_register_process(struct vi_vtd *m);
+void vi_vtd_queue_enable(struct vi_vtd *m);			 /* invalidation_queue.c */
+void vi_vtd_queue_disable(struct vi_vtd *m, struct vi_drain *d); /* what it had not waited for goes to d */
+int vi_vtd_queue_process(struct vi_vtd *m, unsigned budget);
+void vi_vtd_wait_status_write(struct vi_vtd *m, uint32_t value);
+void vi_vtd_fault_status_write(struct vi_vtd *m, uint32_t value); /* fault.c */
+void vi_vtd_fault_record_write(struct vi_vtd *m, unsigned offset, uint32_t value);
+uint32_t vi_vtd_fault_record_read(const struct vi_vtd *m, unsigned offset);
+/* Set bits of FSTS (IQE, ...), with the fault event that goes with it. */
+void vi_vtd_fault_status_set(struct vi_vtd *m, uint32_t bits);
+int vi_vtd_fault_process(struct vi_vtd *m, unsigned budget);
+const char *vi_vtd_reason_text(vi_reason reason);
+void vi_vtd_event_raise(struct vi_vtd_event *e); /* event.c */
+void vi_vtd_event_cancel(struct vi_vtd_event *e);
+void vi_vtd_event_control_write(struct vi_vtd_event *e, uint32_t value);
+
+/* granularity.c: what all three ways to invalidate come down to; false: not a valid granularity or value. */
+bool vi_vtd_invalidate_contexts(struct vi_vtd *m, struct vi_drain *d, unsigned granularity,
+				uint16_t domain_id, uint16_t rid, unsigned function_mask);
+bool vi_vtd_invalidate_iotlb(struct vi_vtd *m, struct vi_drain *d, unsigned granularity, uint16_t domain_id,
+			     uint64_t address, unsigned address_mask);
+
+/* context_entry.c */
+vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_context *ret_context);
+vi_reason vi_vtd_check_request(void *state, const struct vi_context *c, unsigned access);
+vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool write);
+
+/* vtd.c: one round of everything, as viommu_process(). */
+int vi_vtd_model_process(void *state, unsigned budget);
+
+/* Look at an active drain a few times: most end within a microsecond. */
+bool vi_vtd_drain_soon(struct vi_vtd *m, struct vi_drain *d);
+
+#endif
