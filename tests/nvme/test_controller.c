@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Registers, PCI, reset, shutdown, interrupts. */
+#include "driver.h"
+
+#include <errno.h>
+#include <string.h>
+
+static uint32_t bar_after_ones(struct drv *d, uint64_t offset)
+{
+	uint32_t ones = 0xffffffff, value;
+
+	assert_int_equal(nvme_config_write(d->nvme, offset, &ones, 4), 0);
+	assert_int_equal(nvme_config_read(d->nvme, offset, &value, 4), 0);
+	return value;
+}
+
+static void pci_identity(void **state)
+{
+	struct drv *d = drv_new(NULL);
+	uint8_t config[256], seen = 0;
+
+	assert_int_equal(nvme_config_read(d->nvme, 0, config, 256), 0);
+	assert_int_equal(config[0x0b], 1);
+	assert_int_equal(config[0x0a], 8);
+	assert_int_equal(config[0x09], 2);
+	assert_int_equal(config[0x3d], 1);
+	assert_true(config[6] & 0x10);
+	for (unsigned at = config[0x34], i = 0; at; at = config[at + 1], i++) {
+		assert_true(i < 8);
+		seen |= config[at] == 1 ? 1 : config[at] == 0x11 ? 2 : config[at] == 0x10 ? 4 : 0;
+	}
+	assert_int_equal(seen, 7);
+	assert_int_equal(bar_after_ones(d, 0x10), ~(NVME_BAR0_SIZE - 1u) | 4);
+	assert_int_equal(bar_after_ones(d, 0x14), 0xffffffff);
+	assert_int_equal(bar_after_ones(d, 0x20), ~(NVME_BAR4_SIZE - 1u) | 4);
+	assert_int_equal(bar_after_ones(d, 0x18), 0);
+	assert_int_equal(bar_after_ones(d, 0x30), 0);
+	assert_int_equal(bar_after_ones(d, 0), NVME_VS_1_4 * 0 + 0x4e56fff1);
+	drv_free(d);
+}
+
+static void misuse_is_refused(void **state)
+{
+	struct drv *d = drv_new(NULL);
+	uint8_t buf[512] = {0};
+
+	assert_int_equal(nvme_config_read(d->nvme, 255, buf, 2), -EINVAL);
+	assert_int_equal(nvme_config_read(d->nvme, 0, buf, 0), -EINVAL);
+	assert_int_equal(nvme_config_write(d->nvme, UINT64_MAX, buf, 2), -EINVAL);
+	assert_int_equal(nvme_bar_read(d->nvme, 0, NVME_BAR0_SIZE - 2, buf, 4), -EINVAL);
+	assert_int_equal(nvme_bar_write(d->nvme, 1, 0, buf, 4), -EINVAL);
+	assert_int_equal(nvme_bar_write(d->nvme, 4, NVME_BAR4_SIZE, buf, 4), -EINVAL);
+	assert_int_equal(nvme_bar_read(d->nvme, 0, 0, buf, 512), -EINVAL);
+	/* every offset and odd sizes: nothing happens, nothing breaks */
+	for (unsigned at = 0; at < 0x60; at++) {
+		for (unsigned len = 1; len <= 16; len++)
+			assert_int_equal(nvme_bar_read(d->nvme, 0, at, buf, len), 0);
+	}
+	assert_int_equal(nvme_bar_write(d->nvme, 0, NVME_REG_CC + 1, buf, 2), 0);
+	drv_free(d);
+}
+
+static void bad_options_are_explained(void **state)
+{
+	struct nvme_host_ops none = {0};
+	struct nvme *n = NULL;
+	const char *why = NULL;
+
+	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/tmp"}, &none, NULL, &n, &why), -EINVAL);
+	assert_non_null(why);
+	assert_null(n);
+}
+
+static void on_nothing(void *opaque)
+{
+}
+static void on_vector(void *opaque, unsigned v)
+{
+}
+static void on_level(void *opaque, bool level)
+{
+}
+static void on_line(void *opaque, const char *line)
+{
+}
+
+static void bad_files_are_explained(void **state)
+{
+	const struct nvme_host_ops ops = {on_vector, on_level, on_nothing, on_line};
+	struct nvme *n = NULL;
+	const char *why = NULL;
+
+	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/nonexistent/x"}, &ops, NULL, &n, &why),
+			 -ENOENT);
+	assert_non_null(strstr(why, "truncate"));
+	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/dev/null", .io_queues = 65}, &ops, NULL,
+				     &n, &why),
+			 -EINVAL);
+	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/dev/null"}, &ops, NULL, &n, &why),
+			 -EINVAL);
+	assert_non_null(strstr(why, "regular file"));
+	assert_null(n);
+}
+
+static void handshake(void **state)
+{
+	struct drv *d = drv_new(NULL);
+	uint64_t cap;
+
+	assert_int_equal(nvme_bar_read(d->nvme, 0, 0, &cap, 8), 0);
+	assert_int_equal(cap & 0xffff, 1023);
+	assert_int_equal(cap >> 32 & 15, 0);
+	assert_int_equal(cap >> 48 & 0xff, 0);
+	assert_true(cap & NVME_CAP_CSS_NVM);
+	assert_int_equal(drv_read32(d, NVME_REG_VS), 0x10400);
+	assert_int_equal(drv_read32(d, NVME_REG_CSTS), 0);
+	assert_true(drv_enable(d, 2, 2));
+	assert_true(drv_disable(d));
+	assert_true(drv_enable(d, 1024, 1024));
+	assert_true(drv_disable(d));
+	assert_int_equal(drv_read32(d, NVME_REG_AQA), 1023u << 16 | 1023);
+	drv_free(d);
+}
+
+static void impossible_settings_are_fatal(void **state)
+{
+	static const uint32_t cc[] = {1u << 4, 1u << 7, 1u << 11, 0};
+	struct drv *d = drv_new(NULL);
+
+	for (unsigned i = 0; i < 4; i++) {
+		drv_write32(d, NVME_REG_AQA, cc[i] ? 0x00070007 : 0);
+		drv_write32(d, NVME_REG_CC, cc[i] | NVME_CC_EN);
+		assert_true(drv_poll_until(d, NVME_CSTS_CFS, NVME_CSTS_CFS));
+		drv_write32(d, NVME_REG_CC, 0);
+		assert_true(drv_poll_until(d, NVME_CSTS_CFS, 0));
+	}
+	assert_true(drv_enable(d, 16, 16));
+	drv_free(d);
+}
+
+static void shutdown_ends(void **state)
+{
+	struct drv *d = drv_ready();
+
+	for (unsigned shn = 1; shn < 3; shn++) {
+		drv_write32(d, NVME_REG_CC, (drv_read32(d, NVME_REG_CC) & ~(3u << 14)) | shn << 14);
+		assert_true(drv_poll_until(d, NVME_CSTS_SHST, NVME_CSTS_SHST_END));
+		drv_write32(d, NVME_REG_CC, 0);
+		assert_true(drv_poll_until(d, NVME_CSTS_RDY | NVME_CSTS_SHST, 0));
+		assert_true(drv_enable(d, 16, 16));
+	}
+	/* and while disabled */
+	assert_true(drv_disable(d));
+	drv_write32(d, NVME_REG_CC, 1u << 14);
+	assert_true(drv_poll_until(d, NVME_CSTS_SHST, NVME_CSTS_SHST_END));
+	drv_write32(d, NVME_REG_CC, 0);
+	assert_true(drv_poll_until(d, NVME_CSTS_SHST, 0));
+	drv_free(d);
+}
+
+static struct nvme_sqe read_sqe(struct drv *d, uint64_t data, unsigned blocks)
+{
+	return (struct nvme_sqe){
+		.opcode = NVME_IO_READ, .nsid = 1, .prp1 = data, .prp2 = data + 4096, .cdw12 = blocks - 1};
+}
+
+/* After the reset nothing of the old life reaches memory. */
+static void reset_in_flight(struct drv *d, bool flr)
+{
+	uint64_t data = drv_alloc(d, 8192);
+	uint8_t *bytes = drv_at(d, data);
+	struct drv_queue old = d->queue[1];
+	uint8_t before[64 * 16];
+
+	memset(bytes, 0xa5, 8192);
+	for (unsigned i = 0; i < 40; i++)
+		drv_submit(d, 1, read_sqe(d, data, 16));
+	/* fetched and at the disk, but not reaped: a budget of 8 stops after the fetch */
+	nvme_poll(d->nvme, 8);
+	nvme_poll(d->nvme, 8);
+	memset(bytes, 0xa5, 8192);
+	memcpy(before, drv_at(d, old.cq), sizeof(before));
+	if (flr)
+		nvme_reset(d->nvme);
+	else
+		drv_write32(d, NVME_REG_CC, 0);
+	drv_settle(d);
+	assert_int_equal(drv_read32(d, NVME_REG_CSTS), 0);
+	for (unsigned i = 0; i < 8192; i++)
+		assert_int_equal(bytes[i], 0xa5);
+	assert_memory_equal(before, drv_at(d, old.cq), sizeof(before));
+	if (flr) {
+		assert_int_equal(drv_config_read16(d, 4), 0);
+		assert_int_equal(drv_read32(d, NVME_REG_AQA), 0);
+		drv_config_write16(d, 4, 6);
+	}
+	assert_true(drv_enable(d, 16, 16));
+	assert_int_equal(drv_create_cq(d, 1, 64, 1), 0);
+	assert_int_equal(drv_create_sq(d, 1, 1, 64), 0);
+	assert_int_equal(drv_rw(d, NVME_IO_READ, 0, 16, data, data + 4096, 0), 0);
+	assert_int_equal(bytes[0], 0);
+}
+
+static void controller_reset_in_flight(void **state)
+{
+	struct drv *d = drv_ready();
+
+	for (unsigned i = 0; i < 20; i++)
+		reset_in_flight(d, false);
+	drv_free(d);
+}
+
+static void function_reset_in_flight(void **state)
+{
+	struct drv *d = drv_ready();
+
+	for (unsigned i = 0; i < 20; i++)
+		reset_in_flight(d, true);
+	/* the guest's own way */
+	drv_config_write16(d, 0x68, 0x8000);
+	drv_settle(d);
+	assert_int_equal(drv_read32(d, NVME_REG_CC), 0);
+	drv_free(d);
+}
+
+static void bus_master_off_stops_dma(void **state)
+{
+	struct drv *d = drv_ready();
+	uint64_t data = drv_alloc(d, 8192), accesses;
+	struct nvme_cqe cqe;
+
+	drv_config_write16(d, 4, 2);
+	accesses = d->memory.accesses;
+	drv_submit(d, 1, read_sqe(d, data, 1));
+	drv_settle(d);
+	assert_int_equal(d->memory.accesses, accesses);
+	drv_config_write16(d, 4, 6);
+	assert_true(drv_wait(d, 1, &cqe));
+	assert_int_equal(cqe.status >> 1, 0);
+	/* between fetch and completion */
+	drv_submit(d, 1, read_sqe(d, data, 1));
+	nvme_poll(d->nvme, 1);
+	drv_config_write16(d, 4, 2);
+	accesses = d->memory.accesses;
+	drv_settle(d);
+	assert_int_equal(d->memory.accesses, accesses);
+	drv_config_write16(d, 4, 6);
+	assert_true(drv_wait(d, 1, &cqe));
+	/* D3 likewise */
+	drv_config_write16(d, 0x44, 3);
+	accesses = d->memory.accesses;
+	drv_submit(d, 1, read_sqe(d, data, 1));
+	drv_settle(d);
+	assert_int_equal(d->memory.accesses, accesses);
+	drv_free(d);
+}
+
+static void intx_level(void **state)
+{
+	struct drv *d = drv_ready();
+	struct nvme_cqe cqe;
+
+	drv_settle(d);
+	assert_false(d->intx);
+	drv_submit(d, 0, (struct nvme_sqe){.opcode = 0xff});
+	drv_settle(d);
+	assert_true(d->intx);
+	assert_true(drv_config_read16(d, 6) & 8);
+	drv_write32(d, NVME_REG_INTMS, 1);
+	assert_false(d->intx);
+	assert_int_equal(drv_read32(d, NVME_REG_INTMC), 1);
+	drv_write32(d, NVME_REG_INTMC, 1);
+	assert_true(d->intx);
+	drv_config_write16(d, 4, 0x406);
+	assert_false(d->intx);
+	assert_true(drv_config_read16(d, 6) & 8);
+	drv_config_write16(d, 4, 6);
+	assert_true(d->intx);
+	assert_true(drv_take(d, 0, &cqe));
+	drv_settle(d);
+	assert_false(d->intx);
+	/* reset lowers it at once */
+	drv_submit(d, 0, (struct nvme_sqe){.opcode = 0xff});
+	drv_settle(d);
+	assert_true(d->intx);
+	nvme_reset(d->nvme);
+	assert_false(d->intx);
+	drv_settle(d);
+	assert_false(d->intx);
+	for (unsigned v = 0; v < NVME_MSIX_VECTORS; v++)
+		assert_int_equal(d->msix[v], 0);
+	drv_free(d);
+}
+
+static void msix_vectors(void **state)
+{
+	struct drv *d = drv_new(NULL);
+
+	drv_msix_on(d);
+	assert_true(drv_enable(d, 32, 32));
+	for (unsigned q = 1; q <= DRV_QUEUES; q++) {
+		assert_int_equal(drv_create_cq(d, q, 8, 64 - q), 0);
+		assert_int_equal(drv_create_sq(d, q, q, 8), 0);
+	}
+	assert_true(d->msix[0] >= 1);
+	for (unsigned q = 1; q <= DRV_QUEUES; q++) {
+		assert_int_equal(
+			drv_command(d, q, (struct nvme_sqe){.opcode = NVME_IO_FLUSH, .nsid = 1}, NULL), 0);
+		assert_int_equal(d->msix[64 - q], 1);
+	}
+	assert_int_equal(d->intx_changes, 0);
+	drv_free(d);
+}
+
+static void refused_queue_memory_is_fatal(void **state)
+{
+	struct drv *d = drv_ready();
+
+	fake_refuse(&d->memory, d->queue[1].sq, 4096, true, false);
+	drv_submit(d, 1, (struct nvme_sqe){.opcode = NVME_IO_FLUSH, .nsid = 1});
+	assert_true(drv_poll_until(d, NVME_CSTS_CFS, NVME_CSTS_CFS));
+	assert_int_equal(d->logs, 1);
+	d->memory.refusal_count = 0;
+	assert_true(drv_disable(d));
+	assert_true(drv_enable(d, 16, 16));
+	fake_refuse(&d->memory, d->queue[0].cq, 4096, false, true);
+	drv_submit(d, 0, (struct nvme_sqe){.opcode = 0xff});
+	assert_true(drv_poll_until(d, NVME_CSTS_CFS, NVME_CSTS_CFS));
+	d->memory.refusal_count = 0;
+	assert_true(drv_disable(d));
+	assert_int_equal(drv_read32(d, NVME_REG_CSTS), 0);
+	assert_true(drv_enable(d, 16, 16));
+	drv_free(d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pci_identity),
+		cmocka_unit_test(misuse_is_refused),
+		cmocka_unit_test(bad_options_are_explained),
+		cmocka_unit_test(bad_files_are_explained),
+		cmocka_unit_test(handshake),
+		cmocka_unit_test(impossible_settings_are_fatal),
+		cmocka_unit_test(shutdown_ends),
+		cmocka_unit_test(controller_reset_in_flight),
+		cmocka_unit_test(function_reset_in_flight),
+		cmocka_unit_test(bus_master_off_stops_dma),
+		cmocka_unit_test(intx_level),
+		cmocka_unit_test(msix_vectors),
+		cmocka_unit_test(refused_queue_memory_is_fatal),
+	};
+	int failed = cmocka_run_group_tests_name("controller (io_uring)", tests, NULL, NULL);
+
+	drv_engine = DISK_ENGINE_THREADS;
+	return failed + cmocka_run_group_tests_name("controller (threads)", tests, NULL, NULL);
+}
