@@ -19,7 +19,9 @@
  * one that does, its EventIdx follows the doorbell.
  *
  * Completion heads matter only when a queue is full or holds INTx up; they are
- * read then.
+ * read then. With INTx EventIdx of a completion queue is always its head, so
+ * that each interrupt is answered by a register write: VMMs such as QEMU lower
+ * the pin of a device in another process only when its registers are accessed.
  */
 #include "nvme/controller.h"
 
@@ -69,12 +71,17 @@ static void store_polled_sq(struct nvme *n, unsigned qid)
 	store_event(n, qid, false, behind(sq->tail, sq->size));
 }
 
+static bool uses_intx(struct nvme *n, const struct nvme_cq *cq)
+{
+	return cq->interrupts && !atomic_load(&n->msix_enabled);
+}
+
 static void store_polled_cq(struct nvme *n, unsigned qid)
 {
 	struct nvme_cq *cq = &n->cq[qid];
 
 	cq->event_head = cq->head;
-	store_event(n, qid, true, behind(cq->head, cq->size));
+	store_event(n, qid, true, uses_intx(n, cq) ? cq->head : behind(cq->head, cq->size));
 }
 
 static bool ahead(uint32_t from, uint32_t to, uint32_t size)
@@ -135,14 +142,14 @@ void nvme_doorbell_buffer_refresh_head(struct nvme *n, unsigned cqid)
 		return;
 	nvme_queue_set_head(n, cqid, head);
 	cq->bad_head = cq->head == head ? UINT32_MAX : head;
-	if (!n->dbbuf_sleeping && ahead(cq->event_head, cq->head, cq->size))
+	if (uses_intx(n, cq) || (!n->dbbuf_sleeping && ahead(cq->event_head, cq->head, cq->size)))
 		store_polled_cq(n, cqid);
 }
 
 /* With INTx the level falls only when the head was seen to move. */
 static bool watches_head(struct nvme *n, const struct nvme_cq *cq)
 {
-	return cq->exists && cq->interrupts && cq->head != cq->tail && !atomic_load(&n->msix_enabled);
+	return cq->exists && cq->head != cq->tail && uses_intx(n, cq);
 }
 
 unsigned nvme_doorbell_buffer_poll(struct nvme *n)
