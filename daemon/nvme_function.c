@@ -33,8 +33,12 @@ struct nvme_function {
 	/*
 	 * The pin is a level, the client takes edges: after each one it is
 	 * masked until the client unmasks, and then told again if still high.
+	 * That is judged by the work thread, after a round: QEMU unmasks right
+	 * behind the guest's write to a doorbell, which must have lowered the
+	 * pin first. An edge too many would keep the guest in its interrupt
+	 * handler until it touches a register again.
 	 */
-	_Atomic bool pin_high, pin_masked;
+	_Atomic bool pin_high, pin_masked, unmask_asked;
 };
 
 /* --------------------------------------------------------------- interrupts */
@@ -63,8 +67,26 @@ static void irq_masked(void *device, unsigned index, unsigned first, unsigned co
 	(void)count;
 	if (index != VFU_IRQ_INTX)
 		return;
-	f->pin_masked = masked;
-	deliver_pin(f);
+	if (masked) {
+		f->unmask_asked = false;
+		f->pin_masked = true;
+		return;
+	}
+	f->unmask_asked = true;
+	waker_kick(&f->vm->waker);
+}
+
+unsigned nvme_function_poll(struct nvme_function *f, unsigned budget)
+{
+	/* Looked at before the poll: the doorbells before it are seen by that poll. */
+	bool unmask = f->unmask_asked && atomic_exchange(&f->unmask_asked, false);
+	unsigned steps = nvme_poll(f->nvme, budget);
+
+	if (unmask) {
+		f->pin_masked = false;
+		deliver_pin(f);
+	}
+	return steps;
 }
 
 static void msix(void *opaque, unsigned vector)
@@ -141,7 +163,7 @@ static void reset(void *device)
 	f->bus_master = false;
 	nvme_reset(f->nvme);
 	f->pin_high = false;
-	f->pin_masked = false;
+	f->unmask_asked = true;
 	waker_kick(&f->vm->waker);
 }
 

@@ -35,6 +35,9 @@ struct vfu_server *nvme_function_server(struct nvme_function *f);
 const char *nvme_function_name(const struct nvme_function *f);
 uint16_t nvme_function_rid(const struct nvme_function *f);
 
+/* Work thread: as nvme_poll(). */
+unsigned nvme_function_poll(struct nvme_function *f, unsigned budget);
+
 /* Write an interrupt message as this function, without waiting. False: it cannot now. [any thread] */
 bool nvme_function_send(struct nvme_function *f, uint64_t address, uint32_t data);
 

@@ -74,7 +74,7 @@ static unsigned work(struct work_thread *w)
 	for (unsigned i = 0; i < vm->unit_count; i++)
 		steps += process_unit(w, vm->units[i]);
 	for (unsigned i = 0; i < vm->nvme_count; i++)
-		steps += nvme_poll(nvme_function_controller(vm->nvme[i]), NVME_BUDGET);
+		steps += nvme_function_poll(vm->nvme[i], NVME_BUDGET);
 	return steps;
 }
 
