@@ -23,20 +23,29 @@
 
 /* -------------------------------------------------------------------- start */
 
-/* Beside ourselves, else left to PATH. */
+/* d->program is a path of ours: put viommud's in its place if there is one. */
+static bool find_beside(struct daemon_process *d)
+{
+	char *slash = strrchr(d->program, '/');
+
+	if (!slash || (size_t)(slash + 1 - d->program) + sizeof(NAME) > sizeof(d->program))
+		return false;
+	strcpy(slash + 1, NAME);
+	return !access(d->program, X_OK);
+}
+
+/* Beside what was called, which may be a link; beside what it leads to; else left to PATH. */
 static void find_program(struct daemon_process *d)
 {
-	ssize_t n = readlink("/proc/self/exe", d->program, sizeof(d->program) - sizeof(NAME));
-	char *slash;
+	ssize_t n;
 
+	snprintf(d->program, sizeof(d->program), "%s", program_invocation_name);
+	if (find_beside(d))
+		return;
+	n = readlink("/proc/self/exe", d->program, sizeof(d->program) - 1);
 	d->program[n > 0 ? n : 0] = '\0';
-	slash = strrchr(d->program, '/');
-	if (slash) {
-		strcpy(slash + 1, NAME);
-		if (!access(d->program, X_OK))
-			return;
-	}
-	strcpy(d->program, NAME);
+	if (!find_beside(d))
+		strcpy(d->program, NAME);
 }
 
 static int spawn(struct daemon_process *d, const struct argument_list *options, int out)

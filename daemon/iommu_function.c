@@ -315,7 +315,7 @@ void iommu_function_describe(const struct iommu_function *f, struct json_object 
 			     struct json_object *status)
 {
 	unsigned devfn = f->vm->options->iommu.devfn;
-	char address[8];
+	char address[32];
 
 	snprintf(address, sizeof(address), "%x.%u", devfn >> 3, devfn & 7);
 	control_set_string(function, "kind", "iommu");

@@ -277,6 +277,7 @@ int nvme_function_create(struct vm *vm, unsigned index, struct unit *unit,
 			 struct nvme_function **ret_function, const char **ret_why)
 {
 	struct nvme_function *f = calloc(1, sizeof(*f));
+	char socket_name[20];
 	int err;
 
 	*ret_why = "it cannot be made";
@@ -286,7 +287,8 @@ int nvme_function_create(struct vm *vm, unsigned index, struct unit *unit,
 	f->choice = &vm->options->nvme[index];
 	log_bucket_init(&f->log);
 	snprintf(f->name, sizeof(f->name), "nvme%u", index);
-	snprintf(f->socket, sizeof(f->socket), "%s/%s.sock", vm->directory->path, f->name);
+	snprintf(socket_name, sizeof(socket_name), "nvme%u.sock", index);
+	directory_socket(vm->directory, socket_name, f->socket);
 	err = open_all(f, unit, ret_why);
 	if (err) {
 		nvme_function_destroy(f);
@@ -344,7 +346,7 @@ uint16_t nvme_function_rid(const struct nvme_function *f)
 void nvme_function_describe(struct nvme_function *f, struct json_object *function)
 {
 	bool decode = config_get(f, PCI_COMMAND) & PCI_COMMAND_MEMORY;
-	char address[8];
+	char address[32];
 
 	snprintf(address, sizeof(address), "%x.%u", f->choice->devfn >> 3, f->choice->devfn & 7);
 	control_set_string(function, "kind", "nvme");
