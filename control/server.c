@@ -279,7 +279,7 @@ static int open_listener(struct control_server *s)
 	if (s->listener < 0)
 		return -errno;
 	if (bind(s->listener, (struct sockaddr *)&s->address, sizeof(s->address)) ||
-	    listen(s->listener, CONTROL_CLIENTS_MAX))
+	    listen(s->listener, SOMAXCONN))
 		return -errno;
 	return watch(s, EPOLL_CTL_ADD, s->listener, EPOLLIN, TAG_LISTENER);
 }
