@@ -5,9 +5,10 @@
  * it passes the index that the controller left in EventIdx.
  *
  * The guest rings for a move from `old` to `new` when EventIdx lies in
- * [old, new), modulo 2^16. While polled, EventIdx is kept one entry behind the
- * tail, where a ring of entries cannot come again before the controller moved
- * on; it is renewed each half turn. Before sleeping, EventIdx becomes the tail
+ * [old, new), modulo 2^16. While polled, EventIdx is one entry behind the tail,
+ * the last place that the guest's index comes to. It is renewed each half turn
+ * of the queue: a guest that fills more than half of it at once may ring once
+ * per turn, which does no harm. Before sleeping, EventIdx becomes the tail
  * itself:
  *
  *     controller: store EventIdx, full fence, load shadow tail
@@ -207,6 +208,10 @@ bool nvme_doorbell_buffer_arm(struct nvme *n)
 
 	if (!n->dbbuf || n->life != NVME_LIFE_ON || !nvme_dma_allowed(n))
 		return true;
+	for (unsigned qid = 1; qid <= n->io_queues; qid++) {
+		if (cq_blocks(&n->cq[qid]))
+			nvme_doorbell_buffer_refresh_head(n, qid);
+	}
 	n->dbbuf_sleeping = true;
 	for (unsigned qid = 1; qid <= n->io_queues; qid++)
 		arm_queue(n, qid);
