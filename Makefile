@@ -1,0 +1,41 @@
+# A thin front of meson and the scripts. 'make help' says what there is.
+
+BUILD := build
+
+# Standard input may be closed; nothing below may take a file for it.
+.PHONY: all setup demo check install clean help
+
+all: setup
+	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) </dev/null
+	@ninja -C $(BUILD) </dev/null
+	@mkdir -p $(BUILD)/bin
+	@ln -sfn ../cli/viommu $(BUILD)/bin/viommu
+	@ln -sfn ../daemon/viommud $(BUILD)/bin/viommud
+
+setup:
+	@scripts/install-packages </dev/null
+
+demo: all
+	@scripts/demo </dev/null
+
+check: setup
+	@scripts/check </dev/null
+
+# DESTDIR is meson's own. PREFIX, once given, is kept.
+install: all
+	@$(if $(PREFIX),meson configure $(BUILD) -Dprefix=$(PREFIX) </dev/null)
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) </dev/null
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make          build/bin/viommu and build/bin/viommud'
+	@echo 'make demo     a stock Linux behind the IOMMU, about a minute'
+	@echo 'make check    everything that must hold, under 15 minutes'
+	@echo 'make install  as PREFIX=/usr/local and DESTDIR= say'
+	@echo 'make clean    remove the build folder'
+	@echo
+	@echo 'Missing Debian packages are installed when run as root; otherwise the'
+	@echo 'apt-get line is printed. A guest kernel, and a QEMU when that of the'
+	@echo 'machine is too old, are kept in VIOMMU_CACHE (default: ~/.cache/viommu).'
