@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static int check_options(const struct nvme_options *opts, const struct nvme_host_ops *ops,
 			 const char **ret_why)
@@ -41,10 +42,14 @@ static void set_names(struct nvme *n, const char *serial)
 
 static int allocate(struct nvme *n)
 {
+	void *staging =
+		mmap(NULL, NVME_STAGING_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (staging != MAP_FAILED)
+		n->staging = staging;
 	n->commands = calloc(NVME_COMMANDS, sizeof(*n->commands));
-	if (!n->commands || posix_memalign((void **)&n->staging, NVME_PAGE_SIZE, NVME_STAGING_SIZE))
+	if (!n->commands || !n->staging)
 		return -ENOMEM;
-	memset(n->staging, 0, NVME_STAGING_SIZE);
 	for (unsigned i = 0; i < NVME_COMMANDS; i++) {
 		n->commands[i].next = n->free_commands;
 		n->free_commands = &n->commands[i];
@@ -125,7 +130,8 @@ void nvme_destroy(struct nvme *n)
 		return;
 	disk_close(n->disk);
 	free(n->commands);
-	free(n->staging);
+	if (n->staging)
+		munmap(n->staging, NVME_STAGING_SIZE);
 	pthread_mutex_destroy(&n->lock);
 	free(n);
 }
