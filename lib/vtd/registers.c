@@ -7,9 +7,11 @@
  *
  *   COMMAND  GCMD: a sentinel is left in it, so that the same command written
  *            twice is seen twice. Read trapped it is 0.
- *   CLEAR    FSTS, ICS: write 1 to clear. Writing back the very value that is
- *            shown must be seen, so a reserved bit is shown with it whenever
- *            there is something to clear.
+ *   CLEAR    FSTS, ICS: write 1 to clear. Writing exactly the bits that are
+ *            set must be seen, so a reserved bit is shown with them. Drivers
+ *            write constants; one that echoes what it read, reserved bit
+ *            included, is not seen on a polled page until it writes another
+ *            value. Linux does that once, at start, when nothing is set.
  *   LEVEL    masks, tails, busy bits: the last value counts, so a write of the
  *            same value means nothing.
  *

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* viommu_reach(): what the tables allow, joined, in words of memory that exists. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bits.h"
+#include "machine.h"
+
+#define IOVA UINT64_C(0x40000000)
+#define GPA  UINT64_C(0x200000)
+#define RW   (VI_PGTABLE_READ | VI_PGTABLE_WRITE)
+
+struct range {
+	uint64_t first, last, gpa;
+	unsigned access;
+};
+
+struct told {
+	unsigned count, stop_after;
+	struct range ranges[16];
+};
+
+static int tell(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
+{
+	struct told *t = arg;
+
+	if (t->count < VI_ARRAY_SIZE(t->ranges))
+		t->ranges[t->count] = (struct range){first, last, gpa, access};
+	return ++t->count == t->stop_after ? 42 : 0;
+}
+
+static void expect(struct machine *m, const struct range *ranges, unsigned count)
+{
+	struct told t = {0};
+
+	assert_int_equal(viommu_reach(m->device, 1000000, tell, &t), 0);
+	assert_int_equal(t.count, count);
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(t.ranges[i].first, ranges[i].first);
+		assert_int_equal(t.ranges[i].last, ranges[i].last);
+		assert_int_equal(t.ranges[i].gpa, ranges[i].gpa);
+		assert_int_equal(t.ranges[i].access, ranges[i].access);
+	}
+}
+
+static void test_states_of_the_unit(void **state)
+{
+	const struct range all[] = {{0, MACHINE_RAM_SIZE - 1, 0, 3},
+				    {MACHINE_FAR, MACHINE_FAR + 8191, MACHINE_FAR, 3}};
+	struct told t = {0};
+	struct machine m;
+
+	(void)state;
+	machine_init(&m, TRAPPED, NULL);
+	expect(&m, all, 2);
+	assert_int_equal(vi_driver_vtd_start(&m.driver, true), 0);
+	assert_int_equal(viommu_reach(m.device, 1000, tell, &t), -ENOENT);
+	assert_int_equal(vi_driver_vtd_attach(&m.driver, MACHINE_RID, MACHINE_DOMAIN, NULL), 0);
+	expect(&m, all, 2);
+	machine_expect_fault(&m, 0, 0, false);
+	machine_finish(&m);
+}
+
+static void test_ranges_are_joined(void **state)
+{
+	const struct range ranges[] = {
+		{IOVA, IOVA + 3 * 4096 - 1, GPA, 3},
+		{IOVA + 3 * 4096, IOVA + 4 * 4096 - 1, GPA + 3 * 4096, 1},
+		{IOVA + 6 * 4096, IOVA + 7 * 4096 - 1, GPA, 2},
+		{IOVA + (2u << 20), IOVA + (4u << 20) - 1, 0, 3},
+	};
+	struct told t = {.stop_after = 2};
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	expect(&m, NULL, 0);
+	machine_map(&m, IOVA, GPA, 3 * 4096, RW);
+	machine_map(&m, IOVA + 3 * 4096, GPA + 3 * 4096, 4096, VI_PGTABLE_READ);
+	machine_map(&m, IOVA + 5 * 4096, MACHINE_RAM_SIZE, 4096, RW); /* no memory there */
+	machine_map(&m, IOVA + 6 * 4096, GPA, 4096, VI_PGTABLE_WRITE);
+	machine_map(&m, IOVA + (2u << 20), 0, 2u << 20, RW);
+	expect(&m, ranges, 4);
+	assert_int_equal(viommu_reach(m.device, 1000000, tell, &t), 42);
+	assert_int_equal(t.count, 2);
+	machine_finish(&m);
+}
+
+/* Tables that lead to themselves describe 2^36 pages: bounded, and what is told is right. */
+static void test_self_reference_is_bounded(void **state)
+{
+	struct told t = {0};
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	for (unsigned i = 0; i < 512; i++)
+		vi_driver_store64(&m.memory, m.table.table.root + i * 8,
+				  m.table.table.root | VTD_SS_R | VTD_SS_W);
+	assert_int_equal(viommu_reach(m.device, 100000, tell, &t), -E2BIG);
+	assert_true(t.count > 0);
+	machine_finish(&m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_states_of_the_unit),
+		cmocka_unit_test(test_ranges_are_joined),
+		cmocka_unit_test(test_self_reference_is_bounded),
+	};
+
+	return cmocka_run_group_tests_name("core reach", tests, NULL, NULL);
+}
