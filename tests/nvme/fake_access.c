@@ -38,6 +38,8 @@ static int check(struct viommu_requester *f, uint64_t iova, size_t len, bool wri
 {
 	uint64_t number = ++f->accesses;
 
+	if (f->hook_at == number)
+		f->hook(f->hook_arg);
 	if (f->fail_at && (number == f->fail_at || (f->fail_from && number > f->fail_at)))
 		return -EACCES;
 	if (len > f->size || iova < FAKE_BASE || iova - FAKE_BASE > f->size - len) {

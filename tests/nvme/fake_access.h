@@ -24,7 +24,10 @@ struct viommu_requester {
 	uint64_t accesses; /* so far */
 	uint64_t fail_at;  /* the access with this number is refused; 0: none */
 	bool fail_from;	   /* and all after it */
-	uint64_t strays;   /* accesses outside of memory */
+	uint64_t hook_at;  /* before this access hook(hook_arg) is called; 0: never */
+	void (*hook)(void *arg);
+	void *hook_arg;
+	uint64_t strays; /* accesses outside of memory */
 };
 
 void fake_init(struct viommu_requester *f, uint64_t size);

@@ -223,6 +223,51 @@ static void function_reset_in_flight(void **state)
 	drv_free(d);
 }
 
+/* A register write of the other thread, exactly between two accesses of one command. */
+static void close_by_reset(void *arg)
+{
+	drv_write32(arg, NVME_REG_CC, 0);
+}
+
+static void close_by_function_reset(void *arg)
+{
+	struct drv *d = arg;
+
+	nvme_reset(d->nvme);
+}
+
+static void close_by_bus_master(void *arg)
+{
+	drv_config_write16(arg, 4, 2);
+}
+
+static void dma_ends_at_once(void **state)
+{
+	void (*const closers[])(void *) = {close_by_reset, close_by_function_reset, close_by_bus_master};
+
+	for (unsigned i = 0; i < 3; i++) {
+		/* SQE, PRP list, data (3 pages apart), completion (2) */
+		for (unsigned n = 1; n <= 7; n++) {
+			struct drv *d = drv_ready();
+			uint64_t data = drv_alloc(d, 16 * 4096), list = drv_alloc(d, 4096);
+			uint64_t *entries = drv_at(d, list);
+			struct nvme_sqe sqe = read_sqe(d, data, 24);
+
+			entries[0] = data + 8 * 4096;
+			entries[1] = data + 4 * 4096;
+			sqe.prp2 = list;
+			drv_settle(d);
+			d->memory.hook = closers[i];
+			d->memory.hook_arg = d;
+			d->memory.hook_at = d->memory.accesses + n;
+			drv_submit(d, 1, sqe);
+			drv_settle(d);
+			assert_int_equal(d->memory.accesses, d->memory.hook_at);
+			drv_free(d);
+		}
+	}
+}
+
 static void bus_master_off_stops_dma(void **state)
 {
 	struct drv *d = drv_ready();
@@ -345,6 +390,7 @@ int main(void)
 		cmocka_unit_test(shutdown_ends),
 		cmocka_unit_test(controller_reset_in_flight),
 		cmocka_unit_test(function_reset_in_flight),
+		cmocka_unit_test(dma_ends_at_once),
 		cmocka_unit_test(bus_master_off_stops_dma),
 		cmocka_unit_test(intx_level),
 		cmocka_unit_test(msix_vectors),

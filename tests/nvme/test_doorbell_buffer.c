@@ -166,6 +166,27 @@ static void bad_shadow_values(void **state)
 	drv_free(d);
 }
 
+/* A register write that arrives after the shadow was read says something old. */
+static void late_rings_say_nothing(void **state)
+{
+	struct drv *d = drv_ready(); /* with INTx heads are looked at each time */
+	struct nvme_cqe cqe;
+
+	drv_dbbuf_on(d);
+	drv_submit(d, 0, (struct nvme_sqe){.opcode = NVME_ADMIN_ASYNC_EVENT});
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(drv_command(d, 1, flush, NULL), 0);
+	drv_settle(d);
+	drv_write32(d, NVME_REG_DOORBELLS + 8, 2);
+	drv_write32(d, NVME_REG_DOORBELLS + 12, 3);
+	drv_settle(d);
+	assert_false(drv_take(d, 1, &cqe));
+	assert_false(drv_take(d, 0, &cqe));
+	assert_int_equal(d->nvme->sq[1].head, 5);
+	assert_int_equal(drv_command(d, 1, flush, NULL), 0);
+	drv_free(d);
+}
+
 static void bad_pages(void **state)
 {
 	struct drv *d = drv_ready();
@@ -302,6 +323,7 @@ int main(void)
 		cmocka_unit_test(full_completion_queue_is_rung_for),
 		cmocka_unit_test(intx_falls),
 		cmocka_unit_test(bad_shadow_values),
+		cmocka_unit_test(late_rings_say_nothing),
 		cmocka_unit_test(bad_pages),
 		cmocka_unit_test(no_lost_wake_up),
 		cmocka_unit_test(resets_against_the_work_thread),
