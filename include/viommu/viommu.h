@@ -168,7 +168,7 @@ int viommu_regs_share(struct viommu *v, void *page);
 /*
  * Do what registers and queue ask for, at most `budget` steps (a command, a
  * descriptor, a fault) and without ever waiting. One thread at a time works; a
- * second that comes meanwhile returns 0 at once.
+ * second that comes meanwhile returns VIOMMU_PROCESS_PENDING at once.
  * Returns the steps done, with VIOMMU_PROCESS_PENDING or-ed in when something
  * is begun and not complete.
  */

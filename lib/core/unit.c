@@ -311,8 +311,11 @@ int viommu_process(struct viommu *v, unsigned budget)
 {
 	int ret;
 
-	if (!v->model || pthread_mutex_trylock(&v->lock) != 0)
+	if (!v->model)
 		return 0;
+	/* Whoever is inside may be past what the caller came for, or only read a register. */
+	if (pthread_mutex_trylock(&v->lock) != 0)
+		return VIOMMU_PROCESS_PENDING;
 	ret = v->model->process(v->model_state, budget);
 	if (vi_iotlb_maintain(v))
 		ret |= VIOMMU_PROCESS_PENDING;
