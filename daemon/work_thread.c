@@ -84,7 +84,7 @@ static bool keep_polling(struct work_thread *w)
 {
 	uint64_t now = now_ns();
 
-	if (w->vm->options->trap)
+	if (w->vm->options->trap && !w->pending)
 		return false;
 	if (!w->idle_since_ns)
 		w->idle_since_ns = now;
