@@ -62,7 +62,8 @@ void drv_ring(struct drv *d, unsigned qid);
 uint16_t drv_submit(struct drv *d, unsigned qid, struct nvme_sqe sqe);
 bool drv_take(struct drv *d, unsigned qid, struct nvme_cqe *ret_cqe); /* what is there now */
 bool drv_wait(struct drv *d, unsigned qid, struct nvme_cqe *ret_cqe);
-void drv_settle(struct drv *d); /* poll until nothing happens */
+/* Poll until nothing happens; a disk that stands still is waited for for a fraction of a second. */
+void drv_settle(struct drv *d);
 /* Status field without phase; 0xffff: no answer. */
 unsigned drv_command(struct drv *d, unsigned qid, struct nvme_sqe sqe, uint32_t *ret_result);
 unsigned drv_admin(struct drv *d, struct nvme_sqe sqe);
