@@ -57,6 +57,17 @@ static int on_mem_write(void *opaque, uint64_t gpa, const void *buf, size_t len)
 	return 0;
 }
 
+static int on_table_read(void *opaque, uint64_t gpa, void *buf, size_t len)
+{
+	struct machine *m = opaque;
+
+	if (!m->during_table_read)
+		return -1;
+	memcpy(buf, m->far + (gpa - MACHINE_FAR), len);
+	m->during_table_read(m, gpa);
+	return 0;
+}
+
 static uint64_t on_now_ns(void *opaque)
 {
 	struct timespec ts;
@@ -74,6 +85,7 @@ static const struct viommu_host_ops host_ops = {
 	.kick = on_kick,
 	.guest_error = on_guest_error,
 	.now_ns = on_now_ns,
+	.table_read = on_table_read,
 };
 
 /* The driver's own loads and stores of the shared page, as a CPU would make them. */

@@ -54,6 +54,8 @@ struct machine {
 	unsigned guest_errors;
 	_Atomic unsigned callback_reads, callback_writes;
 	uint8_t far[8192]; /* memory without a host pointer, at MACHINE_FAR */
+	/* Tables may lie there once this is set: called in the middle of a walk, after the entry was read. */
+	void (*during_table_read)(struct machine *m, uint64_t gpa);
 };
 
 #define MACHINE_FAR UINT64_C(0x100000000)
