@@ -40,10 +40,9 @@ static int same_guards(const uint8_t *before, const uint8_t *after)
 }
 
 /* Erases the middle of the window at start; says how it reads afterwards. */
-static const char *erase(int fd, uint64_t start, unsigned long request,
-			 uint8_t *before, uint8_t *after)
+static const char *erase(int fd, uint64_t start, unsigned long request, uint8_t *before, uint8_t *after)
 {
-	uint64_t range[2] = { start + GUARD, LENGTH };
+	uint64_t range[2] = {start + GUARD, LENGTH};
 
 	if (read_window(fd, start, before))
 		return "error";
@@ -83,6 +82,5 @@ int main(int argc, char **argv)
 	discarded = erase(fd, middle, BLKDISCARD, before, after);
 	printf("VIOMMU: integrity.write_zeroes=%s\n", zeroed);
 	printf("VIOMMU: integrity.discard=%s\n", discarded);
-	return strcmp(zeroed, "zeros") ||
-	       (strcmp(discarded, "zeros") && strcmp(discarded, "unchanged"));
+	return strcmp(zeroed, "zeros") || (strcmp(discarded, "zeros") && strcmp(discarded, "unchanged"));
 }

@@ -93,8 +93,7 @@ int main(int argc, char **argv)
 		printf("VIOMMU: error=%s: %s\n", argv[1], strerror(errno));
 		return 1;
 	}
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0);
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0);
 	if (page == MAP_FAILED) {
 		perror("rogue_dma: mmap");
 		return 1;
@@ -115,8 +114,8 @@ int main(int argc, char **argv)
 		return 1;
 	printf("VIOMMU: rogue.write_result=%ld\n", written);
 	printf("VIOMMU: rogue.read_result=%ld\n", read);
-	printf("VIOMMU: rogue.page=%s\n", is_filled(page, PATTERN)    ? "unchanged" :
-					  is_filled(page, ROGUE_BYTE) ? "overwritten" :
-									"damaged");
+	printf("VIOMMU: rogue.page=%s\n", is_filled(page, PATTERN)	? "unchanged"
+					  : is_filled(page, ROGUE_BYTE) ? "overwritten"
+									: "damaged");
 	return 0;
 }

@@ -26,7 +26,7 @@ static struct {
 	bool random;
 	uint32_t size;
 	uint64_t blocks; /* of size bytes on the device */
-	uint64_t last; /* the block read last, or the generator's state */
+	uint64_t last;	 /* the block read last, or the generator's state */
 	aio_context_t context;
 	uint64_t started[DEPTH_MAX];
 	struct iocb requests[DEPTH_MAX];
@@ -164,8 +164,8 @@ int main(int argc, char **argv)
 	}
 	prepare(argv[1], depth);
 	seconds = run(depth, strtoull(argv[2], NULL, 0) * 1000000000) / 1e9;
-	qsort(load.latencies, load.done < SAMPLES_MAX ? load.done : SAMPLES_MAX,
-	      sizeof(*load.latencies), by_value);
+	qsort(load.latencies, load.done < SAMPLES_MAX ? load.done : SAMPLES_MAX, sizeof(*load.latencies),
+	      by_value);
 	snprintf(name, sizeof(name), "bench.%s_%u_depth%u", argv[3], load.size, depth);
 	printf("VIOMMU: %s_iops=%.0f\n", name, load.done / seconds);
 	printf("VIOMMU: %s_mb_per_s=%.2f\n", name, load.done / seconds * load.size / 1e6);

@@ -74,7 +74,7 @@ static void cut(uint64_t total, uint64_t seed)
 		length -= length % SECTOR;
 		if (length > total - offset)
 			length = total - offset;
-		job.pieces[job.count++] = (struct piece){ offset, length };
+		job.pieces[job.count++] = (struct piece){offset, length};
 		offset += length;
 		random = mix(random);
 	}
@@ -96,8 +96,8 @@ static void *move_pieces(void *unused)
 	while ((i = atomic_fetch_add(&job.next, 1)) < job.count && !job.error) {
 		struct piece p = job.pieces[i];
 		uint8_t *at = job.data + p.offset;
-		ssize_t moved = job.writing ? pwrite(job.fd, at, p.length, p.offset) :
-					      pread(job.fd, at, p.length, p.offset);
+		ssize_t moved = job.writing ? pwrite(job.fd, at, p.length, p.offset)
+					    : pread(job.fd, at, p.length, p.offset);
 
 		if (moved != (ssize_t)p.length) {
 			job.error = moved < 0 ? errno : EIO;
@@ -133,8 +133,8 @@ static int check(const uint64_t *words, size_t count, uint64_t seed)
 		if (words[i] == word_at(seed, i))
 			continue;
 		if (wrong++ == 0)
-			fprintf(stderr, "transfer: first wrong byte near %#zx: %#llx\n",
-				i * 8, (unsigned long long)words[i]);
+			fprintf(stderr, "transfer: first wrong byte near %#zx: %#llx\n", i * 8,
+				(unsigned long long)words[i]);
 	}
 	if (wrong)
 		fprintf(stderr, "transfer: %zu of %zu words are wrong\n", wrong, count);
@@ -169,8 +169,7 @@ int main(int argc, char **argv)
 	total = strtoull(argv[3], NULL, 0) << 20;
 	seed = strtoull(argv[4], NULL, 0);
 	job.fd = open(argv[2], (job.writing ? O_RDWR : O_RDONLY) | O_DIRECT);
-	job.data = mmap(NULL, total, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	job.data = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (job.fd < 0 || job.data == MAP_FAILED) {
 		perror("transfer");
 		return 1;
