@@ -181,16 +181,21 @@ int vfu_connection_receive(struct vfu_connection *c)
 	return 1;
 }
 
-void vfu_connection_consume(struct vfu_connection *c)
+void vfu_message_close_fds(struct vfu_message *m)
 {
-	struct vfu_message *m = &c->message;
 	unsigned i;
 
 	for (i = 0; i < m->fd_count; i++) {
 		if (m->fds[i] >= 0)
 			close(m->fds[i]);
 	}
-	memset(m, 0, sizeof(*m));
+	m->fd_count = 0;
+}
+
+void vfu_connection_consume(struct vfu_connection *c)
+{
+	vfu_message_close_fds(&c->message);
+	memset(&c->message, 0, sizeof(c->message));
 	c->received = 0;
 }
 

@@ -55,6 +55,9 @@ struct vfu_connection {
 	size_t queued_bytes;
 };
 
+/* Those that nobody took. */
+void vfu_message_close_fds(struct vfu_message *m);
+
 /* Takes over `sock` and watches it in `epoll`, its events carrying `tag`. 0 or a negative errno, the socket
  * is the caller's then. */
 int vfu_connection_init(struct vfu_connection *c, int sock, int epoll, void *tag);

@@ -200,6 +200,8 @@ static void dispatch_request(struct vfu_server *s, struct vfu_message *m)
 	err = run(s, c, m, &reply);
 	if (err && err != -ENOTTY)
 		log_refusal(s, c, m, err);
+	/* Before the reply: once the client has that, nothing of its message is left with us. */
+	vfu_message_close_fds(m);
 	if (!(m->header.flags & VFIO_USER_NO_REPLY) || m->fatal)
 		send_reply(s, m, &reply, err);
 	if (reply.bytes != reply.small)

@@ -30,7 +30,8 @@ static int decode_map(const struct vfu_message *m, struct vfio_user_dma_map *ret
 		return -EINVAL;
 	if (!valid_range(map.iova, map.size))
 		return -EINVAL;
-	if (m->fd_count && (!page_aligned(map.offset) || map.size > (uint64_t)INT64_MAX - map.offset))
+	if (m->fd_count && (!page_aligned(map.offset) || map.offset > INT64_MAX ||
+			    map.size > (uint64_t)INT64_MAX - map.offset))
 		return -EINVAL;
 	*ret_map = map;
 	return 0;

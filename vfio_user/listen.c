@@ -48,7 +48,7 @@ static int bind_and_listen(int fd, const struct sockaddr_un *address, dev_t *ret
 
 	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
 		return -errno;
-	if (listen(fd, 8) < 0 || lstat(address->sun_path, &st) < 0) {
+	if (listen(fd, SOMAXCONN) < 0 || lstat(address->sun_path, &st) < 0) {
 		int err = -errno;
 
 		unlink(address->sun_path);

@@ -80,7 +80,8 @@ int vfu_handle_region_info(struct vfu_server *s, struct vfu_message *m, struct v
 	}
 	if (caps) {
 		out->flags |= VFIO_REGION_INFO_FLAG_CAPS;
-		/* Also when they do not fit: QEMU refuses the flag without an offset, before it asks again. */
+		/* Also when they do not fit: QEMU refuses the flag without an offset, before it asks again.
+		 */
 		out->cap_offset = sizeof(info);
 		if (fits)
 			fill_sparse_areas(r, out + 1);
