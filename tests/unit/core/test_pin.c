@@ -17,7 +17,7 @@
 
 static void on_revoke(struct viommu_pin *pin)
 {
-	++*(unsigned *)pin->opaque;
+	__atomic_fetch_add((unsigned *)pin->opaque, 1, __ATOMIC_SEQ_CST);
 }
 
 static void pin_at(struct machine *m, struct viommu_pin *pin, uint64_t iova, size_t len, unsigned *revoked)
