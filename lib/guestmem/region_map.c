@@ -304,7 +304,23 @@ static struct leaf *leaf_without(const struct leaf *l, uint64_t first, uint64_t 
 	return kept;
 }
 
-/* The leaves that change are a run; inside it all but the first and last vanish whole. */
+/* Move the upper half to a leaf of its own. */
+static struct leaf *upper_half(struct leaf *l)
+{
+	unsigned half = l->count / 2;
+	struct leaf *upper = leaf_alloc(l->count - half);
+
+	if (!upper)
+		return NULL;
+	memcpy(upper->regions, &l->regions[half], upper->count * sizeof(upper->regions[0]));
+	l->count = half;
+	return upper;
+}
+
+/*
+ * The leaves that change are a run; inside it all but the first and last vanish
+ * whole. A hole in one region makes it two: then the run is that leaf alone.
+ */
 int64_t vi_guestmem_remove(struct vi_guestmem *gm, uint64_t first, uint64_t last)
 {
 	struct vi_region_map *m = current(gm);
@@ -323,6 +339,12 @@ int64_t vi_guestmem_remove(struct vi_guestmem *gm, uint64_t first, uint64_t last
 			free(kept);
 		else
 			leaves[add++] = kept;
+	}
+	if (add == 1 && leaves[0]->count > REGIONS_PER_LEAF) {
+		leaves[1] = upper_half(leaves[0]);
+		if (!leaves[1])
+			goto no_memory;
+		add = 2;
 	}
 	if (taken == 0 || replace_leaves(gm, from, to - from, leaves, add) != 0) {
 		while (add > 0)
