@@ -20,6 +20,7 @@ void __wrap_free(void *p);
 
 static atomic_uint fail_in;
 static atomic_long live;
+static atomic_size_t largest; /* where threads allocate at once it may miss one */
 
 void alloc_fail_at(unsigned nth)
 {
@@ -31,8 +32,15 @@ long alloc_live(void)
 	return live;
 }
 
-static bool is_failing(void)
+size_t alloc_largest(void)
 {
+	return atomic_exchange(&largest, 0);
+}
+
+static bool is_failing(size_t size)
+{
+	if (size > largest)
+		largest = size;
 	return fail_in > 0 && --fail_in == 0;
 }
 
@@ -44,17 +52,17 @@ static void *counted(void *p)
 
 void *__wrap_malloc(size_t size)
 {
-	return is_failing() ? NULL : counted(__real_malloc(size));
+	return is_failing(size) ? NULL : counted(__real_malloc(size));
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-	return is_failing() ? NULL : counted(__real_calloc(count, size));
+	return is_failing(count * size) ? NULL : counted(__real_calloc(count, size));
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
-	return is_failing() ? NULL : counted(__real_aligned_alloc(alignment, size));
+	return is_failing(size) ? NULL : counted(__real_aligned_alloc(alignment, size));
 }
 
 void __wrap_free(void *p)

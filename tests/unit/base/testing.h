@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -39,14 +38,6 @@ static inline uint64_t chance_between(struct chance *c, uint64_t first, uint64_t
 static inline bool chance_one_in(struct chance *c, unsigned n)
 {
 	return chance_below(c, n) == 0;
-}
-
-static inline double seconds_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 #endif
