@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""A stock kernel in a stock QEMU, its disks behind `viommu run`.
+
+    guest_test.py [--folder FOLDER] [CASE...]
+
+One line per case, "ok name seconds" or "FAIL name seconds: why"; the last line
+is "N passed, N failed". Consoles and the daemon's words are kept in FOLDER.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from rig import DEVICE, VIOMMU, Rig, check, last_words
+from vm import VmError
+
+BLOCKED, WENT_THROUGH = "13", "0"
+ON = "intel_iommu=on"
+STRICT, LAZY = f"{ON} iommu.strict=1", f"{ON} iommu.strict=0"
+TRAP = ["--registers", "trap"]
+BARE = ["--iommu", "none"]
+FAULTS = {  # direction -> what the kernel says of it
+    "Write": "[fault reason 0x05] PTE Write access is not set",
+    "Read": "[fault reason 0x06] PTE Read access is not set",
+}
+IDLE_PAGES_MAX = 256  # queues, doorbells and what the driver keeps mapped
+
+# A warning of the kernel that is about us; others are of the machine it runs on.
+OURS = re.compile(r"DMAR|iommu|nvme|\b00:1[0-7]\.|vfio|DMA|I/O error|timeout|WARNING|BUG|Call Trace|RIP:", re.I)
+
+
+# --------------------------------------------------------- what a boot has shown
+
+def check_ok(vm):
+    check(vm.ok, f"not ok: status {vm.status}, done {vm.values('done')}, {' '.join(vm.values('error'))}; "
+                 f"{last_words(vm.stderr)}; see {vm.console}")
+
+
+def check_quiet(vm):
+    """The kernel complains of nothing but the faults that a scenario has provoked."""
+    provoked = vm.values("rogue.fault")
+    complaints = vm.values("log.error") + [line for line in vm.values("log.warning") if OURS.search(line)]
+    left = [line for line in complaints if line not in provoked]
+    check(not left, f"the kernel says: {'; '.join(left)}")
+
+
+def check_unit(vm, kind, devices=(DEVICE,), boots=1):
+    """The kernel has found the IOMMU and put each disk into a group of this kind."""
+    lines = vm.values("facts.dmar")
+    for wanted in ("IOMMU enabled", "DRHD base: 0x", "Using Queued invalidation",
+                   "Intel(R) Virtualization Technology for Directed I/O"):
+        seen = sum(wanted in line for line in lines)
+        check(seen == boots, f"{seen} DMAR lines with '{wanted}' in {boots} boots")
+    groups = vm.values("facts.group")
+    wanted = sorted(f"{kind} 0000:{device}" for device in devices) * boots
+    found = [group.split(" ", 1)[1] for group in groups]
+    check(sorted(found) == sorted(wanted), f"groups {groups}, expected {wanted}")
+    check(len(vm.values("facts.nvme")) == boots * len(devices), f"controllers: {vm.values('facts.nvme')}")
+    check(all(" live " in line for line in vm.values("facts.nvme")), f"not live: {vm.values('facts.nvme')}")
+
+
+def check_integrity(vm):
+    written, read = vm.value("integrity.written_sha256"), vm.value("integrity.read_sha256")
+    check(re.fullmatch("[0-9a-f]{64}", written) and written == read, f"wrote {written}, read {read}")
+    check(vm.value("integrity.write_zeroes") == "zeros", f"write zeroes: {vm.value('integrity.write_zeroes')}")
+    check(vm.value("integrity.discard") in ("zeros", "unchanged"), f"discard: {vm.value('integrity.discard')}")
+
+
+def rogue_results(vm):
+    return vm.value("rogue.write_result"), vm.value("rogue.read_result"), vm.value("rogue.page")
+
+
+def check_blocked(vm, boots=1):
+    check(rogue_results(vm) == (BLOCKED, BLOCKED, "unchanged"), f"the rogue: {rogue_results(vm)}")
+    lines = vm.values("rogue.fault")
+    for address in vm.values("rogue.address"):
+        for direction, reason in FAULTS.items():
+            form = rf"DMAR: \[DMA {direction}( NO_PASID)?\] Request device \[{DEVICE}\] fault addr {address} "
+            check(any(re.match(form, line) and line.endswith(reason) for line in lines),
+                  f"no fault of a {direction} at {address} among {lines}")
+    reported = sum("[DMA " in line for line in lines)
+    check(reported == 2 * boots, f"{reported} faults reported, {2 * boots} provoked: {lines}")
+
+
+def check_went_through(vm):
+    check(rogue_results(vm) == (WENT_THROUGH, WENT_THROUGH, "overwritten"), f"the rogue: {rogue_results(vm)}")
+    check(not vm.values("rogue.fault"), f"faults: {vm.values('rogue.fault')}")
+
+
+def check_reach(guest):
+    """An idle disk in strict mode reaches its queues, and little else."""
+    reach = guest.ask("reach", "nvme0")
+    check(reach["complete"] and not reach["blocked"], f"reach: {reach}")
+    check(reach["memory_pages"] >= 1 << 18, f"{reach['memory_pages']} pages of memory; the guest has 1 GiB")
+    check(1 <= reach["pages"] <= IDLE_PAGES_MAX, f"an idle disk reaches {reach['pages']} pages")
+
+
+def check_counters(guest):
+    counters = guest.ask("counters")["counters"]
+    for name in ("iotlb_hits", "iotlb_misses", "queue_descriptors", "queue_waits"):
+        check(counters[name]["value"] > 0, f"counter {name} is 0")
+    for name in ("queue_errors", "faults_lost"):
+        check(counters[name]["value"] == 0, f"counter {name} is {counters[name]['value']}")
+
+
+def observe(guest):
+    check_reach(guest)
+    check_counters(guest)
+
+
+# ------------------------------------------------------------------------- cases
+
+def whole(rig, name, cmdline, kind, test, **how):
+    vm = rig.boot(name, f"{cmdline} viommu.test={test}", **how)
+    check_ok(vm)
+    check_unit(vm, kind)
+    check_integrity(vm)
+    check_blocked(vm)
+    check_quiet(vm)
+    return vm
+
+
+def case_sidecore_strict(rig):
+    vm = whole(rig, "sidecore-strict", STRICT, "DMA", "facts,irq,integrity,rogue,idle", while_idle=observe)
+    check(vm.value("irq.kind") == "msix", f"interrupts: {vm.value('irq.kind')}")
+
+
+def case_sidecore_lazy(rig):
+    whole(rig, "sidecore-lazy", LAZY, "DMA-FQ", "facts,integrity,rogue")
+
+
+def case_trap_strict(rig):
+    whole(rig, "trap-strict", STRICT, "DMA", "facts,integrity,rogue,idle", options=TRAP, while_idle=observe)
+
+
+def case_trap_lazy(rig):
+    whole(rig, "trap-lazy", LAZY, "DMA-FQ", "facts,integrity,rogue", options=TRAP)
+
+
+def case_caching_mode(rig):
+    whole(rig, "caching-mode", STRICT, "DMA", "facts,integrity,rogue", options=["--iommu", "vtd,caching-mode=on"])
+
+
+def case_39_bit(rig):
+    whole(rig, "39-bit", STRICT, "DMA", "facts,integrity,rogue", options=["--iommu", "vtd,aw=39"])
+
+
+def case_rogue_in_passthrough(rig):
+    """The control experiment: without translation the rogue must get through."""
+    vm = rig.boot("passthrough", f"{ON} iommu=pt viommu.test=facts,rogue")
+    check_ok(vm)
+    check_unit(vm, "identity")
+    check_went_through(vm)
+    check_quiet(vm)
+
+
+def case_no_iommu(rig):
+    vm = rig.boot("no-iommu", f"{ON} viommu.test=facts,integrity,rogue", options=BARE)
+    check_ok(vm)
+    check(not vm.values("facts.unit"), f"an IOMMU where there is none: {vm.values('facts.unit')}")
+    check_integrity(vm)
+    check_went_through(vm)
+    check_quiet(vm)
+
+
+def case_qemu_iommu(rig):
+    """A plain device server behind QEMU's own IOMMU, which does not report the rogue but stops it."""
+    vm = rig.boot("qemu-iommu", f"{STRICT} viommu.test=facts,integrity,rogue", options=BARE,
+                  qemu=["-device", "intel-iommu,intremap=off,caching-mode=on"])
+    check_ok(vm)
+    check(any(f" 0000:{DEVICE}" in group for group in vm.values("facts.group")), "the disk is in no group")
+    check_integrity(vm)
+    write, read, page = rogue_results(vm)
+    check(WENT_THROUGH not in (write, read) and page == "unchanged", f"the rogue: {rogue_results(vm)}")
+    check_quiet(vm)
+
+
+def reboot(rig, name, options):
+    vm = rig.boot(name, f"{STRICT} viommu.test=facts,rogue,reboot", options=options)
+    check_ok(vm)
+    check(vm.values("reboot.boot") == ["1", "2", "3"], f"boots: {vm.values('reboot.boot')}")
+    check_unit(vm, "DMA", boots=3)
+    check_blocked(vm, boots=3)
+    check_quiet(vm)
+
+
+def case_reboot_sidecore(rig):
+    reboot(rig, "reboot-sidecore", [])
+
+
+def case_reboot_trap(rig):
+    reboot(rig, "reboot-trap", TRAP)
+
+
+def case_intx(rig):
+    vm = whole(rig, "intx", f"{STRICT} pci=nomsi", "DMA", "facts,irq,integrity,rogue")
+    check(vm.value("irq.kind") == "intx", f"interrupts: {vm.value('irq.kind')}")
+
+
+def two_disks(rig, name, cmdline, kind, **how):
+    vm = rig.boot(name, f"{cmdline} viommu.test=facts,together,rogue", disks=2, cpus=2, **how)
+    check_ok(vm)
+    check_unit(vm, kind, devices=(DEVICE, "00:12.0"))
+    disks = [line.split() for line in vm.values("together.disk")]
+    check(len(disks) == 2 and all(written == read for _, written, read in disks), f"disks: {disks}")
+    check(disks[0][1] != disks[1][1], "both disks hold the same")
+    check(rogue_results(vm) == (BLOCKED, BLOCKED, "unchanged"), f"the rogue: {rogue_results(vm)}")
+    check(all(" queues 2" in line for line in vm.values("facts.namespace")), "not a queue for each CPU")
+    check_quiet(vm)
+
+
+def case_two_disks_two_cpus_strict(rig):
+    two_disks(rig, "two-strict", STRICT, "DMA")
+
+
+def case_two_disks_two_cpus_lazy_trap(rig):
+    two_disks(rig, "two-lazy-trap", LAZY, "DMA-FQ", options=TRAP)
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
+        return [int(word) for word in f.read().split()]
+
+
+def gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def await_gone(pids, seconds):
+    end = time.monotonic() + seconds
+    while not all(map(gone, pids)):
+        check(time.monotonic() < end, f"processes {[pid for pid in pids if not gone(pid)]} are still there")
+        time.sleep(0.05)
+
+
+def case_daemon_ends(rig):
+    """SIGTERM to viommud while the guest writes: a clean end of all, and the reason."""
+    with rig.start("daemon-ends", f"{STRICT} viommu.test=facts,bench viommu.secs=30") as guest:
+        guest.vm.wait_for("facts", 180)
+        time.sleep(1)  # into the reads of bench
+        status = guest.ask("status")
+        family = children_of(guest.vm.pid)
+        check(status["pid"] in family and len(family) == 2, f"{status['pid']} is not of {family}")
+        os.kill(status["pid"], signal.SIGTERM)
+        check(guest.vm.follow(240), "the machine does not end")
+        await_gone([*family, guest.vm.pid], 20)
+        sockets = [f["socket"] for f in status["functions"]]
+        check(not any(map(os.path.exists, sockets)), f"left behind: {sockets}")
+    check(guest.vm.status == 1, f"exit status {guest.vm.status}")
+    check("viommud has ended" in last_words(guest.vm.stderr), f"it says: {last_words(guest.vm.stderr)}")
+
+
+def case_interrupted(rig):
+    """SIGTERM to viommu run: QEMU and viommud end with it."""
+    with rig.start("interrupted", f"{STRICT} viommu.test=facts,bench viommu.secs=30") as guest:
+        guest.vm.wait_for("facts", 180)
+        family = children_of(guest.vm.pid)
+        os.kill(guest.vm.pid, signal.SIGTERM)
+        check(guest.vm.follow(240), "the machine does not end")
+        await_gone([*family, guest.vm.pid], 20)
+
+
+def case_reach_without_daemon(rig):
+    """What a person sees who asks the wrong folder."""
+    result = subprocess.run([VIOMMU, "reach", "--dir", rig.folder, "nvme0"], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+    check(result.returncode == 1 and "no viommud serves" in result.stdout, f"it says: {result.stdout}")
+
+
+def run_case(rig, name, case):
+    start, why = time.monotonic(), ""
+    try:
+        case(rig)
+    except (VmError, OSError, KeyError, json.JSONDecodeError, subprocess.TimeoutExpired) as error:
+        why = f": {error!r}" if not isinstance(error, VmError) else f": {error}"
+    print(f"{'FAIL' if why else 'ok  '} {name} {time.monotonic() - start:.1f}{why}", flush=True)
+    return not why
+
+
+def main():
+    cases = {name[5:]: f for name, f in globals().items() if name.startswith("case_")}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folder", help="where consoles are kept")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(cases))
+    args = parser.parse_args()
+    unknown = [name for name in args.cases if name not in cases]
+    if unknown:
+        parser.error(f"no case {unknown[0]}; there are {' '.join(cases)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        rig = Rig(args.folder or tempfile.mkdtemp(prefix="viommu-guest."))
+    except VmError as error:
+        print(f"FAIL set-up: {error}\n0 passed, 1 failed")
+        return 1
+    results = [run_case(rig, name, cases[name]) for name in args.cases or cases]
+    print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
