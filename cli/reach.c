@@ -24,12 +24,12 @@ static void show_summary(struct json_object *reply, const char *device)
 static void show_range(struct json_object *range)
 {
 	uint64_t first = control_get_u64(range, "first", 0), last = control_get_u64(range, "last", 0);
+	char size[32];
 	bool readable = control_get_bool(range, "read"), writable = control_get_bool(range, "write");
 
-	printf("  0x%012" PRIx64 " - 0x%012" PRIx64 "  to memory 0x%012" PRIx64 "  %s%s%s  %" PRIu64
-	       " pages\n",
-	       first, last, control_get_u64(range, "memory", 0), readable ? "read" : "",
-	       readable && writable ? " " : "", writable ? "write" : "", (last >> 12) - (first >> 12) + 1);
+	printf("  0x%012" PRIx64 " - 0x%012" PRIx64 "  to memory 0x%012" PRIx64 "  %s%s%s, %s\n", first, last,
+	       control_get_u64(range, "memory", 0), readable ? "read" : "", readable && writable ? " " : "",
+	       writable ? "write" : "", query_size_text((last >> 12) - (first >> 12) + 1, size));
 }
 
 static int run(int argc, char **argv)
