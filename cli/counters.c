@@ -15,6 +15,16 @@ static void show_counter(const char *name, struct json_object *counter)
 	       control_get_text(counter, "doc"));
 }
 
+/* The library's own foreach is a GNU statement expression, which clang -Wpedantic refuses. */
+static void show_all(struct json_object *counters)
+{
+	struct json_object_iterator at = json_object_iter_begin(counters),
+				    end = json_object_iter_end(counters);
+
+	for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at))
+		show_counter(json_object_iter_peek_name(&at), json_object_iter_peek_value(&at));
+}
+
 static int run(int argc, char **argv)
 {
 	struct json_object *reply, *counters;
@@ -25,9 +35,8 @@ static int run(int argc, char **argv)
 		err = query_ask(&q, "counters", NULL, &reply);
 	if (err || !reply)
 		return err;
-	if (json_object_object_get_ex(reply, "counters", &counters)) {
-		json_object_object_foreach(counters, name, counter) show_counter(name, counter);
-	}
+	if (json_object_object_get_ex(reply, "counters", &counters))
+		show_all(counters);
 	json_object_put(reply);
 	return 0;
 }
