@@ -104,7 +104,7 @@ static void test_reader_enters_again(void **state)
 	vi_epoch_finish(&e);
 }
 
-enum { READERS = 3, ROUNDS = 20000, SECTIONS = 100000, WORDS = 32, SECTIONS_OF_A_SLOT = 256 };
+enum { READERS = 3, ROUNDS = 20000, SECTIONS = 300000, WORDS = 32, SECTIONS_OF_A_SLOT = 256 };
 
 #define GOOD   UINT64_C(0x600d600d600d600d)
 #define POISON UINT64_C(0xdeaddeaddeaddead)

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tables that a guest would only write out of malice: loops, no memory, reserved bits, noise. */
+#include "testing.h"
+
+#include "tables.h"
+
+enum { ENTRIES = 512, ROUNDS = 12, WALKS = 400 };
+
+static uint64_t random_address(struct chance *c, unsigned level)
+{
+	switch (chance_below(c, 8)) {
+	case 0:
+		return chance_word(c) & VI_BITS(51, 12); /* most likely no memory there */
+	case 1:
+		return (chance_word(c) & VI_BITS(45, 12)) >> 9 * (level - 1) << 9 * (level - 1) &
+		       VI_BITS(45, 12);
+	case 2:
+		return TABLE_GPA - PAGE; /* the page before the memory */
+	case 3:
+		return chance_below(c, 1024) << 30;
+	default: /* itself, one above, one below, the half page, the unreadable one */
+		return tables_gpa((unsigned)chance_below(c, TABLE_MOST + 2));
+	}
+}
+
+static uint64_t random_entry(const struct format_case *f, struct chance *c)
+{
+	unsigned level = (unsigned)chance_between(c, 1, 4);
+	bool leaf = chance_one_in(c, 4);
+	uint64_t entry = f->compose(random_address(c, level), leaf, level,
+				    chance_one_in(c, 3) ? chance_below(c, 4) & RW : RW);
+
+	if (chance_one_in(c, 6))
+		entry ^= UINT64_C(1) << chance_below(c, 64);
+	if (chance_one_in(c, 10))
+		entry |= chance_word(c) &
+			 (VI_BITS(6, 3) | VI_BITS(10, 8) | VI_BITS(61, 52) | VI_BIT(63)); /* ignored */
+	return chance_one_in(c, 16) ? chance_word(c) : entry;
+}
+
+static void fill(struct tables *m, const struct format_case *f, struct chance *c)
+{
+	for (unsigned page = 0; page < TABLE_MOST; page++)
+		for (unsigned i = 0; i < ENTRIES; i++)
+			tables_set(m, page, i, random_entry(f, c));
+}
+
+/* Each round other tables; walks from any table as the root, and from none. */
+static void random_round(struct tables *m, const struct format_case *f, struct chance *c, unsigned seen[4])
+{
+	fill(m, f, c);
+	for (unsigned i = 0; i < WALKS; i++) {
+		struct vi_pgtable t = {
+			.format = f->format,
+			.root = tables_gpa((unsigned)chance_below(c, TABLE_MOST + 2)),
+			.levels = (uint8_t)chance_between(c, f->fewest_levels, f->most_levels),
+			.address_width = (uint8_t)(chance_one_in(c, 4) ? chance_between(c, 32, 52) : 46),
+			.leaf_levels = (uint8_t)(chance_one_in(c, 2) ? 0xe : chance_below(c, 8) << 1),
+		};
+		uint64_t iova = chance_word(c) % (UINT64_C(1) << (12 + 9 * t.levels));
+		unsigned loads;
+
+		check_walks(m, f, &t, iova);
+		seen[oracle_walk(m, f, &t, iova, RW, true, &loads).result]++;
+	}
+}
+
+static void test_random(void **state)
+{
+	struct chance c = {4};
+
+	for (unsigned i = 0; i < format_count * 2; i++) {
+		unsigned seen[4] = {0};
+		struct tables m;
+
+		tables_init(&m, i % 2);
+		for (unsigned round = 0; round < ROUNDS; round++)
+			random_round(&m, &format_cases[i / 2], &c, seen);
+		tables_finish(&m);
+		for (unsigned result = 0; result < 4; result++)
+			assert_true(seen[result] > WALKS / 20); /* or the tables are too dull */
+	}
+}
+
+/* One table that is each level of itself: a walk ends after as many loads as there are levels. */
+static void test_self_reference(void **state)
+{
+	for (unsigned i = 0; i < format_count; i++) {
+		const struct format_case *f = &format_cases[i];
+		struct tables m;
+
+		tables_init(&m, true);
+		for (unsigned index = 0; index < ENTRIES; index++)
+			tables_set(&m, 0, index, f->compose(TABLE_GPA, false, 2, RW));
+		for (unsigned levels = f->fewest_levels; levels <= f->most_levels; levels++) {
+			struct vi_pgtable t = {f->format, TABLE_GPA, (uint8_t)levels, 46, 0xe};
+
+			for (unsigned index = 0; index < ENTRIES; index++) {
+				const unsigned same[4] = {index, index, index, levels == 4 ? index : 0};
+
+				check_walks(&m, f, &t, iova_of(same));
+				assert_int_equal(m.loads, levels);
+			}
+		}
+		tables_finish(&m);
+	}
+}
+
+/* Two tables that lead to each other, for each way in; and a table below that is the root. */
+static void test_loops(void **state)
+{
+	for (unsigned i = 0; i < format_count; i++) {
+		const struct format_case *f = &format_cases[i];
+		struct tables m;
+
+		tables_init(&m, true);
+		for (unsigned index = 0; index < ENTRIES; index++) {
+			tables_set(&m, 0, index, f->compose(tables_gpa(1), false, 2, index % 3 ? RW : READ));
+			tables_set(&m, 1, index, f->compose(tables_gpa(0), false, 2, index % 5 ? RW : WRITE));
+		}
+		for (unsigned n = 0; n < 1000; n++) {
+			const unsigned index[4] = {n % 512, n * 7 % 512, n * 11 % 512, n * 13 % 512};
+			struct vi_pgtable t = {f->format, tables_gpa(n % 2), (uint8_t)f->most_levels, 46,
+					       0xe};
+
+			check_walks(&m, f, &t, iova_of(index) % (UINT64_C(1) << (12 + 9 * t.levels)));
+		}
+		tables_finish(&m);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_self_reference),
+		cmocka_unit_test(test_loops),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
