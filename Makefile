@@ -3,23 +3,33 @@
 BUILD := build
 
 # Standard input may be closed; nothing below may take a file for it.
-.PHONY: all setup demo check install clean help
+.PHONY: all demo check install clean help setup configure links
 
-all: setup
-	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) </dev/null
+all: configure
 	@ninja -C $(BUILD) </dev/null
-	@mkdir -p $(BUILD)/bin
-	@ln -sfn ../cli/viommu $(BUILD)/bin/viommu
-	@ln -sfn ../daemon/viommud $(BUILD)/bin/viommud
+	@$(MAKE) -s links
 
-setup:
-	@scripts/install-packages </dev/null
-
-demo: all
+demo: configure
+	@echo 'demo: building viommu and viommud ...'
+	@ninja -C $(BUILD) --quiet cli/viommu daemon/viommud </dev/null
+	@$(MAKE) -s links
 	@scripts/demo </dev/null
 
 check: setup
 	@scripts/check </dev/null
+
+setup:
+	@scripts/install-packages </dev/null
+
+# What meson finds out is in build/meson-logs; here it would only be in the way.
+configure: setup
+	@[ -f $(BUILD)/build.ninja ] || out=$$(meson setup $(BUILD) 2>&1 </dev/null) || { echo "$$out"; exit 1; }
+
+# Side by side, so that each program finds the other.
+links:
+	@mkdir -p $(BUILD)/bin
+	@ln -sfn ../cli/viommu $(BUILD)/bin/viommu
+	@ln -sfn ../daemon/viommud $(BUILD)/bin/viommud
 
 # DESTDIR is meson's own. PREFIX, once given, is kept.
 install: all
