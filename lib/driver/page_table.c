@@ -41,10 +41,11 @@ void vi_driver_page_table_finish(struct vi_driver_page_table *p)
 	free_below(p, p->table.root, p->table.levels);
 }
 
-/* The largest level whose page fits at this place. */
-static unsigned leaf_level(const struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, uint64_t size)
+/* The largest level, `most` or below, whose page fits at this place. */
+static unsigned leaf_level(const struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, uint64_t size,
+			   unsigned most)
 {
-	unsigned level = p->table.levels;
+	unsigned level = most;
 
 	while (level > 1) {
 		uint64_t page = vi_pgtable_page_size(level);
@@ -79,6 +80,26 @@ static int reach_table(struct vi_driver_page_table *p, uint64_t iova, unsigned l
 	return 0;
 }
 
+/* The entry for the largest leaf that fits. Where a table is, even an empty one, go below it. */
+static int reach_leaf(struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, uint64_t size,
+		      unsigned *ret_level, uint64_t *ret_entry)
+{
+	unsigned most = p->table.levels;
+	enum vi_pte_kind kind;
+
+	do {
+		unsigned level = leaf_level(p, iova, gpa, size, most);
+		int ret = reach_table(p, iova, level, ret_entry);
+
+		if (ret)
+			return ret;
+		kind = load(p, *ret_entry, level).kind;
+		*ret_level = level;
+		most = level - 1;
+	} while (kind == VI_PTE_TABLE);
+	return kind == VI_PTE_NONE ? 0 : -EEXIST;
+}
+
 static bool is_range(const struct vi_driver_page_table *p, uint64_t iova, uint64_t size)
 {
 	uint64_t last;
@@ -92,14 +113,13 @@ int vi_driver_map(struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, u
 	if (!is_range(p, iova, size) || !vi_is_aligned(gpa, VI_PAGE_SIZE))
 		return -EINVAL;
 	while (size > 0) {
-		unsigned level = leaf_level(p, iova, gpa, size);
-		uint64_t page = vi_pgtable_page_size(level), entry;
-		int ret = reach_table(p, iova, level, &entry);
+		unsigned level = 0;
+		uint64_t page, entry = 0;
+		int ret = reach_leaf(p, iova, gpa, size, &level, &entry);
 
 		if (ret)
 			return ret;
-		if (load(p, entry, level).kind != VI_PTE_NONE)
-			return -EEXIST;
+		page = vi_pgtable_page_size(level);
 		vi_driver_store64(p->memory, entry, p->table.format->encode_leaf(gpa, level, access));
 		iova += page;
 		gpa += page;
