@@ -145,7 +145,7 @@ static void test_random(void **state)
 		for (unsigned levels = format_cases[i].fewest_levels; levels <= format_cases[i].most_levels;
 		     levels++) {
 			begin(&b, &format_cases[i], levels);
-			for (unsigned round = 0; round < 60; round++) {
+			for (unsigned round = 0; round < 30; round++) {
 				random_round(&b, &c);
 				leaves += b.want.count;
 			}
