@@ -104,7 +104,7 @@ static void test_reader_enters_again(void **state)
 	vi_epoch_finish(&e);
 }
 
-enum { READERS = 3, ROUNDS = 20000, SECTIONS = 300000, WORDS = 32, SECTIONS_OF_A_SLOT = 256 };
+enum { READERS = 3, ROUNDS = 50000, SECTIONS = 600000, WORDS = 256, SECTIONS_OF_A_SLOT = 256 };
 
 #define GOOD   UINT64_C(0x600d600d600d600d)
 #define POISON UINT64_C(0xdeaddeaddeaddead)
@@ -124,7 +124,7 @@ struct stress {
 
 static void set_all(struct thing *t, uint64_t value)
 {
-	for (unsigned i = 0; i < WORDS; i++)
+	for (unsigned i = WORDS; i-- > 0;) /* against the readers' direction: the last word tells soonest */
 		t->words[i] = value;
 }
 

@@ -66,6 +66,18 @@ static void check(struct bed *b, uint64_t first, uint64_t last)
 	assert_false(b->wrong);
 }
 
+/* Each node knows the largest end below it, and no larger one: else searches go where nothing is. */
+static uint64_t check_bounds(const struct vi_interval *n)
+{
+	uint64_t largest;
+
+	if (!n)
+		return 0;
+	largest = vi_max(n->last, vi_max(check_bounds(n->left), check_bounds(n->right)));
+	assert_int_equal(n->largest_last, largest);
+	return largest;
+}
+
 static void check_ends(struct bed *b)
 {
 	check(b, 0, UINT64_MAX);
@@ -154,6 +166,7 @@ static void random_round(const struct random_case *c, struct chance *chance)
 		else if (!chance_one_in(chance, c->fill))
 			drop(&b, i);
 		check(&b, first, last);
+		check_bounds(b.tree.root);
 	}
 	check(&b, 0, UINT64_MAX);
 	for (unsigned i = 0; i < NODES; i++)
