@@ -175,7 +175,7 @@ static void check_store(struct bed *b, const struct word_case *w, unsigned size)
 			 : vi_guestmem_store32(&b->gm, w->gpa, (uint32_t)value);
 	assert_int_equal(done, fits);
 	if (fits)
-		memcpy(before.memory[0] + (at(b, w->gpa) - b->memory[0]), &stored, size);
+		memcpy((uint8_t *)before.memory + (at(b, w->gpa) - (uint8_t *)b->memory), &stored, size);
 	assert_memory_equal(b->memory, before.memory, sizeof(b->memory));
 }
 
