@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -53,6 +54,11 @@ class Rig:
     def __init__(self, folder):
         self.folder = os.path.abspath(folder)
         os.makedirs(self.folder, exist_ok=True)
+        self._lock = open(os.path.join(self.folder, "lock"), "w", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VmError(f"another run uses {self.folder}; wait for its end") from None
         check(os.access(VIOMMU, os.X_OK), "build/bin/viommu is missing; run make first")
         self.qemu = script("fetch-qemu").strip()
         made = dict(line.split("=", 1) for line in script("make-guest").splitlines())

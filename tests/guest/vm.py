@@ -88,7 +88,8 @@ class Vm:
         """Follows until the guest has said key; raises VmError if it does not, in time."""
         self.follow(deadline, until=lambda: key in self.facts)
         if key not in self.facts:
-            raise VmError(self._why(f"nothing about {key} within {deadline} s"))
+            when = "until its end" if self._ended else f"within {deadline} s"
+            raise VmError(self._why(f"nothing about {key} {when}"))
         return self.value(key)
 
     def follow(self, deadline, until=lambda: False):
