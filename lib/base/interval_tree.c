@@ -6,7 +6,11 @@
 
 #include "base/bits.h"
 
-/* xorshift64: the heights need to be unpredictable to nobody, only spread. */
+/*
+ * xorshift64 from a seed that differs from run to run: who chooses the order of
+ * insertions (a guest that decides what is pinned) must not know the priorities,
+ * or it could build a path in place of a tree.
+ */
 static uint64_t next_priority(struct vi_interval_tree *t)
 {
 	t->seed ^= t->seed << 13;
@@ -66,7 +70,10 @@ static struct vi_interval *merge(struct vi_interval *a, struct vi_interval *b)
 void vi_interval_tree_init(struct vi_interval_tree *t)
 {
 	t->root = NULL;
-	t->seed = UINT64_C(0x9e3779b97f4a7c15);
+	/* The address is random where addresses are; what matters is that no guest sees it. */
+	t->seed = UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)(uintptr_t)t;
+	for (unsigned i = 0; i < 8; i++)
+		next_priority(t);
 }
 
 void vi_interval_tree_insert(struct vi_interval_tree *t, struct vi_interval *node)

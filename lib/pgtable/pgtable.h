@@ -69,7 +69,8 @@ struct vi_walk {
 
 /*
  * Translate the page of `iova`. Each right in `need` must be granted at each
- * level; with `any` one of them suffices at each level (a zero-length read).
+ * level; with `any` one right that all levels
+ * grant suffices (a zero-length read).
  * iova must lie within the levels.
  */
 struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
@@ -85,7 +86,8 @@ enum vi_next_result { VI_NEXT_FOUND, VI_NEXT_END, VI_NEXT_BUDGET };
 
 /*
  * The first leaf that ends at or after *io_iova and grants something. FOUND
- * and END say so; BUDGET: *io_budget entries were read, *io_iova is where to
+ * and END say so; BUDGET: *io_budget entries were read (a walk
+ * that was begun is finished), *io_iova is where to
  * go on. Entries with reserved bits or in tables out of memory are passed over.
  */
 enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_guestmem *gm,
