@@ -5,31 +5,34 @@
  * A key is (address space id, page number, page size). A domain has an address
  * space id (asid) of its own; invalidating a whole domain gives it a new one,
  * so that no entry has to be looked for. Page-selective invalidation looks in
- * the bucket of each page, once for each page size in use.
+ * the set of each page, once for each page size in use.
  *
- * The table is an array of buckets, one cache line each, with WAYS entries and
- * a sequence number that is odd while one thread changes the bucket.
+ * The table is an array of lines, one cache line each: a line holds four
+ * neighbouring pages under one tag, so that many pages need few cache lines.
+ * Two lines are a set. A line has a sequence number that is odd while one
+ * thread changes it.
  *
  *	look-up		inserter			invalidator
  *	L1 load seq	I1 lock: CAS seq even->odd	V1 domain->changes++
- *	L2 load tags	I2 load domain->changes		V2 lock (spins)
- *	L3 load value	I3 store tag, value		V3 clear tag
+ *	L2 load tag	I2 load domain->changes		V2 lock (spins)
+ *	L3 load value	I3 store tag, values		V3 clear value
  *	L4 load seq	I4 unlock			V4 unlock
  *
  * A look-up that finds seq odd (L1) or changed (L4) misses: it never waits.
- * The value loads acquire, so L4 comes after them; data stores release, so the
- * odd seq is visible before them: L1 == L4 even means tag and value belong
- * together.
+ * The tag and value loads acquire, so L4 comes after them; data stores release,
+ * so the odd seq is visible before them: L1 == L4 even means tag and value
+ * belong together.
  *
  * No stale entry survives an invalidation: the inserter read domain->changes
- * before it walked the tables and compares under the bucket's lock (I2). If it
+ * before it walked the tables and compares under the line's lock (I2). The
+ * invalidator locks both lines of the set, whatever their tags. If an inserter
  * locks before V2, V3 finds the entry. If after, the lock hands it V1, and it
  * does not insert. A domain-wide invalidation swaps the asid instead of V2-V4:
  * what is inserted under the old one later is never looked up again, because
  * asids are used anew only after a wipe, and a wipe waits until no reader is
  * inside that could hold an old asid (vi_iotlb_poll_wipe()).
  *
- * Progress: look-ups are wait-free, an inserter that finds the bucket locked
+ * Progress: look-ups are wait-free, an inserter that finds the line locked
  * gives up, an invalidator waits for one inserter at most for its few stores.
  */
 #ifndef CORE_IOTLB_H
@@ -42,16 +45,16 @@
 #include "base/epoch.h"
 #include "base/list.h"
 
-#define VI_IOTLB_WAYS 3
+#define VI_IOTLB_LINES_OF_A_SET	 2
+#define VI_IOTLB_PAGES_OF_A_LINE 4
 
 /* Page sizes: class c has pages of 4096 << (9 * c) bytes. */
 #define VI_IOTLB_CLASSES 3
 
-struct vi_iotlb_bucket {
+struct vi_iotlb_line {
 	_Alignas(64) _Atomic uint32_t sequence;
-	uint32_t victim; /* next way to be replaced, under the bucket's lock */
-	_Atomic uint64_t tags[VI_IOTLB_WAYS];
-	_Atomic uint64_t values[VI_IOTLB_WAYS];
+	_Atomic uint64_t tag;				   /* 0: empty */
+	_Atomic uint64_t values[VI_IOTLB_PAGES_OF_A_LINE]; /* 0: not cached */
 };
 
 /* What is cached for a page; bits 51..12 are the gpa of the page. */
@@ -72,10 +75,11 @@ struct vi_domain {
 };
 
 struct vi_iotlb {
-	struct vi_iotlb_bucket *buckets;
-	uint64_t mask;
-	_Atomic bool wiping; /* written under the context lock */
-	uint32_t next_asid;  /* under the context lock, as below */
+	struct vi_iotlb_line *lines;
+	uint64_t set_mask;
+	_Atomic uint32_t victim; /* any thread; only its lowest bits matter */
+	_Atomic bool wiping;	 /* written under the context lock */
+	uint32_t next_asid;	 /* under the context lock, as below */
 	uint64_t wipe_epoch;
 };
 
@@ -83,9 +87,56 @@ struct vi_iotlb {
 int vi_iotlb_init(struct vi_iotlb *t, unsigned entries_lg2);
 void vi_iotlb_finish(struct vi_iotlb *t);
 
-/* Any thread. The page of class `class` that holds iova, by the asid that the caller loaded. */
-bool vi_iotlb_lookup(const struct vi_iotlb *t, uint32_t asid, uint64_t iova, unsigned class,
-		     uint64_t *ret_value);
+/* Tag: asid 63..44, number of the group of pages 43..4, class 3..2, valid 0. A 52-bit iova fits. */
+static inline unsigned vi_iotlb_shift(unsigned class)
+{
+	return 12 + 9 * class;
+}
+
+static inline uint64_t vi_iotlb_tag(uint32_t asid, uint64_t iova, unsigned class)
+{
+	return (uint64_t)asid << 44 | (iova >> (vi_iotlb_shift(class) + 2)) << 4 | (uint64_t) class << 2 | 1;
+}
+
+static inline unsigned vi_iotlb_page_of_line(uint64_t iova, unsigned class)
+{
+	return (iova >> vi_iotlb_shift(class)) % VI_IOTLB_PAGES_OF_A_LINE;
+}
+
+/* Neighbouring groups lie in neighbouring sets: a run as long as half the table has no conflicts. */
+static inline struct vi_iotlb_line *vi_iotlb_set(const struct vi_iotlb *t, uint32_t asid, uint64_t iova,
+						 unsigned class)
+{
+	uint64_t group = iova >> (vi_iotlb_shift(class) + 2);
+	uint64_t spread = (asid * UINT64_C(4) + class) * UINT64_C(0x9e3779b97f4a7c15) >> 20;
+
+	return &t->lines[((group + (group >> 16) * 5 + spread) & t->set_mask) * VI_IOTLB_LINES_OF_A_SET];
+}
+
+/* Any thread, inside its section. The page of class `class` that holds iova, by the asid that the caller
+ * loaded. */
+static inline bool vi_iotlb_lookup(const struct vi_iotlb *t, uint32_t asid, uint64_t iova, unsigned class,
+				   uint64_t *ret_value)
+{
+	const struct vi_iotlb_line *l = vi_iotlb_set(t, asid, iova, class);
+	uint64_t tag = vi_iotlb_tag(asid, iova, class);
+
+	for (unsigned i = 0; i < VI_IOTLB_LINES_OF_A_SET; i++, l++) {
+		uint32_t sequence = atomic_load_explicit(&l->sequence, memory_order_acquire); /* L1 */
+		uint64_t value;
+
+		if (atomic_load_explicit(&l->tag, memory_order_acquire) != tag) /* L2 */
+			continue;
+		value = atomic_load_explicit(&l->values[vi_iotlb_page_of_line(iova, class)],
+					     memory_order_acquire); /* L3 */
+		if (sequence & 1 || value == 0 ||
+		    atomic_load_explicit(&l->sequence, memory_order_relaxed) != sequence) /* L4 */
+			continue;
+		*ret_value = value;
+		return true;
+	}
+	return false;
+}
 
 /* Any thread, inside its section. `changes` and `asid` were loaded from the domain before the tables were
  * read. */
