@@ -48,7 +48,7 @@ struct viommu_options {
 	uint16_t segment;	    /* PCI segment of all its requesters */
 	uint8_t host_address_width; /* bits of guest physical address, 32..52; 0: 46 */
 	uint8_t max_threads_lg2;    /* device threads at a time, 1..10; 0: 6 (64 threads) */
-	uint8_t iotlb_lg2;	    /* IOTLB entries, 6..24; 0: 17 (131,072 entries, 4 MiB) */
+	uint8_t iotlb_lg2;	    /* IOTLB entries, 6..24; 0: 17 (131,072 entries, 2 MiB) */
 
 	/* VT-d. Ignored by other models. */
 	uint8_t vtd_fault_records; /* fault recording registers, 1..255; 0: 16 */
