@@ -30,6 +30,7 @@ links:
 	@mkdir -p $(BUILD)/bin
 	@ln -sfn ../cli/viommu $(BUILD)/bin/viommu
 	@ln -sfn ../daemon/viommud $(BUILD)/bin/viommud
+	@ln -sfn ../bench/viommu-bench $(BUILD)/bin/viommu-bench
 
 # DESTDIR is meson's own. PREFIX, once given, is kept.
 install: all

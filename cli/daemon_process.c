@@ -12,6 +12,7 @@
 
 #include "cli/child.h"
 #include "cli/command.h"
+#include "cli/sibling.h"
 #include "control/client.h"
 #include "control/message.h"
 
@@ -22,31 +23,6 @@
 #define FIRST_LINE (PATH_MAX + 64)
 
 /* -------------------------------------------------------------------- start */
-
-/* d->program is a path of ours: put viommud's in its place if there is one. */
-static bool find_beside(struct daemon_process *d)
-{
-	char *slash = strrchr(d->program, '/');
-
-	if (!slash || (size_t)(slash + 1 - d->program) + sizeof(NAME) > sizeof(d->program))
-		return false;
-	strcpy(slash + 1, NAME);
-	return !access(d->program, X_OK);
-}
-
-/* Beside what was called, which may be a link; beside what it leads to; else left to PATH. */
-static void find_program(struct daemon_process *d)
-{
-	ssize_t n;
-
-	snprintf(d->program, sizeof(d->program), "%s", program_invocation_name);
-	if (find_beside(d))
-		return;
-	n = readlink("/proc/self/exe", d->program, sizeof(d->program) - 1);
-	d->program[n > 0 ? n : 0] = '\0';
-	if (!find_beside(d))
-		strcpy(d->program, NAME);
-}
 
 static int spawn(struct daemon_process *d, const struct argument_list *options, int out)
 {
@@ -128,7 +104,7 @@ int daemon_process_start(struct daemon_process *d, const struct argument_list *o
 	int out[2], err;
 
 	*d = (struct daemon_process){0};
-	find_program(d);
+	sibling_find(NAME, d->program);
 	if (pipe2(out, O_CLOEXEC))
 		return failure("viommud cannot be started: %s", strerror(errno));
 	err = spawn(d, options, out[1]);
