@@ -11,8 +11,9 @@
 static int check_options(const struct nvme_options *opts, const struct nvme_host_ops *ops,
 			 const char **ret_why)
 {
-	if (!ops || !ops->msix || !ops->intx || !ops->kick || !ops->log || !opts || !opts->path) {
-		*ret_why = "a path and all host functions are needed";
+	if (!ops || !ops->msix || !ops->intx || !ops->kick || !ops->log || !opts ||
+	    (!opts->path && opts->fd < 0)) {
+		*ret_why = "a file and all host functions are needed";
 		return -EINVAL;
 	}
 	if (opts->io_queues > NVME_MAX_QUEUES - 1) {
@@ -58,11 +59,21 @@ static int allocate(struct nvme *n)
 	return 0;
 }
 
+int nvme_open_file(const char *path, bool read_only, const char **ret_why)
+{
+	return disk_open_file(path, read_only, ret_why);
+}
+
 static int open_disk(struct nvme *n, const struct nvme_options *opts, enum disk_engine engine,
 		     const char **ret_why)
 {
 	struct disk_options disk = {
-		.path = opts->path, .read_only = opts->read_only, .engine = engine, .depth = NVME_COMMANDS};
+		.path = opts->path,
+		.fd = opts->fd,
+		.read_only = opts->read_only,
+		.engine = engine,
+		.depth = NVME_COMMANDS,
+	};
 	int ret = disk_open(&disk, &n->disk, ret_why);
 
 	if (ret < 0)

@@ -208,13 +208,25 @@ void disk_identity(const struct disk *d, uint8_t ret_id[16])
 	memcpy(ret_id + 8, &b, 8);
 }
 
+int disk_open_file(const char *path, bool read_only, const char **ret_why)
+{
+	int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
+	*ret_why = errno == ENOENT ? "the disk file does not exist; make one with truncate -s 1G FILE"
+				   : "the disk file cannot be opened; check its permissions";
+	return -errno;
+}
+
 static int open_file(struct disk *d, const struct disk_options *opts, const char **ret_why)
 {
-	d->fd = open(opts->path, (opts->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-	if (d->fd < 0) {
-		*ret_why = errno == ENOENT ? "the disk file does not exist; make one with truncate -s 1G FILE"
-					   : "the disk file cannot be opened; check its permissions";
-		return -errno;
+	if (opts->path) {
+		d->fd = disk_open_file(opts->path, opts->read_only, ret_why);
+		if (d->fd < 0)
+			return d->fd;
+	} else {
+		d->fd = fcntl(opts->fd, F_DUPFD_CLOEXEC, 0);
 	}
 	if (fstat(d->fd, &d->st) < 0)
 		return -errno;

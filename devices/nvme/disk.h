@@ -47,12 +47,15 @@ struct disk_request {
 };
 
 struct disk_options {
-	const char *path;
+	const char *path; /* NULL: the file is open as `fd`, which stays the caller's */
+	int fd;
 	bool read_only;
 	enum disk_engine engine;
 	unsigned depth; /* requests in flight at most; more is a bug of the caller */
 };
 
+/* An fd of the file, as disk_open() opens it. Else as below. */
+int disk_open_file(const char *path, bool read_only, const char **ret_why);
 /* 0 or a negative errno and what to do about it. */
 int disk_open(const struct disk_options *opts, struct disk **ret_disk, const char **ret_why);
 /* Waits for what is in flight; the requests are the caller's again. NULL is fine. */

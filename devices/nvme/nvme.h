@@ -32,6 +32,7 @@ struct nvme_host_ops {
 
 struct nvme_options {
 	const char *path; /* regular file or block device; size rounded down to 512 */
+	int fd;		  /* path NULL: that file, open; it stays the caller's */
 	const char
 		*serial; /* up to 20 characters; NULL: "viommu-" and a number made from the file's identity */
 	unsigned io_queues; /* 1..64 queue pairs; 0: 8 */
@@ -45,6 +46,8 @@ struct nvme_options {
 int nvme_create(const struct nvme_options *opts, const struct nvme_host_ops *ops, void *opaque,
 		struct nvme **ret_nvme, const char **ret_why);
 void nvme_destroy(struct nvme *n);
+/* Opens the file now for a controller that is made later. An fd, or as nvme_create(). */
+int nvme_open_file(const char *path, bool read_only, const char **ret_why);
 
 /* Where its DMA goes. Before the first poll; the requester and thread outlive the controller. */
 void nvme_attach(struct nvme *n, struct viommu_requester *requester, struct viommu_thread *thread);

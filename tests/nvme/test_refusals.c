@@ -5,7 +5,12 @@
  */
 #include "driver.h"
 
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define GUARD 65536u
 
@@ -147,6 +152,31 @@ static void with_shadow_doorbells(void **state)
 	sweep(true, false);
 }
 
+static bool is_ring(int fd)
+{
+	char path[64], name[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, name, sizeof(name) - 1) > 0 && strstr(name, "[io_uring]");
+}
+
+/* A ring with restrictions refuses to be changed; one without would let go of its eventfd. */
+static void ring_is_restricted(void **state)
+{
+	struct drv *d = drv_new(NULL);
+	unsigned rings = 0;
+
+	for (int fd = 0; fd < 256; fd++) {
+		if (!is_ring(fd))
+			continue;
+		rings++;
+		assert_int_equal(syscall(SYS_io_uring_register, fd, IORING_UNREGISTER_EVENTFD, NULL, 0), -1);
+		assert_int_equal(errno, EACCES);
+	}
+	assert_int_equal(rings, 1);
+	drv_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,7 +184,10 @@ int main(void)
 		cmocka_unit_test(everything_from_one_access_on),
 		cmocka_unit_test(with_shadow_doorbells),
 	};
-	int failed = cmocka_run_group_tests_name("refusals (io_uring)", tests, NULL, NULL);
+	const struct CMUnitTest ring_tests[] = {cmocka_unit_test(ring_is_restricted)};
+	int failed = cmocka_run_group_tests_name("the ring", ring_tests, NULL, NULL);
+
+	failed += cmocka_run_group_tests_name("refusals (io_uring)", tests, NULL, NULL);
 
 	drv_engine = DISK_ENGINE_THREADS;
 	return failed + cmocka_run_group_tests_name("refusals (threads)", tests, NULL, NULL);
