@@ -197,6 +197,23 @@ const struct viommu_counter_info *viommu_counters_describe(size_t *ret_count);
  */
 size_t viommu_counters_read(struct viommu *v, uint64_t *ret_values, size_t count);
 
+/*
+ * The same of one device. The first counters of the table are counted for each
+ * device; at most `count` of them are written. Returns how many. What a device
+ * that was removed has counted stays in the sums of the unit.
+ */
+size_t viommu_requester_counters_read(struct viommu_requester *r, uint64_t *ret_values, size_t count);
+
+#define VIOMMU_DRAIN_BUCKETS 32
+
+/*
+ * How long drains (the wait of an invalidation for accesses in flight) took:
+ * ret_counts[i] is how many took at most 2^i ns and more than 2^(i-1), the last
+ * one how many took longer than that. At most `count` are written; returns how
+ * many. Without now_ns in the host's ops all of them are in the first.
+ */
+size_t viommu_drain_times_read(struct viommu *v, uint64_t *ret_counts, size_t count);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

@@ -23,8 +23,10 @@ int viommu_thread_create(struct viommu *v, struct viommu_thread **ret_thread)
 	t->unit = v;
 	pthread_mutex_lock(&v->lock);
 	t->slot = vi_epoch_slot_take(&v->epoch);
-	if (t->slot)
+	if (t->slot) {
+		t->index = (unsigned)(t->slot - v->epoch.slots);
 		vi_list_append(&v->threads, &t->link);
+	}
 	pthread_mutex_unlock(&v->lock);
 	if (!t->slot) {
 		free(t);
@@ -44,8 +46,6 @@ void viommu_thread_destroy(struct viommu_thread *t)
 	pthread_mutex_lock(&v->lock);
 	vi_list_remove(&t->link);
 	vi_epoch_slot_release(t->slot);
-	for (unsigned i = 0; i < VI_COUNTER_COUNT; i++)
-		vi_count(&v->counters, i, atomic_load_explicit(&t->counters.values[i], memory_order_relaxed));
 	pthread_mutex_unlock(&v->lock);
 	free(t);
 }
@@ -182,7 +182,7 @@ static int access_memory(struct viommu_thread *t, struct viommu_requester *r, ui
 		buf += done;
 		len -= done;
 	}
-	vi_count(&t->counters, write ? VI_COUNT_bytes_written : VI_COUNT_bytes_read, total);
+	vi_count_device(t, r, write ? VI_COUNT_bytes_written : VI_COUNT_bytes_read, total);
 	return 0;
 }
 
@@ -209,7 +209,7 @@ int viommu_write(struct viommu_thread *t, struct viommu_requester *r, uint64_t i
 
 	if (len == 4 && vi_is_aligned(iova, 4) && iova >= MSI_ADDRESS_FIRST && iova <= MSI_ADDRESS_LAST) {
 		memcpy(&data, buf, 4);
-		vi_count(&t->counters, VI_COUNT_interrupt_messages, 1);
+		vi_count_device(t, r, VI_COUNT_interrupt_messages, 1);
 		if (t->unit->ops.msi)
 			t->unit->ops.msi(t->unit->opaque, r->rid, iova, le32toh(data));
 		return 0;
@@ -236,7 +236,7 @@ int viommu_pin(struct viommu_thread *t, struct viommu_requester *r, uint64_t iov
 		pin->span = (struct viommu_span){.gpa = place.gpa, .host = place.host, .len = place.room};
 		vi_pin_hold(&t->unit->pins, pin, place.domain_id, iova, iova + place.room - 1,
 			    vi_epoch_entered(t->slot));
-		vi_count(&t->counters, VI_COUNT_pins, 1);
+		vi_count_device(t, r, VI_COUNT_pins, 1);
 	}
 	viommu_exit(t);
 	return ret;

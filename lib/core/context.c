@@ -145,7 +145,7 @@ vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, st
 				       .last = UINT64_MAX};
 	*ret_context = scratch;
 	if (v->model) {
-		vi_count(&t->counters, VI_COUNT_context_misses, 1);
+		vi_count_device(t, r, VI_COUNT_context_misses, 1);
 		reason = v->model->resolve(v->model_state, r->rid, scratch);
 		if (reason)
 			return reason;

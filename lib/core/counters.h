@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Counters, declared once with their documentation: this table is what
- * viommu_counters_describe(), the tool and the tests are made from.
+ * viommu_counters_describe(), the tool, the man pages and the tests are made
+ * from.
  */
 #ifndef CORE_COUNTERS_H
 #define CORE_COUNTERS_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#define VI_COUNTERS(X)                                                                                       \
+/* Counted for each device. */
+#define VI_DEVICE_COUNTERS(X)                                                                                \
 	X(iotlb_hits, "events", "translations answered by the IOTLB")                                        \
 	X(iotlb_misses, "events", "translations that had to read the guest's tables")                        \
 	X(context_misses, "events", "accesses that had to read the device's root and context entry")         \
 	X(bytes_read, "bytes", "bytes devices read from guest memory")                                       \
 	X(bytes_written, "bytes", "bytes devices wrote to guest memory")                                     \
 	X(blocked, "events", "device accesses that the IOMMU refused")                                       \
+	X(pins, "events", "ranges pinned")                                                                   \
+	X(interrupt_messages, "events", "interrupt messages of devices passed on")
+
+/* Counted for the unit. */
+#define VI_UNIT_COUNTERS(X)                                                                                  \
 	X(faults_recorded, "events", "faults put into a fault recording register or log")                    \
 	X(faults_lost, "events", "faults that found no free place and were only counted")                    \
 	X(context_invalidations, "events", "context-cache invalidations")                                    \
@@ -29,11 +37,11 @@
 	X(drains_deferred, "events", "drains that did not end at the first look")                            \
 	X(drain_ns_total, "ns", "time spent between beginning and end of drains")                            \
 	X(drain_ns_max, "ns", "longest drain")                                                               \
-	X(pins, "events", "ranges pinned")                                                                   \
 	X(pins_revoked, "events", "pins that an invalidation asked back")                                    \
 	X(commands, "events", "global commands carried out")                                                 \
-	X(interrupts, "events", "interrupt messages sent for the unit itself")                               \
-	X(interrupt_messages, "events", "interrupt messages of devices passed on")
+	X(interrupts, "events", "interrupt messages sent for the unit itself")
+
+#define VI_COUNTERS(X) VI_DEVICE_COUNTERS(X) VI_UNIT_COUNTERS(X)
 
 enum vi_counter {
 #define X(name, unit, doc) VI_COUNT_##name,
@@ -42,16 +50,32 @@ enum vi_counter {
 		VI_COUNTER_COUNT
 };
 
-/* One writer (a thread's own, or the unit lock's holder), any number of readers. */
+#define X(name, unit, doc) +1
+enum { VI_DEVICE_COUNTER_COUNT = VI_DEVICE_COUNTERS(X) };
+#undef X
+
+/*
+ * One writer, any number of readers. The unit's: who holds the unit lock. A
+ * device has one of these for each place of a thread, so that a device thread
+ * writes to lines of its own; CPUs fetch lines in pairs.
+ */
 struct vi_counters {
 	_Atomic uint64_t values[VI_COUNTER_COUNT];
 };
 
+struct vi_device_counters {
+	_Alignas(128) _Atomic uint64_t values[VI_DEVICE_COUNTER_COUNT];
+};
+
+static inline void vi_add(_Atomic uint64_t *value, uint64_t amount)
+{
+	atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + amount,
+			      memory_order_relaxed);
+}
+
 static inline void vi_count(struct vi_counters *c, enum vi_counter which, uint64_t amount)
 {
-	uint64_t value = atomic_load_explicit(&c->values[which], memory_order_relaxed);
-
-	atomic_store_explicit(&c->values[which], value + amount, memory_order_relaxed);
+	vi_add(&c->values[which], amount);
 }
 
 static inline void vi_count_max(struct vi_counters *c, enum vi_counter which, uint64_t value)

@@ -78,8 +78,7 @@ bool vi_drain_poll(struct viommu *v, struct vi_drain *d)
 		return false;
 	}
 	ns = vi_now_ns(v) - d->started_ns;
-	vi_count(&v->counters, VI_COUNT_drain_ns_total, ns);
-	vi_count_max(&v->counters, VI_COUNT_drain_ns_max, ns);
+	vi_count_drain(v, ns);
 	*d = (struct vi_drain){.active = false};
 	return true;
 }

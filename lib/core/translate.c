@@ -22,7 +22,7 @@ static void report(struct viommu_thread *t, struct viommu_requester *r, uint64_t
 
 	if (access & VIOMMU_QUIET)
 		return;
-	vi_count(&t->counters, VI_COUNT_blocked, 1);
+	vi_count_device(t, r, VI_COUNT_blocked, 1);
 	if (silent)
 		return;
 	if (vi_fault_queue_push(&v->faults, &fault))
@@ -106,7 +106,6 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 		(access & VIOMMU_READ ? VI_PGTABLE_READ : 0) | (access & VIOMMU_WRITE ? VI_PGTABLE_WRITE : 0);
 	struct vi_walk w;
 
-	vi_count(&t->counters, VI_COUNT_iotlb_misses, 1);
 	if (zero_length)
 		need = VI_PGTABLE_READ | VI_PGTABLE_WRITE;
 	w = vi_pgtable_walk(&c->table, &v->mem, iova, need, zero_length);
@@ -159,9 +158,10 @@ static int place_paged(struct viommu_thread *t, struct viommu_requester *r, cons
 	}
 	/* Memory without a host offset of its own, or rights that hit() left to be judged here. */
 	if (c->domain && !zero_length && find_cached(v, c->domain, iova, access & RIGHTS, &value, &class)) {
-		vi_count(&t->counters, VI_COUNT_iotlb_hits, 1);
+		vi_count_device(t, r, VI_COUNT_iotlb_hits, 1);
 		return place_by_value(v, value, class, iova, access, ret_place);
 	}
+	vi_count_device(t, r, VI_COUNT_iotlb_misses, 1);
 	reason = walk(t, c, iova, zero_length, access, changes, asid, &value, &class);
 	if (reason) {
 		report(t, r, iova, access, reason, c->silent);
@@ -195,7 +195,7 @@ static inline __attribute__((always_inline)) bool hit(struct viommu_thread *t, s
 	ret_place->host = vi_guestmem_host(&v->mem, value >> VI_IOTLB_SLOT_SHIFT, ret_place->gpa);
 	ret_place->room = vi_min(len, last - (iova & last) + 1);
 	ret_place->domain_id = c->domain_id;
-	vi_count(&t->counters, VI_COUNT_iotlb_hits, 1);
+	vi_count_device(t, r, VI_COUNT_iotlb_hits, 1);
 	return true;
 }
 

@@ -219,15 +219,26 @@ int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
 	return ret;
 }
 
+static struct viommu_requester *make_requester(struct viommu *v, uint16_t rid)
+{
+	size_t size = sizeof(struct viommu_requester) + v->epoch.count * sizeof(struct vi_device_counters);
+	struct viommu_requester *r = aligned_alloc(_Alignof(struct viommu_requester), size);
+
+	if (!r)
+		return NULL;
+	memset(r, 0, size);
+	r->unit = v;
+	r->rid = rid;
+	return r;
+}
+
 int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester)
 {
-	struct viommu_requester **functions, *r = calloc(1, sizeof(*r));
+	struct viommu_requester **functions, *r = make_requester(v, rid);
 	int ret = -ENOMEM;
 
 	if (!r)
 		return ret;
-	r->unit = v;
-	r->rid = rid;
 	pthread_mutex_lock(&v->lock);
 	pthread_mutex_lock(&v->context_lock);
 	functions = v->buses[rid >> 8];
@@ -260,6 +271,7 @@ void viommu_requester_remove(struct viommu_requester *r)
 	vi_context_drop_devices(v, &d, r->rid, 0);
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
+	vi_counters_keep(v, r);
 	v->buses[r->rid >> 8][r->rid & 0xff] = NULL;
 	pthread_mutex_unlock(&v->lock);
 	free(r);
@@ -335,39 +347,6 @@ void viommu_reset(struct viommu *v)
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
 	pthread_mutex_unlock(&v->lock);
-}
-
-const struct viommu_counter_info *viommu_counters_describe(size_t *ret_count)
-{
-	static const struct viommu_counter_info table[] = {
-#define X(name, unit, doc) {#name, unit, doc},
-		VI_COUNTERS(X)
-#undef X
-	};
-
-	*ret_count = VI_ARRAY_SIZE(table);
-	return table;
-}
-
-size_t viommu_counters_read(struct viommu *v, uint64_t *ret_values, size_t count)
-{
-	size_t n = vi_min(count, VI_COUNTER_COUNT);
-	struct vi_list *node;
-
-	pthread_mutex_lock(&v->lock);
-	for (size_t i = 0; i < n; i++) {
-		ret_values[i] = atomic_load_explicit(&v->counters.values[i], memory_order_relaxed);
-		vi_list_for_each (node, &v->threads) {
-			struct viommu_thread *t = VI_CONTAINER_OF(node, struct viommu_thread, link);
-
-			ret_values[i] += atomic_load_explicit(&t->counters.values[i], memory_order_relaxed);
-		}
-	}
-	if (n > VI_COUNT_faults_lost)
-		ret_values[VI_COUNT_faults_lost] +=
-			atomic_load_explicit(&v->faults.lost, memory_order_relaxed);
-	pthread_mutex_unlock(&v->lock);
-	return n;
 }
 
 void vi_msi_send(struct viommu *v, uint64_t address, uint32_t data)

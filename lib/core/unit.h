@@ -40,13 +40,14 @@ struct viommu_requester {
 	uint16_t rid;
 	/* Cached context entry. Written under the context lock, read inside sections; NULL: not cached. */
 	_Atomic(struct vi_context *) context;
+	struct vi_device_counters counters[]; /* by viommu_thread.index, as many as there may be threads */
 };
 
 struct viommu_thread {
 	struct viommu *unit;
 	struct vi_epoch_slot *slot;
+	unsigned index;	     /* of its slot */
 	struct vi_list link; /* unit.threads */
-	struct vi_counters counters;
 };
 
 struct viommu {
@@ -67,13 +68,28 @@ struct viommu {
 	pthread_mutex_t lock;
 	struct vi_list threads;
 	struct viommu_requester **buses[VI_BUSES]; /* tables of VI_FUNCTIONS_OF_A_BUS */
-	struct vi_counters counters;		   /* the unit's own, and of threads that have gone */
+	struct vi_counters counters;		   /* the unit's own, and of devices that have gone */
+	uint64_t drain_times[VIOMMU_DRAIN_BUCKETS];
 
 	pthread_mutex_t context_lock;
 	_Atomic uint64_t context_changes; /* counts context invalidations; written under the context lock */
 	struct vi_list domains[VI_DOMAIN_BUCKETS];
 	struct vi_list retired_contexts;
 };
+
+/* ---- counters (counters.c) ---- */
+
+/* By the device thread, on the way of each access. */
+static inline void vi_count_device(struct viommu_thread *t, struct viommu_requester *r, enum vi_counter which,
+				   uint64_t amount)
+{
+	vi_add(&r->counters[t->index].values[which], amount);
+}
+
+/* With the unit lock: a drain took so long. */
+void vi_count_drain(struct viommu *v, uint64_t ns);
+/* With the unit lock: the unit keeps what a device that goes has counted. */
+void vi_counters_keep(struct viommu *v, struct viommu_requester *r);
 
 /* ---- contexts and domains (context.c) ---- */
 
