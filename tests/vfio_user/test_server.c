@@ -27,7 +27,7 @@
 #define ROM_SIZE    0x2000u
 #define MAX_KNOWN   256
 
-/* Byte offsets of 8-byte registers in BAR2; test_protocol.py has the same list. */
+/* Byte offsets of 8-byte registers in BAR2; protocol_client.py has the same list. */
 enum reg {
 	REG_MAP_CALLS,
 	REG_UNMAP_CALLS,
