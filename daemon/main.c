@@ -11,6 +11,7 @@
 #include "control/protocol.h"
 #include "control/server.h"
 #include "daemon/commands.h"
+#include "daemon/sandbox.h"
 #include "daemon/sigbus.h"
 #include "daemon/vm.h"
 
@@ -75,7 +76,11 @@ static int start(struct daemon *d, char *why)
 	}
 	if (vm_start(&d->vm, &d->options, &d->directory, &d->loop, why, WHY_SIZE))
 		return -1;
-	return open_control(d, why);
+	if (open_control(d, why))
+		return -1;
+	if (d->options.sandbox)
+		sandbox_enter();
+	return 0;
 }
 
 static int serve(struct daemon *d)
@@ -94,6 +99,20 @@ static int serve(struct daemon *d)
 	vm_stop(&d->vm);
 	loop_finish(&d->loop);
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* The sandbox closes behind us: other files go before the first thread comes, other system calls at last. */
+static int open_disks_and_serve(struct daemon *d)
+{
+	char why[WHY_SIZE];
+
+	if (vm_open_disks(&d->options, why, sizeof(why))) {
+		log_line("%s", why);
+		return EXIT_FAILURE;
+	}
+	if (d->options.sandbox)
+		sandbox_begin(&d->directory);
+	return serve(d);
 }
 
 int main(int argc, char **argv)
@@ -115,7 +134,7 @@ int main(int argc, char **argv)
 		log_line("%s", why);
 		return EXIT_USAGE;
 	}
-	status = serve(&d);
+	status = open_disks_and_serve(&d);
 	directory_close(&d.directory);
 	options_finish(&d.options);
 	return status;

@@ -244,7 +244,7 @@ static int open_unit(struct nvme_function *f, struct unit *unit)
 static int open_controller(struct nvme_function *f, const char **ret_why)
 {
 	struct nvme_options opts = {
-		.path = f->choice->path,
+		.fd = f->choice->fd,
 		.serial = f->choice->serial ? f->choice->serial : f->name,
 		.io_queues = f->choice->queues,
 		.read_only = f->choice->readonly,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/directory.h"
+#include "daemon/sandbox.h"
 #include "daemon/value_list.h"
 
 #define WHY_SIZE 512
@@ -116,6 +117,7 @@ static int take_nvme(struct daemon_options *o, const char *argument, char *why)
 		snprintf(why, WHY_SIZE, "at most %d controllers are served", NVME_MAX);
 		return -1;
 	}
+	choice->fd = -1;
 	choice->devfn = (NVME_SLOT_USUAL + o->nvme_count) << 3;
 	o->nvme_count++;
 	if (value_list_parse(argument, nvme_keys, choice, &choice->path, why, WHY_SIZE))
@@ -136,6 +138,16 @@ static int take_idle(struct daemon_options *o, const char *argument, char *why)
 	if (!value_number(argument, 0, IDLE_US_MAX, &o->idle_us))
 		return 0;
 	snprintf(why, WHY_SIZE, "'%s': write microseconds from 0 to %d", argument, IDLE_US_MAX);
+	return -1;
+}
+
+static int take_sandbox(struct daemon_options *o, const char *argument, char *why)
+{
+	const char *expected = value_switch(argument, &o->sandbox);
+
+	if (!expected)
+		return 0;
+	snprintf(why, WHY_SIZE, "'%s': write %s", argument, expected);
 	return -1;
 }
 
@@ -196,6 +208,9 @@ static const struct option_info infos[] = {
 	{"expect", "ADDRESS", take_expect,
 	 "complain when firmware places the IOMMU's registers elsewhere;\n'viommu run --print' tells the "
 	 "address"},
+	{"sandbox", "on|off", take_sandbox,
+	 "give up, once started, all that serving does not need: system\ncalls, files, capabilities; default "
+	 "on"},
 	{"verbose", NULL, take_verbose, "say when a client comes and goes"},
 	{"version", NULL, NULL, "print the version"},
 	{"help", NULL, NULL, "print this"},
@@ -301,6 +316,7 @@ enum options_verdict options_parse(struct daemon_options *o, int argc, char **ar
 	*o = (struct daemon_options){
 		.iommu = {.vtd = true, .width = 48, .devfn = IOMMU_SLOT_USUAL << 3},
 		.idle_us = IDLE_US_USUAL,
+		.sandbox = SANDBOX_USUAL,
 		.cpu = -1,
 	};
 	for (size_t i = 0; i < INFO_COUNT; i++)
@@ -317,6 +333,8 @@ enum options_verdict options_parse(struct daemon_options *o, int argc, char **ar
 void options_finish(struct daemon_options *o)
 {
 	for (unsigned i = 0; i < o->nvme_count; i++) {
+		if (o->nvme[i].fd >= 0)
+			close(o->nvme[i].fd);
 		free(o->nvme[i].path);
 		free(o->nvme[i].serial);
 	}

@@ -26,6 +26,7 @@ struct nvme_choice {
 	unsigned devfn;
 	unsigned queues; /* 0: the controller's usual */
 	bool rogue, readonly;
+	int fd; /* of the file, once vm_open_disks() has been called */
 };
 
 struct daemon_options {
@@ -33,6 +34,7 @@ struct daemon_options {
 	struct iommu_choice iommu;
 	bool trap; /* the registers are trapped, not polled */
 	bool verbose;
+	bool sandbox;
 	unsigned idle_us;	/* busy polling goes on for so long without work */
 	int cpu;		/* of the work thread; -1: any */
 	uint64_t expected_base; /* of the registers; 0: nobody knows yet */

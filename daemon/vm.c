@@ -87,6 +87,22 @@ static int start_all(struct vm *vm, char *why, size_t why_size)
 	return err;
 }
 
+int vm_open_disks(struct daemon_options *options, char *why, size_t why_size)
+{
+	for (unsigned i = 0; i < options->nvme_count; i++) {
+		struct nvme_choice *choice = &options->nvme[i];
+		const char *reason = "";
+
+		choice->fd = nvme_open_file(choice->path, choice->readonly, &reason);
+		if (choice->fd < 0) {
+			snprintf(why, why_size, "--nvme %s: %s (%s)", choice->path, reason,
+				 strerror(-choice->fd));
+			return -1;
+		}
+	}
+	return 0;
+}
+
 int vm_start(struct vm *vm, const struct daemon_options *options, const struct directory *directory,
 	     struct loop *loop, char *why, size_t why_size)
 {

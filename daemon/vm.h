@@ -36,6 +36,8 @@ struct vm {
 	struct work_thread *work;
 };
 
+/* Open the files of the disks, which vm_start() takes. 0, or -1 and a sentence in `why`. */
+int vm_open_disks(struct daemon_options *options, char *why, size_t why_size);
 /* Serve; the sockets are there when it returns. 0, or -1 and a sentence in `why`. */
 int vm_start(struct vm *vm, const struct daemon_options *options, const struct directory *directory,
 	     struct loop *loop, char *why, size_t why_size);

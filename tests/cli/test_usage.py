@@ -131,6 +131,7 @@ BAD_OPTIONS = {
     "idle_text": (["--idle-us", "soon", "--nvme", "DISK"], "microseconds"),
     "idle_negative": (["--idle-us", "-1", "--nvme", "DISK"], "microseconds"),
     "idle_huge": (["--idle-us", "99999999999999999999", "--nvme", "DISK"], "microseconds"),
+    "sandbox": (["--sandbox", "maybe", "--nvme", "DISK"], "maybe", "on or off"),
     "cpu": (["--cpu", "9999", "--nvme", "DISK"], "CPU"),
     "expect_unaligned": (["--expect", "0x123", "--nvme", "DISK"], "page-aligned"),
     "expect_text": (["--expect", "here", "--nvme", "DISK"], "hexadecimal"),
