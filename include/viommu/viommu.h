@@ -116,6 +116,44 @@ int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester
 /* Take it out. Waits for accesses in flight; no new one may be started. NULL is fine. */
 void viommu_requester_remove(struct viommu_requester *r);
 
+enum viommu_translation {
+	VIOMMU_TRANSLATION_OFF,		 /* the unit translates for nobody: an iova is a gpa */
+	VIOMMU_TRANSLATION_BLOCKED,	 /* the guest's entries refuse every access */
+	VIOMMU_TRANSLATION_PASS_THROUGH, /* they say: no translation for this device */
+	VIOMMU_TRANSLATION_PAGED,	 /* they lead to page tables */
+};
+
+/* An entry of 16 bytes as it lies in guest memory. */
+struct viommu_entry {
+	bool was_read;	   /* false: it was not come so far, the rest is 0 */
+	uint64_t gpa;	   /* where */
+	uint64_t words[2]; /* what */
+};
+
+/* What the guest's tables say about a device. `sz` is set by the caller, the rest by the library. */
+struct viommu_requester_info {
+	size_t sz;
+	uint16_t rid;
+	enum viommu_translation translation;
+	bool cached;	       /* accesses use a cached copy, which may be older than what is told here */
+	bool faults_silent;    /* the guest wants no faults of this device recorded (VT-d FPD) */
+	uint8_t reason;	       /* BLOCKED: why, the specification's own code */
+	const char *text;      /* and in words; "" otherwise. Lives as long as the program */
+	uint16_t domain_id;    /* PASS_THROUGH and PAGED */
+	uint8_t address_width; /* the same: bits of an iova that are translated at all */
+	uint8_t levels;	       /* PAGED: of the tables */
+	uint64_t table;	       /* PAGED: gpa of the root table */
+	struct viommu_entry root, context;
+};
+
+/*
+ * Read what the guest's tables say about this device now; accesses may still
+ * go by what they said before, until the guest invalidates (`cached`). Members
+ * beyond ret_info->sz are left out, those that this library does not know
+ * untouched. -EINVAL: sz is less than its own size.
+ */
+int viommu_requester_describe(struct viommu_requester *r, struct viommu_requester_info *ret_info);
+
 /*
  * Called for each range a device can reach, ascending, neighbours joined.
  * Return non-zero to stop; viommu_reach() returns that value.

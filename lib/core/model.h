@@ -69,6 +69,10 @@ struct vi_model_ops {
 	 * counts.
 	 */
 	vi_reason (*resolve)(void *state, uint16_t rid, struct vi_context *ret_context);
+	/* As resolve, with the unit lock; the entries that were read on the way go to ret_info->root and
+	 * context. */
+	vi_reason (*describe)(void *state, uint16_t rid, struct vi_context *ret_context,
+			      struct viommu_requester_info *ret_info);
 	/* Any thread: may this kind of request pass (ATS flags), before translation? */
 	vi_reason (*check_request)(void *state, const struct vi_context *c, unsigned access);
 	/* Any thread: is this address out of bounds though nothing translates (protected memory)? */

@@ -10,14 +10,28 @@ static uint64_t beyond_host(const struct vi_vtd *m)
 	return ~VI_BITS(m->unit->address_width - 1, 0);
 }
 
-static vi_reason find_context_table(const struct vi_vtd *m, uint8_t bus, uint64_t *ret_table)
-{
-	uint64_t root = atomic_load_explicit(&m->root, memory_order_acquire) + bus * VTD_ROOT_ENTRY_SIZE, lo,
-		 hi;
+/* The root and context entry of a device, as far as they can be read. */
+struct entries {
+	struct viommu_entry root, context;
+};
 
-	if (!vi_guestmem_load64(&m->unit->mem, root, &lo) ||
-	    !vi_guestmem_load64(&m->unit->mem, root + 8, &hi))
+static bool read_entry(const struct vi_vtd *m, uint64_t gpa, struct viommu_entry *ret)
+{
+	ret->gpa = gpa;
+	ret->was_read = vi_guestmem_load64(&m->unit->mem, gpa, &ret->words[0]) &&
+			vi_guestmem_load64(&m->unit->mem, gpa + 8, &ret->words[1]);
+	return ret->was_read;
+}
+
+static vi_reason find_context_table(const struct vi_vtd *m, uint8_t bus, struct viommu_entry *root,
+				    uint64_t *ret_table)
+{
+	uint64_t table = atomic_load_explicit(&m->root, memory_order_acquire), lo, hi;
+
+	if (!read_entry(m, table + bus * VTD_ROOT_ENTRY_SIZE, root))
 		return VTD_FR_ROOT_TABLE_ACCESS;
+	lo = root->words[0];
+	hi = root->words[1];
 	if (!(lo & VTD_ROOT_LO_P))
 		return VTD_FR_ROOT_NOT_PRESENT;
 	if ((lo & (VTD_ROOT_LO_RSVD | beyond_host(m))) || (hi & VTD_ROOT_HI_RSVD))
@@ -66,29 +80,46 @@ static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, 
 	return 0;
 }
 
-vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_context *ret_context)
+static vi_reason resolve(const struct vi_vtd *m, uint16_t rid, struct entries *e,
+			 struct vi_context *ret_context)
 {
-	const struct vi_vtd *m = state;
-	uint64_t table, entry, lo, hi;
+	uint64_t table;
 	vi_reason reason;
 
 	if (!atomic_load_explicit(&m->translating, memory_order_acquire)) {
 		*ret_context = (struct vi_context){
 			.kind = VI_CONTEXT_IDENTITY,
+			.domain_id = VI_PIN_IDENTITY,
 			.last = UINT64_MAX,
 			.silent = true, /* faults are reported while translation is enabled (7.1) */
 			.guarded = atomic_load_explicit(&m->protecting, memory_order_acquire),
 		};
 		return 0;
 	}
-	reason = find_context_table(m, (uint8_t)(rid >> 8), &table);
+	reason = find_context_table(m, (uint8_t)(rid >> 8), &e->root, &table);
 	if (reason)
 		return reason;
-	entry = table + (rid & 0xffu) * VTD_CONTEXT_ENTRY_SIZE;
-	if (!vi_guestmem_load64(&m->unit->mem, entry, &lo) ||
-	    !vi_guestmem_load64(&m->unit->mem, entry + 8, &hi))
+	if (!read_entry(m, table + (rid & 0xffu) * VTD_CONTEXT_ENTRY_SIZE, &e->context))
 		return VTD_FR_CONTEXT_TABLE_ACCESS;
-	return decode_entry(m, lo, hi, ret_context);
+	return decode_entry(m, e->context.words[0], e->context.words[1], ret_context);
+}
+
+vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_context *ret_context)
+{
+	struct entries e;
+
+	return resolve(state, rid, &e, ret_context);
+}
+
+vi_reason vi_vtd_describe(void *state, uint16_t rid, struct vi_context *ret_context,
+			  struct viommu_requester_info *ret_info)
+{
+	struct entries e = {0};
+	vi_reason reason = resolve(state, rid, &e, ret_context);
+
+	ret_info->root = e.root;
+	ret_info->context = e.context;
+	return reason;
 }
 
 /* Without device-TLBs, every type of context blocks requests of ATS (TT 00b, 10b). */

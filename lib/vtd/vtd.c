@@ -128,6 +128,7 @@ const struct vi_model_ops vi_vtd_model = {
 	.regs_share = vi_vtd_regs_share,
 	.process = vi_vtd_model_process,
 	.resolve = vi_vtd_resolve,
+	.describe = vi_vtd_describe,
 	.check_request = vi_vtd_check_request,
 	.is_protected = vi_vtd_is_protected,
 	.walk_reason = vi_vtd_walk_reason,
