@@ -7,7 +7,7 @@
 #include "cli/command.h"
 
 static const struct command *const commands[] = {
-	&run_command, &status_command, &reach_command, &counters_command, &bench_command,
+	&run_command, &status_command, &reach_command, &dump_command, &counters_command, &bench_command,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

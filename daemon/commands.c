@@ -6,14 +6,10 @@
 #include <unistd.h>
 
 #include "control/message.h"
+#include "daemon/device_tables.h"
 #include "daemon/vm.h"
 #include "daemon/work_thread.h"
 
-#define PAGE_SHIFT	 12
-#define REACH_RANGES_MAX 10000 /* that one reply lists */
-#define REACH_ENTRIES                                                                                        \
-	(2u << 20) /* table entries read for one question: 1 GiB of 4 KiB pages is 1/8 of it                 \
-		    */
 #define COUNTERS_MAX 256
 
 /* ------------------------------------------------------------------- status */
@@ -94,69 +90,6 @@ static struct json_object *counters(struct vm *vm, struct json_object *request)
 	return reply;
 }
 
-/* -------------------------------------------------------------------- reach */
-
-struct reach {
-	struct json_object *ranges;
-	uint64_t pages, writable_pages, count;
-};
-
-static int note_range(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
-{
-	uint64_t pages = (last >> PAGE_SHIFT) - (first >> PAGE_SHIFT) + 1;
-	struct reach *r = arg;
-	struct json_object *range;
-
-	r->pages += pages;
-	if (access & VIOMMU_WRITE)
-		r->writable_pages += pages;
-	if (r->count++ >= REACH_RANGES_MAX)
-		return 0;
-	range = json_object_new_object();
-	control_set_u64(range, "first", first);
-	control_set_u64(range, "last", last);
-	control_set_u64(range, "memory", gpa);
-	control_set_bool(range, "read", access & VIOMMU_READ);
-	control_set_bool(range, "write", access & VIOMMU_WRITE);
-	json_object_array_add(r->ranges, range);
-	return 0;
-}
-
-static struct json_object *reach_of(struct nvme_function *f)
-{
-	struct reach r = {.ranges = json_object_new_array()};
-	int err = viommu_reach(nvme_function_requester(f), REACH_ENTRIES, note_range, &r);
-	struct json_object *reply;
-
-	if (err && err != -ENOENT && err != -E2BIG) {
-		json_object_put(r.ranges);
-		return control_error("the tables cannot be walked: %s", strerror(-err));
-	}
-	reply = control_ok();
-	control_set_string(reply, "device", nvme_function_name(f));
-	control_set_bool(reply, "blocked", err == -ENOENT);
-	control_set_bool(reply, "complete", err != -E2BIG && r.count <= REACH_RANGES_MAX);
-	control_set_u64(reply, "range_count", r.count);
-	control_set_u64(reply, "pages", r.pages);
-	control_set_u64(reply, "writable_pages", r.writable_pages);
-	control_set_u64(reply, "memory_pages", nvme_function_unit(f)->lent >> PAGE_SHIFT);
-	json_object_object_add(reply, "ranges", r.ranges);
-	return reply;
-}
-
-static struct json_object *reach(struct vm *vm, struct json_object *request)
-{
-	const char *device = control_get_string(request, "device");
-
-	if (!device)
-		return control_error("reach needs a \"device\" such as nvme0");
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		if (!strcmp(device, nvme_function_name(vm->nvme[i])))
-			return reach_of(vm->nvme[i]);
-	}
-	return control_error("there is no device '%s'; status lists them", device);
-}
-
 /* ----------------------------------------------------------------- dispatch */
 
 static struct json_object *shut_down(struct vm *vm, struct json_object *request)
@@ -170,8 +103,8 @@ static const struct {
 	const char *name;
 	struct json_object *(*handle)(struct vm *vm, struct json_object *request);
 } commands[] = {
-	{"status", status}, {"expect", expect},	     {"counters", counters},
-	{"reach", reach},   {"shutdown", shut_down},
+	{"status", status},	 {"expect", expect},	{"counters", counters},
+	{"reach", device_reach}, {"dump", device_dump}, {"shutdown", shut_down},
 };
 
 struct json_object *commands_handle(void *vm, struct json_object *request)
@@ -185,5 +118,6 @@ struct json_object *commands_handle(void *vm, struct json_object *request)
 			return commands[i].handle(vm, request);
 	}
 	return control_error(
-		"there is no command '%.64s'; there are status, expect, counters, reach, shutdown", name);
+		"there is no command '%.64s'; there are status, expect, counters, reach, dump, shutdown",
+		name);
 }

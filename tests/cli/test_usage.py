@@ -321,6 +321,16 @@ def control_reach():
 
 
 @case
+def control_dump():
+    with daemon() as d:
+        reply = d.ask({"command": "dump", "device": "nvme0"})
+        check(reply["ranges"] == [] and reply["blocked"] is False, reply)
+        check(reply["tables"] == {"translation": "off", "cached": False, "faults_silent": False}, reply)
+        check("error" in d.ask({"command": "dump"}), "no device given")
+        check("error" in d.ask({"command": "dump", "device": "nvme7"}), "no such device")
+
+
+@case
 def control_expect():
     with daemon() as d:
         for base in (None, 0, 1, -4096, "0x1000", 4096.5):
@@ -436,6 +446,7 @@ VIOMMU_BAD = {
     "status_operand": (["status", "--dir", "/tmp", "x"], "x"),
     "reach_without_device": (["reach", "--dir", "/tmp"], "device"),
     "reach_two_devices": (["reach", "--dir", "/tmp", "nvme0", "nvme1"], "nvme1"),
+    "dump_without_device": (["dump", "--dir", "/tmp"], "device"),
     "counters_without_dir": (["counters", "--json"], "--dir"),
     "run_nothing": (["run"], "--"),
     "run_without_dashes": (["run", "--nvme", "x", "qemu-system-x86_64"], "--"),
@@ -470,7 +481,7 @@ for viommu_name, (viommu_arguments, *viommu_words) in VIOMMU_BAD.items():
 def viommu_help():
     result = run(VIOMMU, "--help")
     check(result.returncode == 0 and not result.stderr, "help fails")
-    for command in ("run", "status", "reach", "counters"):
+    for command in ("run", "status", "reach", "dump", "counters"):
         check(command in result.stdout, f"{command} is not listed")
         more = run(VIOMMU, command, "--help")
         check(more.returncode == 0 and more.stdout.startswith(f"usage: viommu {command}"), more)
@@ -485,7 +496,7 @@ def viommu_version():
 @case
 def viommu_no_daemon_there():
     with tempfile.TemporaryDirectory() as folder:
-        for command in (["status"], ["reach", "nvme0"], ["counters"]):
+        for command in (["status"], ["reach", "nvme0"], ["dump", "nvme0"], ["counters"]):
             refused(run(VIOMMU, *command, "--dir", folder), "no viommud", status=1)
 
 
@@ -496,9 +507,12 @@ def viommu_asks_a_daemon():
         check(status.returncode == 0 and "Intel VT-d" in status.stdout and "nvme0 at 00:11.0" in status.stdout, status)
         reach = run(VIOMMU, "reach", "--dir", d.dir, "nvme0")
         check(reach.returncode == 0 and reach.stdout.startswith("nvme0 can reach"), reach)
+        dump = run(VIOMMU, "dump", "--dir", d.dir, "nvme0")
+        check(dump.returncode == 0 and "nvme0: translation is off" in dump.stdout, dump)
+        check("nvme0 can reach 0 of 0 pages" in dump.stdout, dump)
         counters = run(VIOMMU, "counters", "--dir", d.dir)
         check(counters.returncode == 0 and counters.stdout, counters)
-        for command in (["status"], ["reach", "nvme0"], ["counters"]):
+        for command in (["status"], ["reach", "nvme0"], ["dump", "nvme0"], ["counters"]):
             check(json.loads(run(VIOMMU, *command, "--json", "--dir", d.dir).stdout)["ok"], command)
         refused(run(VIOMMU, "reach", "--dir", d.dir, "nvme9"), "nvme9", status=1)
 

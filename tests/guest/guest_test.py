@@ -102,6 +102,12 @@ def check_reach(guest):
     check(1 <= reach["pages"] <= IDLE_PAGES_MAX, f"an idle disk reaches {reach['pages']} pages")
 
 
+def check_dump(guest):
+    tables = guest.ask("dump", "nvme0")["tables"]
+    check(tables["translation"] == "paged" and tables["levels"] in (3, 4), f"dump: {tables}")
+    check(tables["root_entry"]["low"] & 1 and tables["context_entry"]["low"] & 1, f"dump: {tables}")
+
+
 def check_counters(guest):
     counters = guest.ask("counters")["counters"]
     for name in ("iotlb_hits", "iotlb_misses", "queue_descriptors", "queue_waits"):
@@ -112,6 +118,7 @@ def check_counters(guest):
 
 def observe(guest):
     check_reach(guest)
+    check_dump(guest)
     check_counters(guest)
 
 

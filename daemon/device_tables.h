@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the guest's tables let a device do, as the commands `reach` and `dump`
+ * tell it. Main thread.
+ */
+#ifndef DAEMON_DEVICE_TABLES_H
+#define DAEMON_DEVICE_TABLES_H
+
+#include <json-c/json.h>
+
+struct nvme_function;
+struct vm;
+
+struct json_object *device_reach(struct vm *vm, struct json_object *request);
+struct json_object *device_dump(struct vm *vm, struct json_object *request);
+
+/* Fill in what the device's entries say now. */
+void device_describe(struct nvme_function *f, struct json_object *ret_info);
+
+#endif
