@@ -128,19 +128,37 @@ unsigned nvme_command_reap(struct nvme *n, unsigned budget)
 	return done;
 }
 
+static void put_back(struct nvme *n, struct nvme_command *c)
+{
+	c->next = n->unposted;
+	n->unposted = c;
+	if (!c->next)
+		n->unposted_end = &c->next;
+}
+
+static struct nvme_command *take_unposted(struct nvme *n)
+{
+	struct nvme_command *c = n->unposted;
+
+	if (c)
+		n->unposted = c->next;
+	if (!n->unposted)
+		n->unposted_end = &n->unposted;
+	return c;
+}
+
 unsigned nvme_command_retry(struct nvme *n)
 {
 	struct nvme_command *c;
 	unsigned done = 0;
 
-	while ((c = n->unposted)) {
-		struct nvme_command *next = c->next;
-
-		if (!post(n, c))
+	/* Taken first: posting one may complete a command that waited for it, which goes to the list's end.
+	 */
+	while ((c = take_unposted(n))) {
+		if (!post(n, c)) {
+			put_back(n, c);
 			return done;
-		n->unposted = next;
-		if (!next)
-			n->unposted_end = &n->unposted;
+		}
 		done++;
 	}
 	c = n->no_room;

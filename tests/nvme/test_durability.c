@@ -295,6 +295,51 @@ static void abort_limit(void **state)
 	drv_free(d);
 }
 
+static void take_bus_master(void *arg)
+{
+	drv_config_write16(arg, 4, 2);
+}
+
+/* A Flush at the disk, and an admin command that waits for it, when its completion cannot be written. */
+static void completes_behind_a_held_completion(uint8_t admin_opcode)
+{
+	struct drv *d = fresh();
+	struct nvme_cqe cqe;
+	uint16_t cid;
+
+	atomic_store(&host.held, true);
+	cid = drv_submit(d, 1, (struct nvme_sqe){.opcode = NVME_IO_FLUSH, .nsid = 1});
+	drv_settle(d);
+	drv_submit(d, 0,
+		   (struct nvme_sqe){.opcode = admin_opcode,
+				     .cdw10 =
+					     admin_opcode == NVME_ADMIN_ABORT ? (uint32_t)cid << 16 | 1 : 1});
+	drv_settle(d);
+	d->memory.hook = take_bus_master;
+	d->memory.hook_arg = d;
+	d->memory.hook_at = d->memory.accesses + 1;
+	atomic_store(&host.held, false);
+	drv_settle(d);
+	assert_false(drv_take(d, 1, &cqe));
+	drv_config_write16(d, 4, 6);
+	assert_true(drv_wait(d, 1, &cqe));
+	assert_int_equal(cqe.cid, cid);
+	assert_true(drv_wait(d, 0, &cqe));
+	assert_int_equal(cqe.cid, d->cid);
+	assert_int_equal(drv_admin(d, (struct nvme_sqe){.opcode = NVME_ADMIN_GET_FEATURES, .cdw10 = 7}), 0);
+	drv_free(d);
+}
+
+static void deletion_behind_a_held_completion(void **state)
+{
+	completes_behind_a_held_completion(NVME_ADMIN_DELETE_SQ);
+}
+
+static void abort_behind_a_held_completion(void **state)
+{
+	completes_behind_a_held_completion(NVME_ADMIN_ABORT);
+}
+
 static void destroy_with_work_in_flight(void **state)
 {
 	struct drv *d = fresh();
@@ -317,6 +362,8 @@ int main(void)
 		cmocka_unit_test(reset_waits_for_a_slow_disk),
 		cmocka_unit_test(abort_behind_a_slow_disk),
 		cmocka_unit_test(abort_limit),
+		cmocka_unit_test(deletion_behind_a_held_completion),
+		cmocka_unit_test(abort_behind_a_held_completion),
 		cmocka_unit_test(destroy_with_work_in_flight),
 	};
 
