@@ -45,6 +45,9 @@ static const int allowed[] = {
 	SCMP_SYS(readlink),
 	SCMP_SYS(readlinkat),
 	SCMP_SYS(getrandom),
+	/* interrupts (vfio_user/signaller.h) */
+	SCMP_SYS(io_submit),
+	SCMP_SYS(io_getevents),
 	/* disks, through the ring or by threads */
 	SCMP_SYS(io_uring_enter),
 	SCMP_SYS(pread64),

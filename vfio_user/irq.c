@@ -2,19 +2,23 @@
 #include "vfio_user/irq.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 int vfu_irqs_init(struct vfu_irqs *irqs, const unsigned *counts, int epoll)
 {
 	unsigned i, v;
+	int err;
 
 	memset(irqs, 0, sizeof(*irqs));
+	err = vfu_signaller_init(&irqs->signaller);
+	if (err)
+		return err;
 	pthread_mutex_init(&irqs->lock, NULL);
 	irqs->epoll = epoll;
 	irqs->controls[VFU_IRQ_CONTROL_MASK] = irqs->controls[VFU_IRQ_CONTROL_UNMASK] = -1;
@@ -38,6 +42,7 @@ void vfu_irqs_finish(struct vfu_irqs *irqs)
 	vfu_irqs_reset(irqs);
 	for (i = 0; i < VFU_NUM_IRQS; i++)
 		free(irqs->vectors[i]);
+	vfu_signaller_finish(&irqs->signaller);
 	pthread_mutex_destroy(&irqs->lock);
 }
 
@@ -77,10 +82,7 @@ void vfu_irqs_reset(struct vfu_irqs *irqs)
 		vfu_irqs_reset_index(irqs, i);
 }
 
-/*
- * Writing to anything but an eventfd could block, or worse. Where /proc is
- * out of reach an anonymous inode has to do.
- */
+/* Where /proc is out of reach an anonymous inode has to do. */
 static bool is_eventfd(int fd)
 {
 	char link[64], name[64] = "";
@@ -94,28 +96,13 @@ static bool is_eventfd(int fd)
 	return !strcmp(name, "anon_inode:[eventfd]");
 }
 
-/* The file status is shared with the client: it can undo this, and then its own interrupts may stall. */
-static int prepare_eventfd(int fd)
-{
-	int flags;
-
-	if (!is_eventfd(fd))
-		return -EINVAL;
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
-		return -errno;
-	return 0;
-}
-
 int vfu_irqs_set_triggers(struct vfu_irqs *irqs, unsigned index, unsigned first, unsigned count, int *fds)
 {
 	unsigned i;
 
 	for (i = 0; i < count; i++) {
-		int err = fds[i] >= 0 ? prepare_eventfd(fds[i]) : 0;
-
-		if (err)
-			return err;
+		if (fds[i] >= 0 && !is_eventfd(fds[i]))
+			return -EINVAL;
 	}
 	pthread_mutex_lock(&irqs->lock);
 	for (i = 0; i < count; i++) {
@@ -128,13 +115,13 @@ int vfu_irqs_set_triggers(struct vfu_irqs *irqs, unsigned index, unsigned first,
 
 int vfu_irqs_set_control(struct vfu_irqs *irqs, enum vfu_irq_control which, int *fd)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = &irqs->controls[which]};
-	int err = *fd >= 0 ? prepare_eventfd(*fd) : 0;
+	/* By edge, as nothing but the event itself is relied upon: see vfu_irqs_control_fired(). */
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = &irqs->controls[which]};
 
-	if (!err && *fd >= 0 && epoll_ctl(irqs->epoll, EPOLL_CTL_ADD, *fd, &event) < 0)
-		err = -errno;
-	if (err)
-		return err;
+	if (*fd >= 0 && !is_eventfd(*fd))
+		return -EINVAL;
+	if (*fd >= 0 && epoll_ctl(irqs->epoll, EPOLL_CTL_ADD, *fd, &event) < 0)
+		return -errno;
 	if (irqs->controls[which] >= 0) {
 		epoll_ctl(irqs->epoll, EPOLL_CTL_DEL, irqs->controls[which], NULL);
 		close(irqs->controls[which]);
@@ -144,12 +131,18 @@ int vfu_irqs_set_control(struct vfu_irqs *irqs, enum vfu_irq_control which, int 
 	return 0;
 }
 
+/* The client may have read it first, and made it one that blocks: so not read(). */
 bool vfu_irqs_control_fired(struct vfu_irqs *irqs, enum vfu_irq_control which)
 {
 	uint64_t count;
+	struct iovec iov = {.iov_base = &count, .iov_len = sizeof(count)};
 
-	return irqs->controls[which] >= 0 &&
-	       read(irqs->controls[which], &count, sizeof(count)) == (ssize_t)sizeof(count);
+	if (irqs->controls[which] < 0)
+		return false;
+	if (preadv2(irqs->controls[which], &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count))
+		return true;
+	/* Before Linux 5.8 it cannot be reset then. */
+	return errno == EOPNOTSUPP;
 }
 
 void vfu_irqs_mask(struct vfu_irqs *irqs, unsigned index, unsigned vector, bool masked)
@@ -160,18 +153,17 @@ void vfu_irqs_mask(struct vfu_irqs *irqs, unsigned index, unsigned vector, bool 
 }
 
 /* Under the lock. */
-static bool signal_irq(struct vfu_irq *irq, bool masks_itself)
+static bool signal_irq(struct vfu_irqs *irqs, unsigned index, unsigned vector)
 {
-	uint64_t one = 1;
+	struct vfu_irq *irq = &irqs->vectors[index][vector];
 
 	if (irq->trigger < 0)
 		return false;
 	irq->pending = irq->masked;
 	if (irq->masked)
 		return true;
-	irq->masked = masks_itself;
-	/* EAGAIN: the counter is full, so the client has not seen the last 2^64 - 2 either. */
-	return write(irq->trigger, &one, sizeof(one)) > 0 || errno == EAGAIN;
+	irq->masked = index == VFU_IRQ_INTX;
+	return vfu_signaller_signal(&irqs->signaller, irq->trigger);
 }
 
 void vfu_irqs_deliver_pending(struct vfu_irqs *irqs, unsigned index, unsigned vector)
@@ -180,7 +172,7 @@ void vfu_irqs_deliver_pending(struct vfu_irqs *irqs, unsigned index, unsigned ve
 
 	pthread_mutex_lock(&irqs->lock);
 	if (irq->pending && !irq->masked)
-		signal_irq(irq, index == VFU_IRQ_INTX);
+		signal_irq(irqs, index, vector);
 	pthread_mutex_unlock(&irqs->lock);
 }
 
@@ -191,7 +183,7 @@ bool vfu_irqs_trigger(struct vfu_irqs *irqs, unsigned index, unsigned vector)
 	if (index >= VFU_NUM_IRQS || vector >= irqs->counts[index])
 		return false;
 	pthread_mutex_lock(&irqs->lock);
-	sent = signal_irq(&irqs->vectors[index][vector], index == VFU_IRQ_INTX);
+	sent = signal_irq(irqs, index, vector);
 	pthread_mutex_unlock(&irqs->lock);
 	return sent;
 }

@@ -11,6 +11,7 @@
 
 #include "vfio_user/protocol.h"
 #include "vfio_user/server.h"
+#include "vfio_user/signaller.h"
 
 /* Eventfds with which the client masks or unmasks INTx without a message (KVM's resampling). */
 enum vfu_irq_control { VFU_IRQ_CONTROL_MASK, VFU_IRQ_CONTROL_UNMASK, VFU_NUM_IRQ_CONTROLS };
@@ -24,8 +25,9 @@ struct vfu_irq {
 struct vfu_irqs {
 	unsigned counts[VFU_NUM_IRQS]; /* constant */
 	struct vfu_irq *vectors[VFU_NUM_IRQS];
-	/* Guards the vectors. Held while an eventfd is written, never over a callback. */
+	/* Guards the vectors and the signaller. Held while an eventfd is signalled, never over a callback. */
 	pthread_mutex_t lock;
+	struct vfu_signaller signaller;
 	/* The processing thread's; watched in `epoll`. -1: none */
 	int controls[VFU_NUM_IRQ_CONTROLS];
 	int epoll;

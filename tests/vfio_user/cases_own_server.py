@@ -5,11 +5,13 @@ import errno
 import json
 import os
 import resource
+import struct
 import subprocess
 import time
 
 from protocol_client import (
-    CMD_DMA_READ, DMA_MAP, DMA_UNMAP, PAGE, VERSION, check, equal, map_payload, memfd, unmap_payload, version_payload)
+    CMD_DMA_READ, DMA_MAP, DMA_UNMAP, EVENTFD, INTX, MASK, MSIX, NONE, PAGE, TRIGGER, UNMASK, VERSION, check,
+    equal, eventfd, map_payload, memfd, unmap_payload, version_payload)
 from runner import Server, case
 
 
@@ -110,4 +112,40 @@ def _(s):
     resource.prlimit(own.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
     with own.connect() as c:
         c.alive()
+    equal(own.stop(), 0, "exit status")
+
+
+@case("own server: an eventfd that is full and blocks holds nobody up")
+def _(s):
+    own = Server(s.args[0])
+    fd = eventfd()
+    with own.connect() as c:
+        c.sock.settimeout(5)
+        c.irqs(MSIX, 0, 1, EVENTFD | TRIGGER, fds=[fd])
+        os.set_blocking(fd, True)
+        os.write(fd, struct.pack("<Q", (1 << 64) - 2))
+        for _ in range(200):  # one fills it
+            c.irqs(MSIX, 0, 1, NONE | TRIGGER)
+            equal(c.trigger(MSIX, 0), 1, "trigger")
+        c.alive()
+    with own.connect() as c:
+        c.alive()
+    os.close(fd)
+    equal(own.stop(), 0, "exit status")
+
+
+@case("own server: a control eventfd that blocks and that somebody reads first holds nobody up")
+def _(s):
+    own = Server(s.args[0])
+    fd = eventfd()
+    with own.connect() as c:
+        c.sock.settimeout(5)
+        # One for both: the read for the one leaves nothing for the other.
+        c.irqs(INTX, 0, 1, EVENTFD | MASK, fds=[fd])
+        c.irqs(INTX, 0, 1, EVENTFD | UNMASK, fds=[fd])
+        os.set_blocking(fd, True)
+        for _ in range(10):
+            os.write(fd, struct.pack("<Q", 1))
+            c.alive()
+    os.close(fd)
     equal(own.stop(), 0, "exit status")
