@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/directory.h"
@@ -109,6 +110,25 @@ static const struct value_key nvme_keys[] = {
 	{NULL},
 };
 
+/* Looked at before it is opened, which would wait for a pipe's other end. */
+static int check_disk(struct nvme_choice *choice, char *why)
+{
+	struct stat st;
+
+	if (stat(choice->path, &st) || access(choice->path, choice->readonly ? R_OK : R_OK | W_OK)) {
+		snprintf(why, WHY_SIZE, "%s: %s%s", choice->path, strerror(errno),
+			 errno == ENOENT ? "; make one with: truncate -s 1G FILE" : "");
+		return -1;
+	}
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+		snprintf(why, WHY_SIZE, "%s is no disk; name a regular file or a block device", choice->path);
+		return -1;
+	}
+	choice->identity[0] = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+	choice->identity[1] = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
+	return 0;
+}
+
 static int take_nvme(struct daemon_options *o, const char *argument, char *why)
 {
 	struct nvme_choice *choice = &o->nvme[o->nvme_count];
@@ -126,11 +146,7 @@ static int take_nvme(struct daemon_options *o, const char *argument, char *why)
 		snprintf(why, WHY_SIZE, "name the file that holds the disk");
 		return -1;
 	}
-	if (!access(choice->path, choice->readonly ? R_OK : R_OK | W_OK))
-		return 0;
-	snprintf(why, WHY_SIZE, "%s: %s%s", choice->path, strerror(errno),
-		 errno == ENOENT ? "; make one with: truncate -s 1G FILE" : "");
-	return -1;
+	return check_disk(choice, why);
 }
 
 static int take_idle(struct daemon_options *o, const char *argument, char *why)
@@ -270,6 +286,20 @@ static enum options_verdict check_addresses(const struct daemon_options *o)
 	return OPTIONS_SERVE;
 }
 
+/* Guests take two disks with one identity for two ways to the same disk. */
+static enum options_verdict check_disks(const struct daemon_options *o)
+{
+	for (unsigned i = 0; i < o->nvme_count; i++) {
+		for (unsigned j = 0; j < i; j++) {
+			if (!memcmp(o->nvme[i].identity, o->nvme[j].identity, sizeof(o->nvme[i].identity)))
+				return bad("--nvme %s: another --nvme has the same file; give each "
+					   "controller one of its own",
+					   o->nvme[i].path);
+		}
+	}
+	return OPTIONS_SERVE;
+}
+
 static enum options_verdict take(struct daemon_options *o, const struct option_info *info)
 {
 	char why[WHY_SIZE];
@@ -327,6 +357,8 @@ enum options_verdict options_parse(struct daemon_options *o, int argc, char **ar
 		verdict = bad("there is no device to serve; give one with --nvme FILE");
 	if (verdict == OPTIONS_SERVE)
 		verdict = check_addresses(o);
+	if (verdict == OPTIONS_SERVE)
+		verdict = check_disks(o);
 	return verdict;
 }
 

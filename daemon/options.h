@@ -22,7 +22,8 @@ struct iommu_choice {
 
 struct nvme_choice {
 	char *path;
-	char *serial; /* NULL: nvme<N> */
+	uint64_t identity[2]; /* the same for two paths to one file */
+	char *serial;	      /* NULL: nvme<N> */
 	unsigned devfn;
 	unsigned queues; /* 0: the controller's usual */
 	bool rogue, readonly;

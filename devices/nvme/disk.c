@@ -208,17 +208,6 @@ void disk_identity(const struct disk *d, uint8_t ret_id[16])
 	memcpy(ret_id + 8, &b, 8);
 }
 
-int disk_open_file(const char *path, bool read_only, const char **ret_why)
-{
-	int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-
-	if (fd >= 0)
-		return fd;
-	*ret_why = errno == ENOENT ? "the disk file does not exist; make one with truncate -s 1G FILE"
-				   : "the disk file cannot be opened; check its permissions";
-	return -errno;
-}
-
 static int open_file(struct disk *d, const struct disk_options *opts, const char **ret_why)
 {
 	if (opts->path) {
@@ -230,14 +219,11 @@ static int open_file(struct disk *d, const struct disk_options *opts, const char
 	}
 	if (fstat(d->fd, &d->st) < 0)
 		return -errno;
-	if (S_ISREG(d->st.st_mode)) {
-		d->size = (uint64_t)d->st.st_size;
-	} else if (!S_ISBLK(d->st.st_mode)) {
-		*ret_why = "the disk must be a regular file or a block device";
+	if (disk_check_type(&d->st, ret_why) < 0)
 		return -EINVAL;
-	} else if (ioctl(d->fd, BLKGETSIZE64, &d->size) < 0) {
+	d->size = (uint64_t)d->st.st_size;
+	if (S_ISBLK(d->st.st_mode) && ioctl(d->fd, BLKGETSIZE64, &d->size) < 0)
 		return -errno;
-	}
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct disk;
+struct stat;
 
 enum disk_op {
 	DISK_READ,
@@ -54,8 +55,15 @@ struct disk_options {
 	unsigned depth; /* requests in flight at most; more is a bug of the caller */
 };
 
-/* An fd of the file, as disk_open() opens it. Else as below. */
+/*
+ * An fd of the file, as disk_open() opens it, else as below. It never waits for
+ * the other end of a pipe. The file is locked until the last copy of the fd is
+ * closed: there is one writer or any number of readers, QEMUs among them.
+ * -EBUSY: others do not bear that.
+ */
 int disk_open_file(const char *path, bool read_only, const char **ret_why);
+/* Only files and block devices are disks: 0 or -EINVAL. */
+int disk_check_type(const struct stat *st, const char **ret_why);
 /* 0 or a negative errno and what to do about it. */
 int disk_open(const struct disk_options *opts, struct disk **ret_disk, const char **ret_why);
 /* Waits for what is in flight; the requests are the caller's again. NULL is fine. */

@@ -31,7 +31,7 @@ struct nvme_host_ops {
 };
 
 struct nvme_options {
-	const char *path; /* regular file or block device; size rounded down to 512 */
+	const char *path; /* regular file or block device; size rounded down to 512; locked against others */
 	int fd;		  /* path NULL: that file, open; it stays the caller's */
 	const char
 		*serial; /* up to 20 characters; NULL: "viommu-" and a number made from the file's identity */
@@ -46,7 +46,10 @@ struct nvme_options {
 int nvme_create(const struct nvme_options *opts, const struct nvme_host_ops *ops, void *opaque,
 		struct nvme **ret_nvme, const char **ret_why);
 void nvme_destroy(struct nvme *n);
-/* Opens the file now for a controller that is made later. An fd, or as nvme_create(). */
+/*
+ * Opens and locks the file now for a controller that is made later. An fd, or as nvme_create(). -EBUSY:
+ * another program uses it, or it is to be written and is open already.
+ */
 int nvme_open_file(const char *path, bool read_only, const char **ret_why);
 
 /* Where its DMA goes. Before the first poll; the requester and thread outlive the controller. */

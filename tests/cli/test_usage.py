@@ -137,6 +137,13 @@ BAD_OPTIONS = {
     "expect_text": (["--expect", "here", "--nvme", "DISK"], "hexadecimal"),
     "nvme_empty": (["--nvme", ""], "file"),
     "nvme_missing": (["--nvme", "/nonexistent/disk"], "/nonexistent/disk", "truncate"),
+    "nvme_folder": (["--nvme", "/tmp"], "/tmp", "regular file"),
+    "nvme_null": (["--nvme", "/dev/null"], "/dev/null", "regular file"),
+    "nvme_pipe": (["--nvme", "PIPE"], "PIPE", "regular file"),
+    "nvme_pipe_readonly": (["--nvme", "PIPE,readonly=on"], "PIPE", "regular file"),
+    "nvme_twice": (["--nvme", "DISK", "--nvme", "DISK"], "DISK", "another --nvme"),
+    "nvme_twice_readonly": (["--nvme", "DISK,readonly=on", "--nvme", "/proc/self/root/DISK,readonly=on"],
+                            "another --nvme"),
     "nvme_key": (["--nvme", "DISK,rouge=on"], "rouge"),
     "nvme_switch": (["--nvme", "DISK,rogue=1"], "on or off"),
     "nvme_queues_none": (["--nvme", "DISK,queues=0"], "1 to 64"),
@@ -156,9 +163,12 @@ BAD_OPTIONS = {
 
 def add_bad_option(name, options, words):
     def test():
-        with tempfile.NamedTemporaryFile() as disk:
-            disk.truncate(1 << 20)
-            put = lambda text: text.replace("DISK", disk.name)
+        with tempfile.TemporaryDirectory() as folder:
+            disk, pipe = os.path.join(folder, "disk"), os.path.join(folder, "pipe")
+            with open(disk, "wb") as f:
+                f.truncate(1 << 20)
+            os.mkfifo(pipe)
+            put = lambda text: text.replace("DISK", disk).replace("PIPE", pipe)
             refused(run(VIOMMUD, *map(put, options)), *map(put, words))
     cases.append(("viommud_bad_" + name, test))
 
@@ -248,6 +258,15 @@ def viommud_refuses_a_second_one():
     with daemon() as d:
         disk = os.path.join(os.path.dirname(d.dir), "disk")
         refused(run(VIOMMUD, "--dir", d.dir, "--nvme", disk), "another viommud", "--dir")
+        still_serves(d)
+
+
+@case
+def viommud_refuses_a_disk_in_use():
+    with daemon() as d:
+        disk = os.path.join(os.path.dirname(d.dir), "disk")
+        for options in ("", ",readonly=on"):
+            refused(run(VIOMMUD, "--nvme", disk + options), disk, "another", "take another file", status=1)
         still_serves(d)
 
 

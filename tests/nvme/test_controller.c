@@ -3,7 +3,12 @@
 #include "driver.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static uint32_t bar_after_ones(struct drv *d, uint64_t offset)
 {
@@ -99,7 +104,78 @@ static void bad_files_are_explained(void **state)
 	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/dev/null"}, &ops, NULL, &n, &why),
 			 -EINVAL);
 	assert_non_null(strstr(why, "regular file"));
+	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/tmp"}, &ops, NULL, &n, &why), -EINVAL);
+	assert_non_null(strstr(why, "regular file"));
 	assert_null(n);
+}
+
+/* Opening a pipe would wait for its other end. */
+static void pipe_is_no_disk(void **state)
+{
+	const struct nvme_host_ops ops = {on_vector, on_level, on_nothing, on_line};
+	char folder[] = "/tmp/nvme-test-XXXXXX", path[64];
+	struct nvme *n = NULL;
+	const char *why = NULL;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/pipe", folder);
+	assert_return_code(mkfifo(path, 0600), 0);
+	alarm(10);
+	for (unsigned i = 0; i < 2; i++) {
+		struct nvme_options opts = {.path = path, .read_only = i};
+
+		assert_int_equal(nvme_create(&opts, &ops, NULL, &n, &why), -EINVAL);
+		assert_non_null(strstr(why, "regular file"));
+	}
+	alarm(0);
+	unlink(path);
+	rmdir(folder);
+}
+
+/* One writer or any number of readers, in this process and others. */
+static void file_is_not_shared_with_a_writer(void **state)
+{
+	const struct nvme_host_ops ops = {on_vector, on_level, on_nothing, on_line};
+
+	for (unsigned i = 0; i < 4; i++) {
+		bool first = i & 1, second = i & 2; /* read-only? */
+		struct drv *d = drv_new(&(struct nvme_options){.read_only = first});
+		struct nvme_options opts = {.path = d->path, .read_only = second};
+		struct nvme *n = NULL;
+		const char *why = NULL;
+		int ret = nvme_create(&opts, &ops, NULL, &n, &why);
+
+		assert_int_equal(ret, first && second ? 0 : -EBUSY);
+		if (ret)
+			assert_non_null(strstr(why, "another"));
+		nvme_destroy(n);
+		nvme_destroy(d->nvme);
+		assert_int_equal(nvme_create(&opts, &ops, NULL, &d->nvme, &why), 0);
+		drv_free(d);
+	}
+}
+
+/* Byte 101 is where QEMU says that it writes, byte 201 where it says that nobody else may. */
+static void file_is_not_shared_with_qemu(void **state)
+{
+	const struct nvme_host_ops ops = {on_vector, on_level, on_nothing, on_line};
+	struct flock says_writes = {.l_type = F_RDLCK, .l_start = 101, .l_len = 1};
+	struct flock may_write = {.l_type = F_WRLCK, .l_start = 201, .l_len = 1};
+	struct drv *d = drv_new(&(struct nvme_options){.read_only = true});
+	struct nvme_options opts = {.path = d->path, .read_only = true};
+	int fd = open(d->path, O_RDWR);
+	struct nvme *n = NULL;
+	const char *why = NULL;
+
+	assert_true(fd >= 0);
+	assert_return_code(fcntl(fd, F_OFD_GETLK, &may_write), 0);
+	assert_int_equal(may_write.l_type, F_RDLCK);
+	assert_return_code(fcntl(fd, F_OFD_SETLK, &says_writes), 0);
+	assert_int_equal(nvme_create(&opts, &ops, NULL, &n, &why), -EBUSY);
+	close(fd);
+	assert_int_equal(nvme_create(&opts, &ops, NULL, &n, &why), 0);
+	nvme_destroy(n);
+	drv_free(d);
 }
 
 static void handshake(void **state)
@@ -385,6 +461,9 @@ int main(void)
 		cmocka_unit_test(misuse_is_refused),
 		cmocka_unit_test(bad_options_are_explained),
 		cmocka_unit_test(bad_files_are_explained),
+		cmocka_unit_test(pipe_is_no_disk),
+		cmocka_unit_test(file_is_not_shared_with_a_writer),
+		cmocka_unit_test(file_is_not_shared_with_qemu),
 		cmocka_unit_test(handshake),
 		cmocka_unit_test(impossible_settings_are_fatal),
 		cmocka_unit_test(shutdown_ends),
