@@ -55,10 +55,11 @@ void viommu_thread_destroy(struct viommu_thread *t);
  * A 4-byte aligned write of 4 bytes to the interrupt range 0xfee00000 ..
  * 0xfeefffff is an interrupt message and goes to the host's msi callback.
  *
- * len 0 reads: a zero-length read, which checks the page's rights and moves
- * nothing (VT-d 3.7, CAP.ZLR).
+ * len 0 writes nothing and asks nothing. len 0 reads: a zero-length read, which checks the page's rights and
+ * moves nothing (VT-d 3.7, CAP.ZLR).
  *
- * 0. -EACCES: the IOMMU refused and the guest has its fault. -EFAULT: the
+ * 0. -EACCES: the IOMMU refused, and the guest has its fault unless
+ * its tables ask for none. -EFAULT: the
  * address translates to no memory, or to memory that may not be accessed so.
  * -EINVAL: iova + len wraps. Others: what mem_read or mem_write returned.
  * Must not be called between viommu_enter() and viommu_exit().
@@ -67,7 +68,11 @@ int viommu_read(struct viommu_thread *t, struct viommu_requester *r, uint64_t io
 int viommu_write(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, const void *buf,
 		 size_t len);
 
-/* Begin and end a short guard. Not nested. */
+/*
+ * Begin and end a short guard. Not nested. In between, this thread may call
+ * viommu_translate() and viommu_unpin() and nothing else of the library: other
+ * calls may wait for guards to end.
+ */
 void viommu_enter(struct viommu_thread *t);
 void viommu_exit(struct viommu_thread *t);
 
@@ -95,8 +100,9 @@ struct viommu_pin {
 	 * Set by the caller. Called at most once, from the thread that
 	 * invalidates and with the unit's lock held, when the pinned range is
 	 * being invalidated: stop the access and call viommu_unpin() soon,
-	 * from any thread but not from inside this call. NULL: the
-	 * invalidation simply waits.
+	 * from any thread but not from inside this call, and without
+	 * taking a lock that is held around viommu_pin() or
+	 * viommu_unpin(). NULL: the invalidation simply waits.
 	 */
 	void (*revoke)(struct viommu_pin *pin);
 	void *opaque; /* the caller's own */

@@ -21,7 +21,6 @@ extern "C" {
 enum viommu_guest_error {
 	VIOMMU_GUEST_FAULT = 1,	     /* a DMA was blocked; a fault was recorded or lost to overflow */
 	VIOMMU_GUEST_BAD_DESCRIPTOR, /* the invalidation queue stopped */
-	VIOMMU_GUEST_BAD_REGISTER,   /* a register was used in a way that has no defined result */
 };
 
 /* One such event, for the host's log. Lives only for the time of the call. */
@@ -50,26 +49,32 @@ struct viommu_host_ops {
 	 * `len` bytes at guest physical address `gpa`. Returns 0 or a negative
 	 * errno. May block: the library holds neither lock nor short guard over
 	 * the call, and an invalidation of what is being accessed completes
-	 * only after it returned. Required when such memory is registered.
+	 * only after it returned; viommu_mem_remove() does not wait for
+	 * it. Required when such memory is registered.
 	 */
 	int (*mem_read)(void *opaque, uint64_t gpa, void *buf, size_t len);
 	int (*mem_write)(void *opaque, uint64_t gpa, const void *buf, size_t len);
 
 	/*
 	 * Deliver a message-signalled interrupt: write `data` to `address`.
-	 * Must not block: it is called with the unit's lock held. `rid` is who
-	 * sent it, or 0 for the IOMMU itself.
+	 * `rid` is the device that sent it, whose address lies in the interrupt
+	 * range; or 0 for the unit itself, whose address is whatever the guest
+	 * programmed. Must not block: for the unit it is called with the unit's
+	 * lock held, for devices on their threads without.
 	 */
 	void (*msi)(void *opaque, uint16_t rid, uint64_t address, uint32_t data);
 
 	/*
 	 * There is work for viommu_process() that no register access will
-	 * announce: a device thread queued a fault, or a drain must be looked
-	 * at again. Must not block; may be called very often.
+	 * announce: a device thread queued a fault, a pin that was asked back
+	 * was given back, work was left over. Must not block; may be called very
+	 * often, with the unit's lock held or inside a short guard. While
+	 * viommu_process() returns VIOMMU_PROCESS_PENDING call it again: the end
+	 * of a short guard is not announced.
 	 */
 	void (*kick)(void *opaque);
 
-	/* The guest did something wrong. For a log; must not block. */
+	/* The guest did something wrong. For a log; must not block. With the unit's lock held. */
 	void (*guest_error)(void *opaque, const struct viommu_guest_event *event);
 
 	/* Monotonic nanoseconds, for the drain counters. NULL: they stay 0. */
@@ -77,7 +82,7 @@ struct viommu_host_ops {
 
 	/*
 	 * Tables and queues of the guest in memory registered without a host
-	 * pointer, 4 to 16 bytes at a time, aligned. Called with the unit's lock
+	 * pointer: reads of 8 bytes, writes of 4, aligned. Called with the unit's lock
 	 * held or inside a short guard: must answer at once. NULL: such tables
 	 * are not reachable for the unit, which the guest sees as the
 	 * specification's "error accessing ..." faults.

@@ -71,7 +71,8 @@ struct viommu_options {
 int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
 		  struct viommu **ret_viommu);
 
-/* End a unit. No thread may be inside it; its requesters and threads go with it. NULL is fine. */
+/* End a unit. No thread may be inside it and no pin held; its requesters and threads go with it. NULL is
+ * fine. */
 void viommu_destroy(struct viommu *v);
 
 /* ------------------------------------------------------------------ memory */
@@ -95,7 +96,8 @@ int viommu_mem_add(struct viommu *v, uint64_t gpa, uint64_t len, void *host, uns
  * Take away whatever is registered in gpa .. gpa + len - 1; a region that
  * reaches out of the range keeps its rest. When it returns no thread of this
  * process touches the memory through the unit any more: short accesses have
- * ended, pins have been revoked and unpinned. Must not be called by a thread
+ * ended, pins have been revoked and unpinned. (A mem_read or mem_write of the
+ * host that is running is the host's own.) Must not be called by a thread
  * that holds a pin or is between viommu_enter() and viommu_exit().
  *
  * Returns the bytes taken away, 0 when there were none. -EINVAL: len 0 or the
@@ -113,7 +115,11 @@ int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len);
  */
 int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester);
 
-/* Take it out. Waits for accesses in flight; no new one may be started. NULL is fine. */
+/*
+ * Take it out. Asks its pins back and waits for them and for calls that are
+ * running for it; no new one may begin. Not by a thread that holds a pin or is
+ * between enter and exit. NULL is fine.
+ */
 void viommu_requester_remove(struct viommu_requester *r);
 
 enum viommu_translation {
@@ -201,20 +207,22 @@ int viommu_regs_write(struct viommu *v, uint64_t offset, unsigned size, uint64_t
  */
 int viommu_regs_share(struct viommu *v, void *page);
 
-#define VIOMMU_PROCESS_PENDING (1 << 30) /* an invalidation waits for accesses in flight: come again */
+#define VIOMMU_PROCESS_PENDING                                                                               \
+	(1 << 30) /* there is more to do, now or when accesses in flight have ended: come again */
 
 /*
- * Do what registers and queue ask for, at most `budget` steps (a command, a
- * descriptor, a fault) and without ever waiting. One thread at a time works; a
+ * Do what registers and queue ask for, without ever waiting: at most `budget`
+ * descriptors and faults, and the few commands that registers can hold. One thread at a time works; a
  * second that comes meanwhile returns VIOMMU_PROCESS_PENDING at once.
  * Returns the steps done, with VIOMMU_PROCESS_PENDING or-ed in when something
- * is begun and not complete.
+ * is begun and not complete, or left over.
  */
 int viommu_process(struct viommu *v, unsigned budget);
 
 /*
  * Back to the power-on state: registers, queues, pending faults and caches.
- * Registered memory and requesters stay. Waits for accesses in flight.
+ * Registered memory and requesters stay. Asks pins back and waits for them and
+ * for accesses in flight, as viommu_requester_remove() does.
  */
 void viommu_reset(struct viommu *v);
 

@@ -11,9 +11,6 @@
 /* A short guard covers one copy of at most this many bytes: some microseconds. */
 #define COPY_AT_ONCE 65536u
 
-#define MSI_ADDRESS_FIRST UINT64_C(0xfee00000)
-#define MSI_ADDRESS_LAST  UINT64_C(0xfeefffff)
-
 int viommu_thread_create(struct viommu *v, struct viommu_thread **ret_thread)
 {
 	struct viommu_thread *t = calloc(1, sizeof(*t));
@@ -89,7 +86,7 @@ static void load_single(void *buf, const uint8_t *host, uint64_t len)
 		*(uint32_t *)buf = __atomic_load_n((const uint32_t *)(const void *)host, __ATOMIC_ACQUIRE);
 	else if (len == 2)
 		*(uint16_t *)buf = __atomic_load_n((const uint16_t *)(const void *)host, __ATOMIC_ACQUIRE);
-	else
+	else if (len == 1)
 		*(uint8_t *)buf = __atomic_load_n(host, __ATOMIC_ACQUIRE);
 }
 
@@ -101,14 +98,14 @@ static void store_single(uint8_t *host, const void *buf, uint64_t len)
 		__atomic_store_n((uint32_t *)(void *)host, *(const uint32_t *)buf, __ATOMIC_RELEASE);
 	else if (len == 2)
 		__atomic_store_n((uint16_t *)(void *)host, *(const uint16_t *)buf, __ATOMIC_RELEASE);
-	else
+	else if (len == 1)
 		__atomic_store_n(host, *(const uint8_t *)buf, __ATOMIC_RELEASE);
 }
 
 /* Through an aligned word of ours, as `buf` may be aligned to nothing. */
 static void copy(uint8_t *host, uint8_t *buf, uint64_t len, bool single, bool write)
 {
-	uint64_t word;
+	uint64_t word = 0;
 
 	if (!single || !vi_is_aligned((uintptr_t)host, len)) {
 		memcpy(write ? host : buf, write ? buf : host, len);
@@ -157,10 +154,11 @@ static int copy_piece(struct viommu_thread *t, struct viommu_requester *r, uint6
 		*ret_done = place.room;
 		return copy_by_callback(t, r, iova, &place, buf, write);
 	}
-	if (ret == 0)
-		copy(place.host, buf, place.room, single, write);
+	if (ret == 0) {
+		copy(place.host, buf, place.room, single && place.room == len, write);
+		*ret_done = place.room;
+	}
 	viommu_exit(t);
-	*ret_done = place.room;
 	return ret;
 }
 
@@ -168,22 +166,21 @@ static int access_memory(struct viommu_thread *t, struct viommu_requester *r, ui
 			 uint64_t len, bool write)
 {
 	bool single = is_single(iova, len);
-	uint64_t total = len, last;
+	uint64_t last, done;
+	int ret = 0;
 
 	if (!vi_last_of(iova, len, &last))
 		return -EINVAL;
-	while (len > 0) {
-		uint64_t done = 0;
-		int ret = copy_piece(t, r, iova, buf, len, single, write, &done);
-
-		if (ret)
-			return ret;
-		iova += done;
-		buf += done;
-		len -= done;
+	atomic_store_explicit(&t->working_for, r, memory_order_relaxed);
+	for (; len > 0 && ret == 0; iova += done, buf += done, len -= done) {
+		done = 0;
+		ret = copy_piece(t, r, iova, buf, len, single, write, &done);
+		single = false; /* in pieces it is no single access */
+		vi_count_device(t, r, write ? VI_COUNT_bytes_written : VI_COUNT_bytes_read, done);
 	}
-	vi_count_device(t, r, write ? VI_COUNT_bytes_written : VI_COUNT_bytes_read, total);
-	return 0;
+	/* Pairs with wait_for_calls(): all use of the requester is before. */
+	atomic_store_explicit(&t->working_for, NULL, memory_order_release);
+	return ret;
 }
 
 static int read_nothing(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova)
@@ -207,7 +204,7 @@ int viommu_write(struct viommu_thread *t, struct viommu_requester *r, uint64_t i
 {
 	uint32_t data;
 
-	if (len == 4 && vi_is_aligned(iova, 4) && iova >= MSI_ADDRESS_FIRST && iova <= MSI_ADDRESS_LAST) {
+	if (len == 4 && vi_is_aligned(iova, 4) && iova >= VI_MESSAGE_FIRST && iova <= VI_MESSAGE_LAST) {
 		memcpy(&data, buf, 4);
 		vi_count_device(t, r, VI_COUNT_interrupt_messages, 1);
 		if (t->unit->ops.msi)

@@ -30,6 +30,7 @@ static void wipe_if_exhausted(struct viommu *v)
 	v->iotlb.wiping = true;
 	assign_all(v);
 	vi_iotlb_begin_wipe(&v->iotlb, &v->epoch);
+	vi_kick(v); /* viommu_process() ends it */
 }
 
 bool vi_iotlb_maintain(struct viommu *v)
@@ -154,15 +155,13 @@ vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, st
 	return 0;
 }
 
-/* With the context lock: drop one device's context and note where it led. */
-static void drop_device(struct viommu *v, struct vi_drain *d, struct viommu_requester *r)
+/* With the context lock. The caller notes whose pins are meant. */
+static void drop_device(struct viommu *v, struct viommu_requester *r)
 {
 	struct vi_context *c = atomic_exchange_explicit(&r->context, NULL, memory_order_acq_rel);
 
-	if (!c)
-		return;
-	vi_drain_note_domain(d, c->domain_id);
-	retire(v, c);
+	if (c)
+		retire(v, c);
 }
 
 static void begin_changes(struct viommu *v)
@@ -187,16 +186,16 @@ void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid,
 		uint16_t each = (uint16_t)((rid & ~7u) | i);
 
 		if (((each ^ rid) & ~ignore) == 0 && functions[each & 0xff])
-			drop_device(v, d, functions[each & 0xff]);
+			drop_device(v, functions[each & 0xff]);
 	}
-	/* An access may have resolved without publishing: drain even if none was cached. */
-	vi_drain_note_contexts(d);
+	/* Cached or not: an access may have resolved without publishing, and hold a pin. */
+	vi_drain_note_devices(d, rid, ignore);
 	end_changes(v);
 }
 
 #define ANY_DOMAIN UINT32_MAX
 
-static void drop_where(struct viommu *v, struct vi_drain *d, uint32_t domain_id)
+static void drop_where(struct viommu *v, uint32_t domain_id)
 {
 	begin_changes(v);
 	for (unsigned bus = 0; bus < VI_BUSES; bus++) {
@@ -206,7 +205,7 @@ static void drop_where(struct viommu *v, struct vi_drain *d, uint32_t domain_id)
 				r ? atomic_load_explicit(&r->context, memory_order_acquire) : NULL;
 
 			if (c && (domain_id == ANY_DOMAIN || c->domain_id == domain_id))
-				drop_device(v, d, r);
+				drop_device(v, r);
 		}
 	}
 	end_changes(v);
@@ -214,13 +213,13 @@ static void drop_where(struct viommu *v, struct vi_drain *d, uint32_t domain_id)
 
 void vi_context_drop_all(struct viommu *v, struct vi_drain *d)
 {
-	drop_where(v, d, ANY_DOMAIN);
+	drop_where(v, ANY_DOMAIN);
 	vi_drain_note_everything(d);
 }
 
 void vi_context_drop_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id)
 {
-	drop_where(v, d, domain_id);
+	drop_where(v, domain_id);
 	vi_drain_note_domain(d, domain_id);
 }
 

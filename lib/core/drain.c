@@ -6,10 +6,16 @@
 
 #include "core/unit.h"
 
-void vi_drain_note_contexts(struct vi_drain *d)
+void vi_drain_note_devices(struct vi_drain *d, uint16_t rid, uint16_t ignore)
 {
 	assert(!d->active);
 	d->needed = true;
+	if (d->device_count == VI_DRAIN_RANGES) {
+		d->everything = true;
+		return;
+	}
+	d->devices[d->device_count].rid = rid;
+	d->devices[d->device_count++].ignore = ignore;
 }
 
 void vi_drain_note_everything(struct vi_drain *d)
@@ -47,7 +53,7 @@ void vi_drain_begin(struct viommu *v, struct vi_drain *d)
 {
 	assert(!d->active);
 	d->active = true;
-	d->looked = false;
+	d->looked = d->sections_over = false;
 	d->started_ns = vi_now_ns(v);
 	d->epoch = vi_epoch_begin(&v->epoch);
 	vi_count(&v->counters, VI_COUNT_drains, 1);
@@ -55,13 +61,21 @@ void vi_drain_begin(struct viommu *v, struct vi_drain *d)
 
 static bool pins_are_back(struct viommu *v, struct vi_drain *d)
 {
+	struct vi_pin_filter all = {.last = UINT64_MAX, .epoch = d->epoch, .ignore = UINT16_MAX}, f = all;
 	unsigned held = 0, revoked = 0;
 
 	if (d->everything)
-		held = vi_pins_revoke(&v->pins, 0, UINT64_MAX, d->epoch, NULL, &revoked);
-	for (unsigned i = 0; !d->everything && i < d->count; i++)
-		held += vi_pins_revoke(&v->pins, d->ranges[i].first, d->ranges[i].last, d->epoch, NULL,
-				       &revoked);
+		held = vi_pins_revoke(&v->pins, &all, &revoked);
+	for (unsigned i = 0; !d->everything && i < d->count; i++) {
+		f.first = d->ranges[i].first;
+		f.last = d->ranges[i].last;
+		held += vi_pins_revoke(&v->pins, &f, &revoked);
+	}
+	for (unsigned i = 0; !d->everything && i < d->device_count; i++) {
+		all.rid = d->devices[i].rid;
+		all.ignore = d->devices[i].ignore;
+		held += vi_pins_revoke(&v->pins, &all, &revoked);
+	}
 	vi_count(&v->counters, VI_COUNT_pins_revoked, revoked);
 	return held == 0;
 }
@@ -71,7 +85,8 @@ bool vi_drain_poll(struct viommu *v, struct vi_drain *d)
 	uint64_t ns;
 
 	assert(d->active);
-	if (!vi_epoch_passed(&v->epoch, d->epoch) || !pins_are_back(v, d)) {
+	d->sections_over = d->sections_over || vi_epoch_passed(&v->epoch, d->epoch);
+	if (!d->sections_over || !pins_are_back(v, d)) {
 		if (!d->looked)
 			vi_count(&v->counters, VI_COUNT_drains_deferred, 1);
 		d->looked = true;

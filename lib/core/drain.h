@@ -32,15 +32,20 @@ struct vi_drain {
 	bool everything; /* noted: all pins */
 	unsigned count;	 /* of ranges */
 	bool looked;	 /* polled at least once */
+	bool sections_over;
+	unsigned device_count;
 	uint64_t epoch;
 	uint64_t started_ns;
 	struct {
 		uint64_t first, last; /* keys of pin.h */
 	} ranges[VI_DRAIN_RANGES];
+	struct {
+		uint16_t rid, ignore; /* bits of the rid that do not matter */
+	} devices[VI_DRAIN_RANGES];
 };
 
 /* Note what was dropped. `domain_id` as in pin.h. Adding to an active drain is not allowed. */
-void vi_drain_note_contexts(struct vi_drain *d); /* sections only; pins are filed by domain */
+void vi_drain_note_devices(struct vi_drain *d, uint16_t rid, uint16_t ignore);
 void vi_drain_note_everything(struct vi_drain *d);
 void vi_drain_note_domain(struct vi_drain *d, uint32_t domain_id);
 void vi_drain_note_range(struct vi_drain *d, uint32_t domain_id, uint64_t first, uint64_t last);

@@ -33,7 +33,7 @@
  * inside that could hold an old asid (vi_iotlb_poll_wipe()).
  *
  * Progress: look-ups are wait-free, an inserter that finds the line locked
- * gives up, an invalidator waits for one inserter at most for its few stores.
+ * gives up, an invalidator spins while inserters hold the line for a few stores.
  */
 #ifndef CORE_IOTLB_H
 #define CORE_IOTLB_H

@@ -53,8 +53,7 @@ void viommu_unpin(struct viommu_pin *pin)
 }
 
 struct revocation {
-	uint64_t epoch;
-	const struct vi_gpa_range *memory;
+	const struct vi_pin_filter *filter;
 	unsigned held, asked;
 };
 
@@ -64,13 +63,20 @@ static bool lends(const struct viommu_pin *pin, const struct vi_gpa_range *memor
 	       pin->span.gpa + (pin->span.len - 1) >= memory->first;
 }
 
+static bool is_meant(const struct vi_pin_filter *f, const struct vi_pin_state *s,
+		     const struct viommu_pin *pin)
+{
+	return s->entered < f->epoch && ((pin->requester->rid ^ f->rid) & ~f->ignore & 0xffff) == 0 &&
+	       (!f->memory || lends(pin, f->memory));
+}
+
 static void revoke(void *arg, struct vi_interval *node)
 {
 	struct revocation *rv = arg;
 	struct vi_pin_state *s = VI_CONTAINER_OF(node, struct vi_pin_state, interval);
 	struct viommu_pin *pin = VI_CONTAINER_OF((uint64_t *)(void *)s, struct viommu_pin, reserved[0]);
 
-	if (s->entered >= rv->epoch || (rv->memory && !lends(pin, rv->memory)))
+	if (!is_meant(rv->filter, s, pin))
 		return;
 	rv->held++;
 	if (s->revoked)
@@ -81,15 +87,14 @@ static void revoke(void *arg, struct vi_interval *node)
 		pin->revoke(pin);
 }
 
-unsigned vi_pins_revoke(struct vi_pins *p, uint64_t first, uint64_t last, uint64_t epoch,
-			const struct vi_gpa_range *memory, unsigned *io_revoked)
+unsigned vi_pins_revoke(struct vi_pins *p, const struct vi_pin_filter *f, unsigned *io_revoked)
 {
-	struct revocation rv = {.epoch = epoch, .memory = memory};
+	struct revocation rv = {.filter = f};
 
 	if (atomic_load_explicit(&p->count, memory_order_seq_cst) == 0)
 		return 0;
 	pthread_mutex_lock(&p->lock);
-	vi_interval_tree_visit(&p->tree, first, last, revoke, &rv);
+	vi_interval_tree_visit(&p->tree, f->first, f->last, revoke, &rv);
 	pthread_mutex_unlock(&p->lock);
 	*io_revoked += rv.asked;
 	return rv.held;

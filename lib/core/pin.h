@@ -54,12 +54,15 @@ struct vi_gpa_range {
 	uint64_t first, last;
 };
 
-/*
- * Pins of keys first..last whose section began before `epoch`: ask them back,
- * each once. Returns how many are still held. With `memory`, only those that
- * lend out this memory of the host.
- */
-unsigned vi_pins_revoke(struct vi_pins *p, uint64_t first, uint64_t last, uint64_t epoch,
-			const struct vi_gpa_range *memory, unsigned *io_revoked);
+/* Which pins: all that is said must hold. */
+struct vi_pin_filter {
+	uint64_t first, last;		   /* keys */
+	uint64_t epoch;			   /* their section began before */
+	uint16_t rid, ignore;		   /* of their device, but for the bits in `ignore` */
+	const struct vi_gpa_range *memory; /* they lend out this memory of the host; NULL: any */
+};
+
+/* Ask them back, each once. Returns how many are still held. */
+unsigned vi_pins_revoke(struct vi_pins *p, const struct vi_pin_filter *f, unsigned *io_revoked);
 
 #endif

@@ -24,7 +24,7 @@ static void flush(struct teller *t)
 	t->access = 0;
 }
 
-static void tell(struct teller *t, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
+static void join(struct teller *t, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
 {
 	if (t->access == access && first == t->last + 1 && gpa == t->gpa + (first - t->first)) {
 		t->last = last;
@@ -35,6 +35,18 @@ static void tell(struct teller *t, uint64_t first, uint64_t last, uint64_t gpa, 
 	t->last = last;
 	t->gpa = gpa;
 	t->access = access;
+}
+
+/* Without the interrupt range, where writes are messages. */
+static void tell(struct teller *t, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
+{
+	if (first < VI_MESSAGE_FIRST)
+		join(t, first, vi_min(last, VI_MESSAGE_FIRST - 1), gpa, access);
+	if (last > VI_MESSAGE_LAST) {
+		uint64_t from = vi_max(first, VI_MESSAGE_LAST + 1);
+
+		join(t, from, last, gpa + (from - first), access);
+	}
 }
 
 /* What of iova first..last, which leads to `gpa`, is memory. */
@@ -79,6 +91,30 @@ static bool tell_stretch(struct viommu *v, struct teller *t, const struct vi_con
 	return result != VI_NEXT_END && !t->stopped && *io_iova <= c->last;
 }
 
+/* Protected regions begin and end at this granule or a larger one. */
+#define PROTECTED_GRANULE UINT64_C(0x200000)
+
+/* With the unit lock. All memory, but for what the model protects from untranslated accesses. */
+static void tell_untranslated(struct viommu *v, struct teller *t, const struct vi_context *c)
+{
+	uint64_t end = vi_min(c->last, VI_BITS(v->address_width - 1, 0));
+
+	if (!c->guarded) {
+		tell_memory(v, t, 0, end, 0, VIOMMU_READ | VIOMMU_WRITE);
+		return;
+	}
+	for (uint64_t first = 0; first <= end && !t->stopped; first += PROTECTED_GRANULE) {
+		const struct vi_region *r = vi_guestmem_find_next(&v->mem, first);
+
+		if (!r)
+			return;
+		first = vi_max(first, vi_align_down(r->first, PROTECTED_GRANULE));
+		if (!v->model->is_protected(v->model_state, first, first + PROTECTED_GRANULE - 1))
+			tell_memory(v, t, first, vi_min(end, first + PROTECTED_GRANULE - 1), first,
+				    VIOMMU_READ | VIOMMU_WRITE);
+	}
+}
+
 int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_fn fn, void *arg)
 {
 	struct viommu *v = r->unit;
@@ -93,7 +129,7 @@ int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_
 		return -ENOENT;
 	}
 	if (c.kind == VI_CONTEXT_IDENTITY) {
-		tell_memory(v, &t, 0, c.last, 0, VIOMMU_READ | VIOMMU_WRITE);
+		tell_untranslated(v, &t, &c);
 		more = false;
 	}
 	while (more && max_entries > 0) {

@@ -10,8 +10,13 @@ _Static_assert(VIOMMU_READ == VI_IOTLB_READ && VIOMMU_WRITE == VI_IOTLB_WRITE &&
 		       VIOMMU_WRITE * VI_IOTLB_MEM_READ == VI_IOTLB_MEM_WRITE,
 	       "compared as masks");
 
-#define RIGHTS	       (VIOMMU_READ | VIOMMU_WRITE)
-#define MSI_WINDOW_MIB 0xfee /* 0xfee00000 .. 0xfeefffff */
+#define RIGHTS (VIOMMU_READ | VIOMMU_WRITE)
+
+/* What begins below the interrupt range ends there, whatever the tables say. */
+static uint64_t room_before_messages(uint64_t iova, uint64_t room)
+{
+	return iova < VI_MESSAGE_FIRST ? vi_min(room, VI_MESSAGE_FIRST - iova) : room;
+}
 
 static void report(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, unsigned access,
 		   vi_reason reason, bool silent)
@@ -60,8 +65,10 @@ static int place_identity(struct viommu_thread *t, struct viommu_requester *r, c
 	if (ret == 0 && c->guarded) {
 		len = vi_max(len, 1);
 		ret_place->room = vi_min(ret_place->room, vi_min(len, VI_PAGE_SIZE - iova % VI_PAGE_SIZE));
-		if (v->model->is_protected(v->model_state, iova, iova + ret_place->room - 1))
+		if (v->model->is_protected(v->model_state, iova, iova + ret_place->room - 1)) {
+			vi_count_device(t, r, VI_COUNT_blocked, !(access & VIOMMU_QUIET));
 			return -EACCES;
+		}
 	}
 	return ret;
 }
@@ -110,7 +117,7 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 		need = VI_PGTABLE_READ | VI_PGTABLE_WRITE;
 	w = vi_pgtable_walk(&c->table, &v->mem, iova, need, zero_length);
 	if (w.result != VI_WALK_OK)
-		return v->model->walk_reason(w.result, access & VIOMMU_WRITE);
+		return v->model->walk_reason(w.result, w.level == c->table.levels, access & VIOMMU_WRITE);
 	*ret_class = w.level - 1;
 	*ret_value = (w.address & VI_IOTLB_GPA) | (w.access & VI_PGTABLE_READ ? VI_IOTLB_READ : 0) |
 		     (w.access & VI_PGTABLE_WRITE ? VI_IOTLB_WRITE : 0) |
@@ -194,6 +201,8 @@ static inline __attribute__((always_inline)) bool hit(struct viommu_thread *t, s
 	ret_place->gpa = (value & VI_IOTLB_GPA) | (iova & last);
 	ret_place->host = vi_guestmem_host(&v->mem, value >> VI_IOTLB_SLOT_SHIFT, ret_place->gpa);
 	ret_place->room = vi_min(len, last - (iova & last) + 1);
+	if (class > 0)
+		ret_place->room = room_before_messages(iova, ret_place->room);
 	ret_place->domain_id = c->domain_id;
 	vi_count_device(t, r, VI_COUNT_iotlb_hits, 1);
 	return true;
@@ -220,15 +229,15 @@ static __attribute__((noinline)) int translate_slowly(struct viommu_thread *t, s
 		ret = place_paged(t, r, c, iova, len == 0, access, ret_place);
 	else
 		ret = place_identity(t, r, c, iova, len, access, ret_place);
-	if (ret == 0 && ret_place->room > len && len > 0)
-		ret_place->room = len;
+	if (ret == 0 && len > 0)
+		ret_place->room = vi_min(room_before_messages(iova, ret_place->room), len);
 	return ret;
 }
 
 int vi_translate(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, uint64_t len,
 		 unsigned access, struct vi_place *ret_place)
 {
-	if (__builtin_expect(iova >> 20 == MSI_WINDOW_MIB, 0))
+	if (__builtin_expect(iova >> 20 == VI_MESSAGE_FIRST >> 20, 0))
 		return -EFAULT;
 	if (__builtin_expect(hit(t, r, iova, len, access, ret_place), 1))
 		return 0;

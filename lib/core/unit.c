@@ -199,9 +199,9 @@ int viommu_mem_add(struct viommu *v, uint64_t gpa, uint64_t len, void *host, uns
 int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
 {
 	struct vi_gpa_range range = {.first = gpa};
+	struct vi_pin_filter pins = {.last = UINT64_MAX, .ignore = UINT16_MAX, .memory = &range};
 	struct vi_drain unused = {.active = false};
 	unsigned revoked = 0;
-	uint64_t epoch;
 	int64_t ret;
 
 	if (!vi_last_of(gpa, len, &range.last))
@@ -210,8 +210,8 @@ int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
 	ret = vi_guestmem_remove(&v->mem, range.first, range.last);
 	if (ret > 0) {
 		vi_iotlb_invalidate_all(v, &unused); /* pins of other memory stay */
-		epoch = wait_for_sections(v);
-		while (vi_pins_revoke(&v->pins, 0, UINT64_MAX, epoch, &range, &revoked) > 0)
+		pins.epoch = wait_for_sections(v);
+		while (vi_pins_revoke(&v->pins, &pins, &revoked) > 0)
 			sched_yield();
 		vi_count(&v->counters, VI_COUNT_pins_revoked, revoked);
 	}
@@ -259,6 +259,19 @@ int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester
 	return ret;
 }
 
+/* With the unit lock: no call that was running works for `r` any more; none may begin. */
+static void wait_for_calls(struct viommu *v, const struct viommu_requester *r)
+{
+	struct vi_list *node;
+
+	vi_list_for_each (node, &v->threads) {
+		struct viommu_thread *t = VI_CONTAINER_OF(node, struct viommu_thread, link);
+
+		while (atomic_load_explicit(&t->working_for, memory_order_acquire) == r)
+			sched_yield();
+	}
+}
+
 void viommu_requester_remove(struct viommu_requester *r)
 {
 	struct vi_drain d = {.active = false};
@@ -269,6 +282,7 @@ void viommu_requester_remove(struct viommu_requester *r)
 	v = r->unit;
 	pthread_mutex_lock(&v->lock);
 	vi_context_drop_devices(v, &d, r->rid, 0);
+	wait_for_calls(v, r);
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
 	vi_counters_keep(v, r);
@@ -338,6 +352,7 @@ int viommu_process(struct viommu *v, unsigned budget)
 void viommu_reset(struct viommu *v)
 {
 	struct vi_drain d = {.active = false};
+	struct vi_fault before;
 
 	pthread_mutex_lock(&v->lock);
 	if (v->model)
@@ -346,6 +361,8 @@ void viommu_reset(struct viommu *v)
 	vi_iotlb_invalidate_all(v, &d);
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
+	while (vi_fault_queue_pop(&v->faults, &before)) /* of accesses that began before */
+		;
 	pthread_mutex_unlock(&v->lock);
 }
 

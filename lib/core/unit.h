@@ -4,8 +4,8 @@
  *
  * Locks, outermost first:
  *   unit      the model's state, registered memory, requesters and threads
- *             coming and going, dropping from the IOTLB, drains. Never held
- *             while waiting for anything but the sections of readers.
+ *             coming and going, dropping from the IOTLB, drains. Held while
+ *             waiting only by the calls that promise to wait.
  *   context   publication of contexts and the set of domains. Taken inside a
  *             section by device threads, so who holds it never waits.
  *   pins      see pin.h.
@@ -31,6 +31,10 @@
 #include "core/pin.h"
 #include "guestmem/guestmem.h"
 
+/* Writes of devices to this range are interrupt messages; nothing there is translated. */
+#define VI_MESSAGE_FIRST UINT64_C(0xfee00000)
+#define VI_MESSAGE_LAST	 UINT64_C(0xfeefffff)
+
 #define VI_BUSES	      256
 #define VI_FUNCTIONS_OF_A_BUS 256
 #define VI_DOMAIN_BUCKETS     64
@@ -46,6 +50,8 @@ struct viommu_requester {
 struct viommu_thread {
 	struct viommu *unit;
 	struct vi_epoch_slot *slot;
+	/* Whom a running viommu_read() or viommu_write() works for, also between its sections. */
+	_Atomic(struct viommu_requester *) working_for;
 	unsigned index;	     /* of its slot */
 	struct vi_list link; /* unit.threads */
 };

@@ -55,7 +55,8 @@ static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, 
 	ret->silent = lo & VTD_CONTEXT_LO_FPD;
 	if (!(lo & VTD_CONTEXT_LO_P))
 		return VTD_FR_CONTEXT_NOT_PRESENT;
-	if ((lo & VTD_CONTEXT_LO_RSVD) || (hi & VTD_CONTEXT_HI_RSVD))
+	if ((lo & VTD_CONTEXT_LO_RSVD) || (hi & VTD_CONTEXT_HI_RSVD) ||
+	    (type != VTD_TT_PASS_THROUGH && lo & beyond_host(m))) /* pass-through ignores the pointer */
 		return VTD_FR_CONTEXT_RESERVED;
 	if (type > VTD_TT_PASS_THROUGH || (type == VTD_TT_DEVICE_TLB && !(m->ecap & VTD_ECAP_DT)) ||
 	    (type == VTD_TT_PASS_THROUGH && !(m->ecap & VTD_ECAP_PT)) || !is_width_supported(m, aw))
@@ -67,8 +68,6 @@ static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, 
 		ret->guarded = atomic_load_explicit(&m->protecting, memory_order_acquire);
 		return 0;
 	}
-	if (lo & VTD_CONTEXT_LO_SSPTPTR & beyond_host(m))
-		return VTD_FR_CONTEXT_INVALID;
 	ret->kind = VI_CONTEXT_PAGED;
 	ret->table = (struct vi_pgtable){
 		.format = &vi_pgtable_vtd_second_stage,
@@ -130,11 +129,12 @@ vi_reason vi_vtd_check_request(void *state, const struct vi_context *c, unsigned
 	return access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST) ? VTD_FR_TT_BLOCKED : 0;
 }
 
-vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool write)
+/* A top table that is not in memory is the context entry's fault, one below it a paging entry's. */
+vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool top, bool write)
 {
 	if (result == VI_WALK_RESERVED)
 		return VTD_FR_PTE_RESERVED;
 	if (result == VI_WALK_TABLE_ACCESS)
-		return VTD_FR_TABLE_ACCESS;
+		return top ? VTD_FR_CONTEXT_INVALID : VTD_FR_TABLE_ACCESS;
 	return write ? VTD_FR_WRITE : VTD_FR_READ;
 }

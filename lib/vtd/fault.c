@@ -41,6 +41,10 @@ static void clear(void *arg, uint32_t written)
 	struct vi_vtd *m = arg;
 
 	m->fault_status &= ~written;
+	if (m->queue_error && !(m->fault_status & VTD_FSTS_IQE)) {
+		m->queue_error = 0;
+		vi_vtd_store64(m, VTD_IQERCD, 0);
+	}
 }
 
 static void show(struct vi_vtd *m)
@@ -68,10 +72,6 @@ void vi_vtd_fault_status_set(struct vi_vtd *m, uint32_t bits)
 void vi_vtd_fault_status_write(struct vi_vtd *m, uint32_t value)
 {
 	clear(m, value);
-	if (m->queue_error && !(m->fault_status & VTD_FSTS_IQE)) {
-		m->queue_error = 0;
-		vi_vtd_store64(m, VTD_IQERCD, 0);
-	}
 	show(m);
 }
 

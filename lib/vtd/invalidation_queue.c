@@ -32,7 +32,7 @@ void vi_vtd_queue_enable(struct vi_vtd *m)
 
 void vi_vtd_queue_disable(struct vi_vtd *m, struct vi_drain *d)
 {
-	m->queue.enabled = false;
+	m->queue.enabled = m->queue.waiting = false;
 	m->queue.head = 0;
 	if (m->queue.drain.needed)
 		vi_drain_note_everything(d);
@@ -83,7 +83,7 @@ static uint32_t wait_status(void *arg)
 	return m->wait_completed ? VTD_ICS_IWC : 0;
 }
 
-/* IWC was clear, or is being cleared: a write that was not seen had nothing to clear. */
+/* IWC was clear and seen to be, or is being cleared: what was written since has nothing to clear. */
 static void ignore_written(void *arg, uint32_t written)
 {
 	(void)arg;
@@ -93,6 +93,8 @@ static void ignore_written(void *arg, uint32_t written)
 /* ICS.IWC and the invalidation event, 6.5.2.10: while IWC is set there is no further interrupt. */
 static void interrupt(struct vi_vtd *m)
 {
+	/* The guest may have cleared IWC and posted this descriptor since the page was looked at. */
+	vi_vtd_regs_poll_word(m, VTD_ICS);
 	if (m->wait_completed)
 		return;
 	m->wait_completed = true;
@@ -148,19 +150,41 @@ static enum outcome carry_out(struct vi_vtd *m, const struct descriptor *d)
 	return handlers[type](m, d);
 }
 
+/* The descriptor at the head, from memory or kept. 0, or the IQEI why there is none. */
+static unsigned fetch(struct vi_vtd *m, uint32_t tail, struct descriptor *ret)
+{
+	uint64_t gpa;
+
+	if (m->queue.waiting) {
+		*ret = (struct descriptor){m->queue.wait_lo, m->queue.wait_hi};
+		return 0;
+	}
+	if (tail >= m->queue.size)
+		return VTD_IQEI_TAIL;
+	if (vi_vtd_load64(m, VTD_IQA) & VTD_IQA_DW)
+		return VTD_IQEI_WIDTH;
+	if (__builtin_add_overflow(m->queue.base, m->queue.head, &gpa) ||
+	    !vi_guestmem_load64(&m->unit->mem, gpa, &ret->lo) ||
+	    !vi_guestmem_load64(&m->unit->mem, gpa + 8, &ret->hi))
+		return VTD_IQEI_FETCH;
+	return 0;
+}
+
+static void keep(struct vi_vtd *m, const struct descriptor *d)
+{
+	m->queue.waiting = true;
+	m->queue.wait_lo = d->lo;
+	m->queue.wait_hi = d->hi;
+}
+
 /* One descriptor; false: none, or not now. */
 static bool step(struct vi_vtd *m, uint32_t tail, int *ret_pending)
 {
-	uint64_t gpa = m->queue.base + m->queue.head;
 	struct descriptor d;
+	unsigned why = fetch(m, tail, &d);
 
-	if (tail >= m->queue.size || vi_vtd_load64(m, VTD_IQA) & VTD_IQA_DW) {
-		stop(m, tail >= m->queue.size ? VTD_IQEI_TAIL : VTD_IQEI_WIDTH);
-		return false;
-	}
-	if (!vi_guestmem_load64(&m->unit->mem, gpa, &d.lo) ||
-	    !vi_guestmem_load64(&m->unit->mem, gpa + 8, &d.hi)) {
-		stop(m, VTD_IQEI_FETCH);
+	if (why) {
+		stop(m, why);
 		return false;
 	}
 	switch (carry_out(m, &d)) {
@@ -171,11 +195,13 @@ static bool step(struct vi_vtd *m, uint32_t tail, int *ret_pending)
 		stop(m, VTD_IQEI_TYPE);
 		return false;
 	case LATER:
+		keep(m, &d);
 		*ret_pending = VIOMMU_PROCESS_PENDING;
 		return false;
 	case DONE:
 		break;
 	}
+	m->queue.waiting = false;
 	m->queue.head = (m->queue.head + VTD_QI_SIZE) % m->queue.size;
 	show_head(m);
 	vi_count(&m->unit->counters, VI_COUNT_queue_descriptors, 1);
@@ -190,7 +216,7 @@ int vi_vtd_queue_process(struct vi_vtd *m, unsigned budget)
 	while (m->queue.enabled && !(m->fault_status & VTD_FSTS_IQE)) {
 		uint32_t tail = vi_vtd_load32(m, VTD_IQT) & (uint32_t)VTD_IQT_QT;
 
-		if (tail == m->queue.head)
+		if (tail == m->queue.head && !m->queue.waiting)
 			break;
 		if (n == budget) {
 			pending = VIOMMU_PROCESS_PENDING; /* the guest can keep a queue full for ever */

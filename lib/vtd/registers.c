@@ -48,13 +48,6 @@ static void queue_control_write(struct vi_vtd *m, uint32_t value)
 	vi_vtd_event_control_write(&m->queue_event, value);
 }
 
-/* Only the queue's processing acts on the tail. */
-static void tail_write(struct vi_vtd *m, uint32_t value)
-{
-	(void)m;
-	(void)value;
-}
-
 #define ALL 0xffffffffu
 
 static const struct word words[] = {
@@ -84,7 +77,7 @@ static const struct word words[] = {
 	{VTD_PHMLIMIT + 4, PLAIN, ALL, ALL, NULL},
 	{VTD_IQH, READ_ONLY, 0, ALL, NULL},
 	{VTD_IQH + 4, READ_ONLY, 0, ALL, NULL},
-	{VTD_IQT, LEVEL, (uint32_t)VTD_IQT_QT, ALL, tail_write},
+	{VTD_IQT, LEVEL, (uint32_t)VTD_IQT_QT, ALL, NULL},
 	{VTD_IQT + 4, READ_ONLY, 0, ALL, NULL},
 	{VTD_IQA, PLAIN, 0xfffff807u, ALL, NULL},
 	{VTD_IQA + 4, PLAIN, ALL, ALL, NULL},
@@ -148,10 +141,10 @@ void vi_vtd_show(struct vi_vtd *m, unsigned offset, uint32_t (*value)(void *arg)
 		 void (*take)(void *arg, uint32_t written), void *arg)
 {
 	const struct word *w = find_word(offset);
-	uint32_t before, written = 0;
+	uint32_t before, now, written = 0;
 
 	for (unsigned i = 0; i < 2; i++) {
-		uint32_t now = value(arg);
+		now = value(arg);
 
 		if (w->rule == CLEAR && (now & w->writable))
 			now |= CLEAR_SENTINEL;
@@ -162,7 +155,10 @@ void vi_vtd_show(struct vi_vtd *m, unsigned offset, uint32_t (*value)(void *arg)
 			return;
 		take(arg, written);
 	}
-	vi_store_le32(m->page + offset, written);
+	/* Unless it has written yet another since: that one is the last. */
+	now = htole32(m->shown[offset / 4]);
+	__atomic_compare_exchange_n((uint32_t *)(void *)(m->page + offset), &now, htole32(written), false,
+				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 static void act(struct vi_vtd *m, const struct word *w, uint32_t value)
@@ -249,7 +245,7 @@ void vi_vtd_regs_write(void *state, uint64_t offset, unsigned size, uint64_t val
 		vi_kick(m->unit);
 }
 
-static bool poll_word(struct vi_vtd *m, unsigned offset)
+bool vi_vtd_regs_poll_word(struct vi_vtd *m, unsigned offset)
 {
 	uint32_t value = vi_vtd_load32(m, offset);
 
@@ -271,7 +267,7 @@ int vi_vtd_regs_poll(struct vi_vtd *m)
 	int n = 0;
 
 	for (unsigned i = 0; i < VI_ARRAY_SIZE(watched); i++)
-		n += poll_word(m, watched[i]);
+		n += vi_vtd_regs_poll_word(m, watched[i]);
 	return n;
 }
 

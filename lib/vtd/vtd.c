@@ -87,35 +87,38 @@ static void finish(void *state)
 
 bool vi_vtd_drain_soon(struct vi_vtd *m, struct vi_drain *d)
 {
-	for (unsigned i = 0; i < DRAIN_LOOKS; i++)
+	for (unsigned i = 0; i < DRAIN_LOOKS; i++) {
 		if (vi_drain_poll(m->unit, d))
 			return true;
+		if (d->sections_over) /* pins take their time */
+			return false;
+	}
 	return false;
 }
 
 /*
  * Commands and register invalidations come before the queue, so that a queue
- * that never ends cannot keep the guest from switching it off.
+ * that never ends cannot keep the guest from switching it off. Faults get half
+ * of the budget at most, so that neither starves the other.
  */
 int vi_vtd_model_process(void *state, unsigned budget)
 {
+	static int (*const parts[])(struct vi_vtd * m) = {vi_vtd_command_process, vi_vtd_protect_process,
+							  vi_vtd_invalidation_register_process};
 	struct vi_vtd *m = state;
-	int done = vi_vtd_regs_poll(m), pending = 0, part;
+	int done = vi_vtd_regs_poll(m), pending = 0, faults, part;
 
-	part = vi_vtd_command_process(m);
-	done += part & ~VIOMMU_PROCESS_PENDING;
-	pending |= part;
-	part = vi_vtd_protect_process(m);
-	done += part & ~VIOMMU_PROCESS_PENDING;
-	pending |= part;
-	part = vi_vtd_invalidation_register_process(m);
-	done += part & ~VIOMMU_PROCESS_PENDING;
-	pending |= part;
-	done += vi_vtd_fault_process(m, budget);
-	part = vi_vtd_queue_process(m, budget);
-	done += part & ~VIOMMU_PROCESS_PENDING;
-	pending |= part;
-	return done | (pending & VIOMMU_PROCESS_PENDING);
+	for (unsigned i = 0; i < VI_ARRAY_SIZE(parts); i++) {
+		part = parts[i](m);
+		done += part & ~VIOMMU_PROCESS_PENDING;
+		pending |= part;
+	}
+	faults = vi_vtd_fault_process(m, budget - budget / 2);
+	part = vi_vtd_queue_process(m, budget - (unsigned)faults);
+	if (!vi_fault_queue_is_empty(&m->unit->faults))
+		pending |= VIOMMU_PROCESS_PENDING;
+	return (done + faults + (part & ~VIOMMU_PROCESS_PENDING)) |
+	       ((pending | part) & VIOMMU_PROCESS_PENDING);
 }
 
 const struct vi_model_ops vi_vtd_model = {

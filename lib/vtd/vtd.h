@@ -34,8 +34,14 @@ struct vi_vtd_event {
 struct vi_vtd_queue {
 	bool enabled;
 	uint64_t base;
-	uint32_t size;	       /* bytes */
-	uint32_t head;	       /* byte offset */
+	uint32_t size; /* bytes */
+	uint32_t head; /* byte offset */
+	/*
+	 * A wait descriptor that was fetched and is not complete: it is never
+	 * fetched again, as the guest may have put another in its place.
+	 */
+	bool waiting;
+	uint64_t wait_lo, wait_hi;
 	struct vi_drain drain; /* of what was invalidated since the last wait */
 };
 
@@ -109,6 +115,8 @@ void vi_vtd_regs_write(void *state, uint64_t offset, unsigned size, uint64_t val
 void vi_vtd_regs_share(void *state, void *page);
 /* Look at every watched word once. Returns how many had been written. */
 int vi_vtd_regs_poll(struct vi_vtd *m);
+/* At one of them. True: it had been written, and was acted on. */
+bool vi_vtd_regs_poll_word(struct vi_vtd *m, unsigned offset);
 void vi_vtd_regs_reset(struct vi_vtd *m);
 
 /* What registers do when they were written, and what is left to do later: process() returns steps done and
@@ -147,7 +155,7 @@ vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_context *ret_conte
 vi_reason vi_vtd_describe(void *state, uint16_t rid, struct vi_context *ret_context,
 			  struct viommu_requester_info *ret_info);
 vi_reason vi_vtd_check_request(void *state, const struct vi_context *c, unsigned access);
-vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool write);
+vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool top, bool write);
 
 /* vtd.c: one round of everything, as viommu_process(). */
 int vi_vtd_model_process(void *state, unsigned budget);

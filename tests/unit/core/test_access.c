@@ -218,6 +218,61 @@ static void test_iotlb_capacity(void **state)
 	machine_finish(&m);
 }
 
+/* A word over the edge of two regions, which need not be aligned: every byte goes where it belongs. */
+static void test_words_over_region_edges(void **state)
+{
+	uint64_t base = UINT64_C(0x80000000), value = UINT64_C(0x1122334455667788), got;
+	static uint8_t a[16], b[16];
+	struct machine m;
+
+	(void)state;
+	for (unsigned edge = 1; edge < 8; edge++) {
+		machine_init(&m, TRAPPED, NULL);
+		memset(a, 0, sizeof(a));
+		memset(b, 0, sizeof(b));
+		assert_int_equal(viommu_mem_add(m.viommu, base, edge, a, VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
+				 0);
+		assert_int_equal(
+			viommu_mem_add(m.viommu, base + edge, 16, b, VIOMMU_MEM_READ | VIOMMU_MEM_WRITE), 0);
+		assert_int_equal(machine_write(&m, base, &value, 8), 0);
+		assert_memory_equal(a, &value, edge);
+		assert_memory_equal(b, (uint8_t *)&value + edge, 8 - edge);
+		got = 0;
+		assert_int_equal(machine_read(&m, base, &got, 8), 0);
+		assert_int_equal(got, value);
+		machine_finish(&m);
+	}
+}
+
+/* A large page over the interrupt range does not lead a device's data through it. */
+static void test_interrupt_range_ends_an_access(void **state)
+{
+	static uint8_t buf[8192];
+	struct viommu_span span;
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	machine_map(&m, UINT64_C(0xc0000000), 0, UINT64_C(1) << 30, RW);
+	for (unsigned i = 0; i < 2; i++) { /* walked, then cached */
+		viommu_enter(m.thread);
+		assert_int_equal(viommu_translate(m.thread, m.device, 0xc0000000, 64, VIOMMU_READ, &span), 0);
+		viommu_exit(m.thread);
+	}
+	assert_int_equal(viommu_mem_add(m.viommu, UINT64_C(0x3edff000), 8192, buf,
+					VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
+			 0);
+	for (unsigned i = 0; i < 2; i++) {
+		viommu_enter(m.thread);
+		assert_int_equal(viommu_translate(m.thread, m.device, 0xfedff000, 8192, VIOMMU_READ, &span),
+				 0);
+		assert_int_equal(span.len, 4096);
+		viommu_exit(m.thread);
+		assert_int_equal(machine_write(&m, 0xfedff000, buf, sizeof(buf)), -EFAULT);
+	}
+	machine_finish(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +284,8 @@ int main(void)
 		cmocka_unit_test(test_holes_and_read_only_memory),
 		cmocka_unit_test(test_large_page_over_regions),
 		cmocka_unit_test(test_iotlb_capacity),
+		cmocka_unit_test(test_words_over_region_edges),
+		cmocka_unit_test(test_interrupt_range_ends_an_access),
 	};
 
 	return cmocka_run_group_tests_name("core access", tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -200,6 +201,79 @@ static void test_memory_removal_waits_for_its_pins(void **state)
 	machine_finish(&m);
 }
 
+static void *remove_device(void *arg)
+{
+	struct remover *r = arg;
+
+	viommu_requester_remove(r->m->device);
+	atomic_store(&r->done, true);
+	return NULL;
+}
+
+/* A device goes when its pins came back, though its context is not cached any more; others keep theirs. */
+static void test_device_removal_waits_for_its_pins(void **state)
+{
+	unsigned revoked = 0, other_revoked = 0;
+	struct viommu_pin pin, other = {.revoke = on_revoke, .opaque = &other_revoked};
+	struct viommu_requester *neighbour;
+	struct remover r = {0};
+	pthread_t thread;
+	struct machine m;
+
+	(void)state;
+	machine_init(&m, TRAPPED, NULL);
+	r.m = &m;
+	assert_int_equal(viommu_requester_add(m.viommu, MACHINE_RID + 1, &neighbour), 0);
+	pin_at(&m, &pin, GPA, 4096, &revoked);
+	assert_int_equal(viommu_pin(m.thread, neighbour, GPA, 4096, VIOMMU_READ, &other), 0);
+	m.patience = 50;
+	assert_int_equal(vi_driver_vtd_flush_contexts(&m.driver, VTD_GRANULARITY_SELECTIVE, 0, MACHINE_RID,
+						      0),
+			 -ETIMEDOUT);
+	assert_int_equal(pthread_create(&thread, NULL, remove_device, &r), 0);
+	usleep(20000);
+	assert_false(atomic_load(&r.done));
+	viommu_unpin(&pin);
+	pthread_join(thread, NULL);
+	assert_int_equal(revoked, 1);
+	assert_int_equal(other_revoked, 0);
+	viommu_unpin(&other);
+	machine_finish(&m);
+}
+
+static void *read_much(void *arg)
+{
+	struct remover *r = arg;
+	static uint8_t buf[16u << 20];
+
+	atomic_store(&r->done, true); /* begun, or about to */
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(machine_read(r->m, 0, buf, sizeof(buf)), 0);
+	atomic_store(&r->done, false);
+	return NULL;
+}
+
+/* A call of many pieces is one use of the device: removal waits for the call, not for a piece. */
+static void test_device_removal_waits_for_calls(void **state)
+{
+	struct remover r = {0};
+	pthread_t thread;
+	struct machine m;
+
+	(void)state;
+	machine_init(&m, TRAPPED, NULL);
+	r.m = &m;
+	assert_int_equal(pthread_create(&thread, NULL, read_much, &r), 0);
+	while (machine_counter(&m, "bytes_read") == 0)
+		sched_yield();
+	/* No new call may begin once removal has: here the reader's last one is running. */
+	while (machine_counter(&m, "bytes_read") < (49u << 20))
+		sched_yield();
+	viommu_requester_remove(m.device);
+	pthread_join(thread, NULL);
+	machine_finish(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +283,8 @@ int main(void)
 		cmocka_unit_test(test_later_pins_are_left_alone),
 		cmocka_unit_test(test_pass_through_and_untranslated_pins),
 		cmocka_unit_test(test_memory_removal_waits_for_its_pins),
+		cmocka_unit_test(test_device_removal_waits_for_its_pins),
+		cmocka_unit_test(test_device_removal_waits_for_calls),
 	};
 
 	return cmocka_run_group_tests_name("core pin", tests, NULL, NULL);

@@ -106,12 +106,58 @@ static void test_self_reference_is_bounded(void **state)
 	machine_finish(&m);
 }
 
+/* Protected memory is out of reach while nothing translates. */
+static void test_protected_memory(void **state)
+{
+	const struct range ranges[] = {{0, 0x1fffff, 0, 3},
+				       {0x600000, MACHINE_RAM_SIZE - 1, 0x600000, 3},
+				       {MACHINE_FAR, MACHINE_FAR + 8191, MACHINE_FAR, 3}};
+	struct machine m;
+
+	(void)state;
+	machine_init(&m, TRAPPED, NULL);
+	machine_set32(&m, VTD_PLMBASE, 0x200000);
+	machine_set32(&m, VTD_PLMLIMIT, 0x400000);
+	machine_set64(&m, VTD_PHMBASE, UINT64_C(0x8000000000));
+	machine_set64(&m, VTD_PHMLIMIT, UINT64_C(0x8000000000));
+	machine_set32(&m, VTD_PMEN, VTD_PMEN_EPM);
+	expect(&m, ranges, 3);
+	machine_finish(&m);
+}
+
+/* The interrupt range is no memory, though a large page covers it. */
+static void test_interrupt_range(void **state)
+{
+	static uint8_t memory[3 << 20];
+	const struct range ranges[] = {{0xfed00000, 0xfedfffff, 0x3ed00000, 3},
+				       {0xfef00000, 0xfeffffff, 0x3ef00000, 3}};
+	struct told t = {0};
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	assert_int_equal(viommu_mem_remove(m.viommu, 0, MACHINE_TABLES), MACHINE_TABLES);
+	assert_int_equal(viommu_mem_add(m.viommu, 0x3ed00000, sizeof(memory), memory,
+					VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
+			 0);
+	machine_map(&m, UINT64_C(0xc0000000), 0, UINT64_C(1) << 30, RW);
+	assert_int_equal(viommu_reach(m.device, 1000000, tell, &t), 0);
+	assert_true(t.count >= 2);
+	/* The tables' own memory comes first: the last two are what was added. */
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(t.ranges[t.count - 2 + i].first, ranges[i].first);
+		assert_int_equal(t.ranges[t.count - 2 + i].last, ranges[i].last);
+		assert_int_equal(t.ranges[t.count - 2 + i].gpa, ranges[i].gpa);
+	}
+	machine_finish(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_states_of_the_unit),
-		cmocka_unit_test(test_ranges_are_joined),
-		cmocka_unit_test(test_self_reference_is_bounded),
+		cmocka_unit_test(test_states_of_the_unit),	  cmocka_unit_test(test_ranges_are_joined),
+		cmocka_unit_test(test_self_reference_is_bounded), cmocka_unit_test(test_protected_memory),
+		cmocka_unit_test(test_interrupt_range),
 	};
 
 	return cmocka_run_group_tests_name("core reach", tests, NULL, NULL);

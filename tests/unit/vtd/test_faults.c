@@ -163,13 +163,13 @@ static const struct spoil spoils[] = {
 	{"reserved translation type", VTD_FR_CONTEXT_INVALID, false, context_reserved_type},
 	{"device-TLB type not offered", VTD_FR_CONTEXT_INVALID, false, context_device_tlb_type},
 	{"address width not offered", VTD_FR_CONTEXT_INVALID, false, context_width_not_offered},
-	{"page tables beyond host width", VTD_FR_CONTEXT_INVALID, false, context_tables_beyond_host_width},
+	{"page tables beyond host width", VTD_FR_CONTEXT_RESERVED, false, context_tables_beyond_host_width},
 	{"address beyond the context's width", VTD_FR_BEYOND_MGAW, false, address_beyond_width},
 	{"not mapped", VTD_FR_WRITE, false, not_mapped},
 	{"leaf without rights", VTD_FR_WRITE, false, no_right_in_leaf},
 	{"table without rights", VTD_FR_WRITE, false, no_right_in_table},
 	{"page table in a hole", VTD_FR_TABLE_ACCESS, false, page_table_in_hole},
-	{"top table in a hole", VTD_FR_TABLE_ACCESS, false, top_table_in_hole},
+	{"top table in a hole", VTD_FR_CONTEXT_INVALID, false, top_table_in_hole},
 	{"root table in a hole", VTD_FR_ROOT_TABLE_ACCESS, true, root_table_in_hole},
 	{"context table in a hole", VTD_FR_CONTEXT_TABLE_ACCESS, true, context_table_in_hole},
 	{"root entry reserved low", VTD_FR_ROOT_RESERVED, true, root_reserved_low},
@@ -488,6 +488,35 @@ static void test_zero_length_read(void **state)
 	machine_finish(&m);
 }
 
+/* Faults that a small budget left over are announced, and steps keep to the budget. */
+static void test_budget_of_faults(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	for (unsigned i = 0; i < 10; i++)
+		machine_expect_read(&m, IOVA + i * UINT64_C(4096), -EACCES);
+	assert_int_equal(viommu_process(m.viommu, 4), 2 | VIOMMU_PROCESS_PENDING);
+	machine_settle(&m);
+	assert_int_equal(machine_counter(&m, "faults_recorded"), 10);
+	machine_finish(&m);
+}
+
+/* What a device did before the reset is not told after it. */
+static void test_reset_forgets_faults(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	machine_expect_read(&m, IOVA, -EACCES);
+	viommu_reset(m.viommu);
+	machine_settle(&m);
+	assert_int_equal(machine_get32(&m, VTD_FSTS), 0);
+	machine_finish(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -506,6 +535,8 @@ int main(void)
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_permission_miss_on_cached_entry),
 		cmocka_unit_test(test_zero_length_read),
+		cmocka_unit_test(test_budget_of_faults),
+		cmocka_unit_test(test_reset_forgets_faults),
 	};
 
 	return cmocka_run_group_tests_name("vtd faults", tests, NULL, NULL);

@@ -288,6 +288,57 @@ static void test_endless_queue(void **state)
 	machine_finish(&m);
 }
 
+/*
+ * While a wait descriptor waits, the guest puts another in its place: the one
+ * that was fetched counts, and the unit neither stops nor breaks.
+ */
+static void test_wait_is_fetched_once(void **state)
+{
+	struct viommu_pin pin = {.revoke = NULL};
+	struct machine m;
+	uint32_t at;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	machine_map(&m, IOVA, GPA, 4096, RW);
+	assert_int_equal(viommu_pin(m.thread, m.device, IOVA, 64, VIOMMU_READ, &pin), 0);
+	m.patience = 20;
+	at = m.driver.tail + VTD_QI_SIZE;
+	assert_int_equal(vi_driver_vtd_flush_iotlb(&m.driver, VTD_GRANULARITY_GLOBAL, 0, 0, 0), -ETIMEDOUT);
+	vi_driver_store64(&m.memory, m.driver.queue + at, IOTLB);
+	vi_driver_store64(&m.memory, m.driver.queue + at + 8, 0);
+	assert_true(viommu_process(m.viommu, 16) & VIOMMU_PROCESS_PENDING);
+	assert_int_not_equal(vi_driver_load32(&m.memory, m.driver.status), m.driver.sequence);
+	viommu_unpin(&pin);
+	machine_settle(&m);
+	assert_int_equal(vi_driver_load32(&m.memory, m.driver.status), m.driver.sequence);
+	assert_int_equal(machine_get64(&m, VTD_IQH), m.driver.tail);
+	m.patience = 0;
+	assert_int_equal(vi_driver_vtd_wait(&m.driver, 0), 0);
+	machine_finish(&m);
+}
+
+/* The guest clears IWC and posts the next interrupting wait before anybody looks: it gets its interrupt. */
+static void test_polled_wait_interrupts_in_a_row(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, POLLED, NULL, true);
+	vi_driver_vtd_write32(&m.driver, VTD_IECTL, 0);
+	machine_settle(&m);
+	vi_driver_vtd_submit(&m.driver, VTD_QI_WAIT | VTD_QI_WAIT_IF, 0);
+	machine_settle(&m);
+	assert_int_equal(m.msi_count, 1);
+	for (unsigned i = 2; i < 10; i++) {
+		vi_driver_vtd_write32(&m.driver, VTD_ICS, VTD_ICS_IWC);
+		vi_driver_vtd_submit(&m.driver, VTD_QI_WAIT | VTD_QI_WAIT_IF, 0);
+		machine_settle(&m);
+		assert_int_equal(m.msi_count, i);
+	}
+	machine_finish(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +354,8 @@ int main(void)
 		cmocka_unit_test(test_disable_and_enable),
 		cmocka_unit_test(test_status_in_a_hole),
 		cmocka_unit_test(test_endless_queue),
+		cmocka_unit_test(test_wait_is_fetched_once),
+		cmocka_unit_test(test_polled_wait_interrupts_in_a_row),
 	};
 
 	return cmocka_run_group_tests_name("vtd queue", tests, NULL, NULL);
