@@ -226,6 +226,27 @@ int viommu_process(struct viommu *v, unsigned budget);
  */
 void viommu_reset(struct viommu *v);
 
+/*
+ * Save the unit: registers, queue and pending faults, in a form that
+ * viommu_restore() of this or a later version takes. Memory, requesters,
+ * threads, caches and counters are the program's to make again.
+ *
+ * Waits for what the guest has begun (accesses in flight, pins). Nobody should
+ * write the shared register page meanwhile: stop the guest first.
+ *
+ * Returns the bytes of the state; with `buf` NULL that is all. -ENOSPC: `size`
+ * is smaller, nothing was written.
+ */
+int64_t viommu_save(struct viommu *v, void *buf, size_t size);
+
+/*
+ * Take over a saved state: what the guest had under way goes on here. Caches
+ * are dropped; waits for accesses in flight.
+ * -EBADMSG: not a saved state, or damaged. -ENOTSUP: of another version, model
+ * or set of capabilities. -ENOMEM. Nothing has changed then.
+ */
+int viommu_restore(struct viommu *v, const void *buf, size_t size);
+
 /* ---------------------------------------------------------------- counters */
 
 struct viommu_counter_info {

@@ -47,6 +47,7 @@ struct vi_fault {
 };
 
 struct viommu;
+struct vi_state;
 
 struct vi_model_ops {
 	/* *ret_state belongs to the model until finish(). Negative errno. */
@@ -55,6 +56,13 @@ struct vi_model_ops {
 
 	/* With the unit lock held. */
 	void (*reset)(void *state);
+	/* For saved states; never reused. */
+	uint64_t state_number;
+	/* Go through all numbers of the state (core/state.h), while nothing is under way. */
+	void (*state)(void *state, struct vi_state *s);
+	/* Take over such numbers. -EBADMSG when one is out of range, -ENOTSUP for other capabilities; nothing
+	 * changed. */
+	int (*restore)(void *state, const uint8_t *numbers, size_t length);
 	size_t regs_size;
 	void (*regs_read)(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
 	void (*regs_write)(void *state, uint64_t offset, unsigned size, uint64_t value);

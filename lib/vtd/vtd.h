@@ -157,6 +157,10 @@ vi_reason vi_vtd_describe(void *state, uint16_t rid, struct vi_context *ret_cont
 vi_reason vi_vtd_check_request(void *state, const struct vi_context *c, unsigned access);
 vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool top, bool write);
 
+/* state.c */
+void vi_vtd_state(void *state, struct vi_state *s);
+int vi_vtd_restore(void *state, const uint8_t *numbers, size_t length);
+
 /* vtd.c: one round of everything, as viommu_process(). */
 int vi_vtd_model_process(void *state, unsigned budget);
 

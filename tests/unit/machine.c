@@ -150,19 +150,10 @@ static void *map_memory(size_t size)
 	return p;
 }
 
-void machine_init(struct machine *m, enum machine_registers registers, const struct viommu_options *options)
+/* A unit with memory, a device and its thread, and the registers where they belong. */
+static void make_unit(struct machine *m)
 {
-	struct viommu_options o = {.sz = sizeof(o)};
-	struct vi_driver_regs regs = {.read = regs_read, .write = regs_write, .relax = regs_relax, .arg = m};
-
-	memset(m, 0, sizeof(*m));
-	if (options)
-		o = *options;
-	o.sz = sizeof(o);
-	o.model = VIOMMU_MODEL_VTD;
-	m->registers = registers;
-	m->ram = map_memory(MACHINE_RAM_SIZE);
-	assert_int_equal(viommu_create(&host_ops, m, &o, &m->viommu), 0);
+	assert_int_equal(viommu_create(&host_ops, m, &m->options, &m->viommu), 0);
 	assert_int_equal(viommu_mem_add(m->viommu, 0, MACHINE_RAM_SIZE, m->ram,
 					VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
 			 0);
@@ -171,15 +162,38 @@ void machine_init(struct machine *m, enum machine_registers registers, const str
 			 0);
 	assert_int_equal(viommu_requester_add(m->viommu, MACHINE_RID, &m->device), 0);
 	assert_int_equal(viommu_thread_create(m->viommu, &m->thread), 0);
-	if (registers != TRAPPED) {
-		m->page = map_memory(4096);
+	if (m->registers != TRAPPED)
 		assert_int_equal(viommu_regs_share(m->viommu, m->page), 0);
-	}
+}
+
+void machine_init(struct machine *m, enum machine_registers registers, const struct viommu_options *options)
+{
+	struct vi_driver_regs regs = {.read = regs_read, .write = regs_write, .relax = regs_relax, .arg = m};
+
+	memset(m, 0, sizeof(*m));
+	if (options)
+		m->options = *options;
+	m->options.sz = sizeof(m->options);
+	m->options.model = VIOMMU_MODEL_VTD;
+	m->registers = registers;
+	m->ram = map_memory(MACHINE_RAM_SIZE);
+	if (registers != TRAPPED)
+		m->page = map_memory(4096);
+	make_unit(m);
 	if (registers == SIDECORE)
 		assert_int_equal(pthread_create(&m->sidecore, NULL, sidecore, m), 0);
 	vi_driver_memory_init(&m->memory, MACHINE_TABLES, m->ram + MACHINE_TABLES,
 			      MACHINE_RAM_SIZE - MACHINE_TABLES);
 	vi_driver_vtd_init(&m->driver, &regs, &m->memory);
+}
+
+void machine_replace_unit(struct machine *m)
+{
+	viommu_thread_destroy(m->thread);
+	viommu_destroy(m->viommu);
+	if (m->page)
+		memset(m->page, 0, 4096);
+	make_unit(m);
 }
 
 void machine_start(struct machine *m, enum machine_registers registers, const struct viommu_options *options,

@@ -37,7 +37,8 @@ struct machine {
 	struct vi_driver_vtd driver;
 	struct vi_driver_page_table table;
 	enum machine_registers registers;
-	void *page;	   /* shared registers */
+	void *page; /* shared registers */
+	struct viommu_options options;
 	unsigned patience; /* turns that the driver waits before it gives up */
 
 	pthread_t sidecore;
@@ -66,6 +67,8 @@ void machine_init(struct machine *m, enum machine_registers registers, const str
 void machine_start(struct machine *m, enum machine_registers registers, const struct viommu_options *options,
 		   bool use_queue);
 void machine_finish(struct machine *m);
+/* A new unit with the same options in place of the old one; memory and driver stay. Not with a sidecore. */
+void machine_replace_unit(struct machine *m);
 
 /* viommu_process() until nothing is left; for faults that wait to be published. */
 void machine_settle(struct machine *m);

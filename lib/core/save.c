@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* viommu_save() and viommu_restore(): a header, the model's numbers, a checksum. */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "base/bits.h"
+#include "base/crc32.h"
+#include "base/endian.h"
+#include "core/state.h"
+#include "core/unit.h"
+
+#define MAGIC	UINT64_C(0x31455441544d4f49) /* "IOMTATE1" */
+#define VERSION 1
+
+struct header {
+	uint64_t magic, version, model, length; /* length: of the numbers, in bytes */
+};
+
+/* Which model, as a number that never changes. */
+static uint64_t model_number(const struct viommu *v)
+{
+	return v->model ? v->model->state_number : 0;
+}
+
+static uint64_t length_of(struct viommu *v)
+{
+	struct vi_state s = {.bytes = NULL};
+
+	if (v->model)
+		v->model->state(v->model_state, &s);
+	return s.used;
+}
+
+/* With the unit lock: everything that was begun is complete, and faults are in their records. */
+static void come_to_rest(struct viommu *v)
+{
+	while (v->model && v->model->process(v->model_state, UINT32_MAX) & VIOMMU_PROCESS_PENDING)
+		sched_yield();
+}
+
+static void header_of(struct viommu *v, struct header *h)
+{
+	h->magic = htole64(MAGIC);
+	h->version = htole64(VERSION);
+	h->model = htole64(model_number(v));
+	h->length = htole64(length_of(v));
+}
+
+int64_t viommu_save(struct viommu *v, void *buf, size_t size)
+{
+	uint64_t length, total;
+	struct header h;
+	uint32_t crc;
+
+	pthread_mutex_lock(&v->lock);
+	length = length_of(v);
+	total = sizeof(h) + length + sizeof(crc);
+	if (buf && size >= total) {
+		struct vi_state s = {.bytes = (uint8_t *)buf + sizeof(h), .size = length};
+
+		come_to_rest(v);
+		header_of(v, &h);
+		memcpy(buf, &h, sizeof(h));
+		if (v->model)
+			v->model->state(v->model_state, &s);
+		crc = htole32(vi_crc32c(0, buf, sizeof(h) + length));
+		memcpy((uint8_t *)buf + sizeof(h) + length, &crc, sizeof(crc));
+	}
+	pthread_mutex_unlock(&v->lock);
+	return buf && size < total ? -ENOSPC : (int64_t)total;
+}
+
+/* 0 when the bytes are a state that this unit could take. */
+static int check(struct viommu *v, const uint8_t *bytes, size_t size)
+{
+	struct header h, own;
+	uint32_t crc;
+
+	if (size < sizeof(h) + sizeof(crc))
+		return -EBADMSG;
+	memcpy(&h, bytes, sizeof(h));
+	memcpy(&crc, bytes + size - sizeof(crc), sizeof(crc));
+	if (le64toh(h.magic) != MAGIC || le32toh(crc) != vi_crc32c(0, bytes, size - sizeof(crc)))
+		return -EBADMSG;
+	header_of(v, &own);
+	if (h.version != own.version || h.model != own.model)
+		return -ENOTSUP;
+	return h.length == own.length && le64toh(h.length) == size - sizeof(h) - sizeof(crc) ? 0 : -EBADMSG;
+}
+
+static int take_over(struct viommu *v, const uint8_t *numbers, size_t length)
+{
+	int ret = v->model ? v->model->restore(v->model_state, numbers, length) : 0;
+	struct vi_drain d = {.active = false};
+
+	if (ret)
+		return ret;
+	vi_context_drop_all(v, &d);
+	vi_iotlb_invalidate_all(v, &d);
+	vi_drain_wait(v, &d);
+	vi_context_reclaim(v, false);
+	return 0;
+}
+
+int viommu_restore(struct viommu *v, const void *buf, size_t size)
+{
+	int ret;
+
+	pthread_mutex_lock(&v->lock);
+	come_to_rest(v);
+	ret = check(v, buf, size);
+	if (ret == 0)
+		ret = take_over(v, (const uint8_t *)buf + sizeof(struct header),
+				size - sizeof(struct header) - sizeof(uint32_t));
+	pthread_mutex_unlock(&v->lock);
+	return ret;
+}

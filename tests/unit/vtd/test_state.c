@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Saved states: a unit that moves between any two steps of a driver goes on as
+ * if nothing had happened, and a state that is damaged or foreign is refused.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bits.h"
+#include "machine.h"
+
+#define IOVA UINT64_C(0x40000000)
+#define GPA  UINT64_C(0x200000)
+#define RW   (VI_PGTABLE_READ | VI_PGTABLE_WRITE)
+
+static void step_root(struct machine *m)
+{
+	assert_int_equal(vi_driver_vtd_set_root(&m->driver), 0);
+}
+
+static void step_queue(struct machine *m)
+{
+	assert_int_equal(vi_driver_vtd_enable_queue(&m->driver, 1), 0);
+}
+
+static void step_flush(struct machine *m)
+{
+	assert_int_equal(vi_driver_vtd_flush_contexts(&m->driver, VTD_GRANULARITY_GLOBAL, 0, 0, 0), 0);
+	assert_int_equal(vi_driver_vtd_flush_iotlb(&m->driver, VTD_GRANULARITY_GLOBAL, 0, 0, 0), 0);
+}
+
+static void step_translate(struct machine *m)
+{
+	assert_int_equal(vi_driver_vtd_enable_translation(&m->driver, true), 0);
+}
+
+static void step_attach(struct machine *m)
+{
+	assert_int_equal(vi_driver_vtd_table_init(&m->driver, &m->table, 4), 0);
+	assert_int_equal(vi_driver_vtd_attach(&m->driver, MACHINE_RID, MACHINE_DOMAIN, &m->table), 0);
+}
+
+static void step_map(struct machine *m)
+{
+	machine_map(m, IOVA, GPA, 8192, RW);
+	machine_expect_write(m, IOVA, 0);
+}
+
+static void step_event(struct machine *m)
+{
+	machine_set32(m, VTD_FEDATA, 0x31);
+	machine_set32(m, VTD_FEADDR, 0xfee00000);
+	machine_expect_read(m, IOVA - 4096, -EACCES); /* masked: stays pending */
+	machine_settle(m);
+	assert_int_equal(m->msi_count, 0);
+}
+
+static void step_second_fault(struct machine *m)
+{
+	machine_expect_write(m, IOVA - 4096, -EACCES);
+	machine_settle(m);
+}
+
+static void step_unmask(struct machine *m)
+{
+	machine_set32(m, VTD_FECTL, 0);
+	assert_int_equal(m->msi_count, 1);
+}
+
+static void step_first_record(struct machine *m)
+{
+	struct vi_driver_vtd_fault fault;
+
+	assert_true(vi_driver_vtd_next_fault(&m->driver, &fault));
+	assert_int_equal(fault.reason, VTD_FR_READ);
+}
+
+static void step_second_record(struct machine *m)
+{
+	machine_expect_fault(m, VTD_FR_WRITE, IOVA - 4096, true);
+}
+
+static void step_unmap(struct machine *m)
+{
+	machine_unmap(m, IOVA, 8192);
+	machine_expect_read(m, IOVA, -EACCES);
+	machine_settle(m);
+}
+
+static void step_bad_descriptor(struct machine *m)
+{
+	vi_driver_vtd_submit(&m->driver, 15, 0);
+	machine_settle(m);
+	assert_true(machine_get32(m, VTD_FSTS) & VTD_FSTS_IQE);
+}
+
+static void step_mend_descriptor(struct machine *m)
+{
+	uint64_t head = machine_get64(m, VTD_IQH);
+
+	assert_int_equal(vi_field(machine_get64(m, VTD_IQERCD), VTD_IQERCD_IQEI), VTD_IQEI_TYPE);
+	vi_driver_store64(&m->memory, m->driver.queue + head,
+			  VTD_QI_IOTLB | vi_to_field(VTD_QI_GRANULARITY, 1));
+	machine_set32(m, VTD_FSTS, VTD_FSTS_IQE);
+	assert_int_equal(vi_driver_vtd_wait(&m->driver, 0), 0);
+}
+
+static void step_queue_off(struct machine *m)
+{
+	assert_int_equal(vi_driver_vtd_disable_queue(&m->driver), 0);
+}
+
+static void step_translation_off(struct machine *m)
+{
+	assert_int_equal(vi_driver_vtd_enable_translation(&m->driver, false), 0);
+	machine_expect_read(m, GPA, 0);
+}
+
+static void (*const steps[])(struct machine *m) = {
+	step_root,	     step_queue,
+	step_flush,	     step_translate,
+	step_attach,	     step_map,
+	step_event,	     step_second_fault,
+	step_unmask,	     step_first_record,
+	step_second_record,  step_unmap,
+	step_bad_descriptor, step_mend_descriptor,
+	step_queue_off,	     step_translation_off,
+};
+
+static void *save(struct machine *m, size_t *ret_size)
+{
+	int64_t size = viommu_save(m->viommu, NULL, 0);
+	void *state;
+
+	assert_true(size > 4096);
+	state = malloc((size_t)size);
+	assert_non_null(state);
+	assert_int_equal(viommu_save(m->viommu, state, (size_t)size - 1), -ENOSPC);
+	assert_int_equal(viommu_save(m->viommu, state, (size_t)size), size);
+	*ret_size = (size_t)size;
+	return state;
+}
+
+/* As another process would: a unit that knows nothing but the memory and the state. */
+static void move(struct machine *m)
+{
+	size_t size;
+	void *state = save(m, &size);
+
+	machine_replace_unit(m);
+	assert_int_equal(viommu_restore(m->viommu, state, size), 0);
+	free(state);
+}
+
+static void run(enum machine_registers kind, size_t moved_before)
+{
+	struct machine m;
+
+	machine_init(&m, kind, NULL);
+	for (size_t i = 0; i < VI_ARRAY_SIZE(steps); i++) {
+		if (i == moved_before || moved_before == VI_ARRAY_SIZE(steps))
+			move(&m);
+		steps[i](&m);
+	}
+	machine_finish(&m);
+}
+
+static void test_moved_between_any_two_steps(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i <= VI_ARRAY_SIZE(steps); i++) {
+		run(TRAPPED, i);
+		run(POLLED, i);
+	}
+}
+
+static void test_any_changed_byte_is_refused(void **state)
+{
+	struct machine m;
+	uint8_t *bytes;
+	size_t size;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	machine_map(&m, IOVA, GPA, 4096, RW);
+	bytes = save(&m, &size);
+	for (size_t i = 0; i < size; i++) {
+		bytes[i] ^= (uint8_t)(1u << i % 8);
+		assert_int_equal(viommu_restore(m.viommu, bytes, size), -EBADMSG);
+		bytes[i] ^= (uint8_t)(1u << i % 8);
+	}
+	for (size_t i = 0; i < size; i += 7)
+		assert_int_equal(viommu_restore(m.viommu, bytes, i), -EBADMSG);
+	machine_expect_read(&m, IOVA, 0); /* and nothing has changed */
+	assert_int_equal(viommu_restore(m.viommu, bytes, size), 0);
+	machine_expect_read(&m, IOVA, 0);
+	free(bytes);
+	machine_finish(&m);
+}
+
+static void test_other_units_refuse_it(void **state)
+{
+	static const struct viommu_options others[] = {{.vtd_39bit_only = true},
+						       {.vtd_caching_mode = true},
+						       {.vtd_no_pass_through = true},
+						       {.vtd_fault_records = 9}};
+	struct machine m, other;
+	void *bytes;
+	size_t size;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	bytes = save(&m, &size);
+	for (size_t i = 0; i < VI_ARRAY_SIZE(others); i++) {
+		machine_init(&other, TRAPPED, &others[i]);
+		assert_int_equal(viommu_restore(other.viommu, bytes, size), -ENOTSUP);
+		assert_int_equal(machine_get32(&other, VTD_GSTS), 0);
+		machine_finish(&other);
+	}
+	free(bytes);
+	machine_finish(&m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_moved_between_any_two_steps),
+		cmocka_unit_test(test_any_changed_byte_is_refused),
+		cmocka_unit_test(test_other_units_refuse_it),
+	};
+
+	return cmocka_run_group_tests_name("vtd state", tests, NULL, NULL);
+}
