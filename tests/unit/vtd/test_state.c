@@ -154,6 +154,8 @@ static void move(struct machine *m)
 
 	machine_replace_unit(m);
 	assert_int_equal(viommu_restore(m->viommu, state, size), 0);
+	machine_settle(m);
+	assert_int_equal(machine_counter(m, "queue_descriptors"), 0); /* nothing is done twice */
 	free(state);
 }
 
