@@ -122,7 +122,10 @@ static void reset(void *device)
 	struct iommu_function *f = device;
 
 	hidden_config_reset(&f->config);
+	/* It waits for accesses in flight, and their answers would have to come through here. */
+	vfu_dma_hold(f->server);
 	viommu_reset(f->unit->v);
+	vfu_dma_release(f->server);
 }
 
 static bool is_own_page(const struct iommu_function *f, const struct vfu_dma_map *map)

@@ -10,6 +10,8 @@
 /* Posted messages stop here, well before the client would be cut off for its queue. */
 #define POSTED_QUEUE_BYTES (64u << 10)
 #define POSTED_MAX	   8
+/* Always leaves an id that nobody has. */
+#define MAX_WAITS (UINT16_MAX - VFU_MAX_CANCELLED)
 
 /*
  * One who waits, on its own stack. In the server's list while `done` is false;
@@ -59,6 +61,47 @@ void vfu_dma_message_fail_all(struct vfu_server *s)
 		complete(&s->waits, -ENOTCONN);
 }
 
+void vfu_dma_hold(struct vfu_server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->held = true;
+	while (s->waits && s->cancelled_count < VFU_MAX_CANCELLED) {
+		s->cancelled[s->cancelled_count++] = s->waits->id;
+		complete(&s->waits, -ECANCELED);
+	}
+	if (s->waits)
+		vfu_server_doom(s, "too many DMA messages without an answer");
+	pthread_mutex_unlock(&s->lock);
+}
+
+void vfu_dma_release(struct vfu_server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->held = false;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Index in `cancelled`, or its count. */
+static unsigned find_cancelled(const struct vfu_server *s, uint16_t id)
+{
+	unsigned i = 0;
+
+	while (i < s->cancelled_count && s->cancelled[i] != id)
+		i++;
+	return i;
+}
+
+/* True: the reply to something cancelled has come. */
+static bool forget_cancelled(struct vfu_server *s, uint16_t id)
+{
+	unsigned i = find_cancelled(s, id);
+
+	if (i == s->cancelled_count)
+		return false;
+	s->cancelled[i] = s->cancelled[--s->cancelled_count];
+	return true;
+}
+
 /*
  * Replies to DMA_WRITE come in three shapes: a bare header (QEMU before
  * 2026-04), the access with a count of 4 bytes as the specification's table
@@ -95,6 +138,8 @@ void vfu_dma_message_reply(struct vfu_server *s, const struct vfu_message *m)
 		if (!err && (*link)->in)
 			memcpy((*link)->in, m->payload + sizeof(struct vfio_user_dma_access), (*link)->size);
 		complete(link, err);
+		link = NULL;
+	} else if (forget_cancelled(s, m->header.id)) {
 		link = NULL;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -133,7 +178,7 @@ static int wait_for_reply(struct vfu_server *s, struct vfu_dma_wait *w)
 
 static uint16_t unused_id(struct vfu_server *s)
 {
-	while (*find_wait(s, s->next_id))
+	while (*find_wait(s, s->next_id) || find_cancelled(s, s->next_id) < s->cancelled_count)
 		s->next_id++;
 	return s->next_id++;
 }
@@ -164,7 +209,12 @@ static int exchange(struct vfu_server *s, struct vfu_dma_wait *w, struct request
 
 	pthread_mutex_lock(&s->lock);
 	r->header.id = w->id = unused_id(s);
-	err = s->wait_count < UINT16_MAX ? send_request(s, r, size, VFU_MAX_QUEUED_BYTES) : -EAGAIN;
+	if (s->held)
+		err = -ECANCELED;
+	else if (s->wait_count >= MAX_WAITS)
+		err = -EAGAIN;
+	else
+		err = send_request(s, r, size, VFU_MAX_QUEUED_BYTES);
 	if (!err) {
 		w->next = s->waits;
 		s->waits = w;

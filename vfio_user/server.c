@@ -176,6 +176,7 @@ static void close_connection(struct vfu_server *s, char *ret_why, size_t why_siz
 	snprintf(ret_why, why_size, "%s", s->why);
 	vfu_connection_finish(&s->connection);
 	s->doomed = s->open = false;
+	s->cancelled_count = 0;
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -126,13 +126,21 @@ bool vfu_irq_trigger(struct vfu_server *s, unsigned index, unsigned vector);
  * Memory of the client by message [any thread but the one in process()].
  * Blocks until the answer is here. Splits by the client's transfer limit.
  * 0, -ENOTCONN, -ETIMEDOUT (the session is ended then), -EPROTO (an answer
- * that is none), -EDEADLK (called inside process()), or the client's error.
+ * that is none), -EDEADLK (called inside process()), -ECANCELED (by
+ * vfu_dma_hold()), or the client's error.
  * What was transferred before an error stays.
  */
 int vfu_dma_read(struct vfu_server *s, uint64_t address, void *buf, size_t len);
 int vfu_dma_write(struct vfu_server *s, uint64_t address, const void *buf, size_t len);
 /*
- * The same without waiting, at most 8 bytes: for interrupt messages [any
+ * From hold to release vfu_dma_read/write return -ECANCELED at once, also to
+ * those who wait by then. For a callback that has to wait for such a thread:
+ * the answer would be received by the callback's own. [any thread]
+ */
+void vfu_dma_hold(struct vfu_server *s);
+void vfu_dma_release(struct vfu_server *s);
+/*
+ * Like vfu_dma_write() without waiting, at most 8 bytes: for interrupt messages [any
  * thread, also from callbacks]. -EAGAIN: the client reads too slowly, lost.
  */
 int vfu_dma_write_posted(struct vfu_server *s, uint64_t address, const void *buf, size_t len);

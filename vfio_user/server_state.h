@@ -16,6 +16,9 @@
 
 struct vfu_dma_wait; /* dma_message.c */
 
+/* Cancelled requests whose replies may still come. A client that owes more is cut off. */
+#define VFU_MAX_CANCELLED 64
+
 /*
  * Two kinds of thread meet here. The processing thread (P) calls
  * vfu_server_process() and owns whatever is not marked; its callbacks run
@@ -64,6 +67,9 @@ struct vfu_server {
 	unsigned wait_count;
 	pthread_cond_t no_waits; /* wait_count fell to 0 */
 	uint16_t next_id;
+	bool held;			       /* nobody may begin to wait */
+	uint16_t cancelled[VFU_MAX_CANCELLED]; /* ids, not to be used again yet */
+	unsigned cancelled_count;
 };
 
 /* What goes back to the client. The header comes first in `bytes`. */

@@ -7,7 +7,7 @@ import struct
 
 from protocol_client import (
     BAR2, BAR5, CAPS, CMD_DISCONNECT, CMD_DMA_READ, CMD_DMA_READ_INLINE, CMD_DMA_WRITE, CMD_POSTED, DMA_READ,
-    DMA_WRITE, ERROR, HDR, MAX_XFER, NO_REPLY, PAGE, REGION_WRITE, REGS, check, equal, region_payload)
+    DMA_WRITE, ERROR, HDR, MAX_XFER, NO_REPLY, PAGE, REGION_WRITE, REGS, RESET, check, equal, region_payload)
 from runner import case, cases
 
 
@@ -96,6 +96,49 @@ def _(s):
         c.unmap(0, PAGE)
         c.answer(bytearray(PAGE))
         equal(c.finish(), 0, "result")
+
+
+def late(c, request):
+    """The answer to a request of the server, after all."""
+    (id, command, _, _, _), payload = request
+    count = struct.unpack_from("<Q", payload, 8)[0]
+    c.send(command, payload[:16] + (b"x" * count if command == DMA_READ else b""), flags=1, id=id)
+
+
+@cases("a reset lets go of dma that waits, and its late answer is dropped", {
+    "read": (CMD_DMA_READ,), "write": (CMD_DMA_WRITE,),
+})
+def _(s, command):
+    caps = {"capabilities": dict(CAPS["capabilities"], max_data_xfer_size=3000)}
+    with s.connect(caps=caps) as c:
+        for _ in range(3):
+            c.start(command, 0, 10000)
+            request = c.recv_request()
+            c.ok(RESET)
+            equal(c.reg("busy"), 0, "still waits")
+            equal(c.reg("result"), -errno.ECANCELED, "result")
+            late(c, request)
+        c.start(command, 0, 8)
+        late(c, c.recv_request())
+        equal(c.finish(), 0, "result of the next one")
+
+
+@case("cancelled dma that is never answered is bounded")
+def _(s):
+    with s.connect() as c:
+        owed = []
+        for answered in (True, False):
+            for _ in range(64):
+                c.start(CMD_DMA_READ, 0, 8)
+                owed.append(c.recv_request())
+                c.ok(RESET)
+                equal(c.finish(), -errno.ECANCELED, "result")
+            while answered and owed:
+                late(c, owed.pop())
+        c.start(CMD_DMA_READ, 0, 8)
+        c.recv_request()
+        c.send(RESET)
+        check(c.gone(), "still connected")
 
 
 @case("a large dma read and write are split by the client's limit")

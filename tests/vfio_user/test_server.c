@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vfio_user/server.h"
@@ -328,9 +329,22 @@ static void bump(struct toy *t, enum reg reg)
 	pthread_mutex_unlock(&t->lock);
 }
 
+/* Waits for the helper, as a device may that must not be in the middle of an access afterwards. */
 static void toy_reset(void *device)
 {
-	bump(device, REG_RESETS);
+	struct toy *t = device;
+	struct timespec nap = {.tv_nsec = 100000};
+	bool busy = true;
+
+	bump(t, REG_RESETS);
+	vfu_dma_hold(t->server);
+	while (busy) {
+		pthread_mutex_lock(&t->lock);
+		busy = t->regs[REG_BUSY];
+		pthread_mutex_unlock(&t->lock);
+		nanosleep(&nap, NULL);
+	}
+	vfu_dma_release(t->server);
 }
 
 static void toy_connected(void *device)

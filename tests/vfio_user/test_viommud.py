@@ -10,8 +10,11 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
-from protocol_client import EVENTFD, MSIX, NONE, TRIGGER, Client, check, equal, eventfd
+from protocol_client import (
+    BAR0, CONFIG, DMA_READ, DMA_UNMAP, EVENTFD, MSIX, NONE, PAGE, RESET, TRIGGER, Client, check, equal, eventfd,
+    unmap_payload)
 
 DEADLINE = 20  # seconds, for whatever must happen
 SOON = 3  # seconds; the daemon waits 5 for an answer
@@ -59,6 +62,96 @@ def daemon(*options):
             if d.process.poll() is None:
                 d.process.kill()
                 d.process.communicate()
+
+
+class Controller:
+    """What a guest's driver does, as far as the first commands. `lender` lends the memory, which is `memory`."""
+    CC, CSTS, AQA, ASQ, ACQ, TAIL, HEAD = 0x14, 0x1c, 0x24, 0x28, 0x30, 0x1000, 0x1004
+    SQ, CQ, BUFFER, ENTRIES = 0, PAGE, 2 * PAGE, 8
+
+    def __init__(self, nvme, lender):
+        self.nvme, self.lender = nvme, lender
+
+    def put(self, register, value, size=4):
+        self.nvme.write(BAR0, register, value.to_bytes(size, "little"))
+
+    def wait_ready(self, ready):
+        end = time.monotonic() + DEADLINE
+        while self.nvme.read(BAR0, self.CSTS, 1)[0] & 1 != ready:
+            check(time.monotonic() < end, "not ready in time")
+            time.sleep(0.002)
+
+    def enable(self):
+        self.memory, self.tail = bytearray(3 * PAGE), 0
+        self.nvme.write(CONFIG, 4, b"\6\0")  # memory, bus master
+        self.put(self.CC, 0)
+        self.wait_ready(0)
+        self.put(self.AQA, (self.ENTRIES - 1) * 0x10001)
+        self.put(self.ASQ, self.SQ, 8)
+        self.put(self.ACQ, self.CQ, 8)
+        self.put(self.CC, 0x460001)
+        self.wait_ready(1)
+
+    def submit(self):
+        """Identify Controller."""
+        struct.pack_into("<BBHI16xQ8xI20x", self.memory, self.SQ + 64 * self.tail, 6, 0, self.tail, 0, self.BUFFER, 1)
+        self.tail = (self.tail + 1) % self.ENTRIES
+        self.put(self.TAIL, self.tail)
+
+    def answer_all(self):
+        """Until a completion was written; returns its status."""
+        while True:
+            _, address, count = self.lender.answer(self.memory)
+            if self.CQ <= address < self.CQ + 16 * self.ENTRIES and address % 16 + count == 16:
+                return struct.unpack_from("<H", self.memory, address // 16 * 16 + 14)[0] >> 1
+
+
+def soon(client, *request):
+    begin = time.monotonic()
+    client.ok(*request)
+    check(time.monotonic() - begin < SOON, "it took %.1f s" % (time.monotonic() - begin))
+
+
+def let_go_of_a_read(d, lender, nvme, *request):
+    """In place of an answer to DMA_READ comes `request`; then all goes on."""
+    lender.map(0, 3 * PAGE)
+    c = Controller(nvme, lender)
+    c.enable()
+    c.submit()
+    (id, command, _, _, _), payload = lender.recv_request()
+    equal(command, DMA_READ, "the command")
+    soon(lender, *request)
+    lender.send(DMA_READ, payload[:16] + bytes(64), flags=1, id=id)
+    if request[0] == DMA_UNMAP:
+        lender.map(0, 3 * PAGE)
+    c.enable()
+    c.submit()
+    equal(c.answer_all(), 0, "status")
+    check("nobody waits" not in d.end(), "the late answer surprises it")
+
+
+@case("a reset of the IOMMU while the sidecore waits for memory by message")
+def _():
+    with daemon() as d, d.connect("iommu") as lender, d.connect("nvme0") as nvme:
+        let_go_of_a_read(d, lender, nvme, RESET)
+
+
+@case("an unmap while the sidecore waits for that memory by message")
+def _():
+    with daemon() as d, d.connect("iommu") as lender, d.connect("nvme0") as nvme:
+        let_go_of_a_read(d, lender, nvme, DMA_UNMAP, unmap_payload(0, 3 * PAGE))
+
+
+@case("without an IOMMU: an unmap while the sidecore waits for that memory by message")
+def _():
+    with daemon("--iommu", "none") as d, d.connect("nvme0") as c:
+        let_go_of_a_read(d, c, c, DMA_UNMAP, unmap_payload(0, 3 * PAGE))
+
+
+@case("without an IOMMU: a reset while the sidecore waits for memory by message")
+def _():
+    with daemon("--iommu", "none") as d, d.connect("nvme0") as c:
+        let_go_of_a_read(d, c, c, RESET)
 
 
 @case("an eventfd that is full and blocks holds neither the daemon nor its end up")
