@@ -66,6 +66,23 @@ static bool find_key(const char *list, const char *key, const char *implied, cha
 	return found;
 }
 
+/* A list, or the same as a JSON object. False: it is not there, or no string. */
+static bool find_text(const char *value, const char *key, const char *implied, char ret_text[NAME_MAX_LENGTH])
+{
+	struct json_object *object, *member;
+	bool found;
+
+	if (value[0] != '{')
+		return find_key(value, key, implied, ret_text);
+	object = json_tokener_parse(value);
+	found = json_object_object_get_ex(object, key, &member) &&
+		json_object_is_type(member, json_type_string);
+	if (found)
+		copy(ret_text, json_object_get_string(member), (size_t)json_object_get_string_len(member));
+	json_object_put(object);
+	return found;
+}
+
 static bool is_on(const char *value)
 {
 	return !strcmp(value, "on") || !strcmp(value, "yes") || !strcmp(value, "true") || !strcmp(value, "y");
@@ -98,29 +115,23 @@ static bool shared_by_itself(const char *type)
 	return !strcmp(type, "memory-backend-memfd") || !strcmp(type, "memory-backend-shm");
 }
 
-static void note_json_object(struct backend *b, const char *value)
+static bool json_switch(const char *value, const char *key, bool usual)
 {
 	struct json_object *object = json_tokener_parse(value), *member;
 
-	if (json_object_object_get_ex(object, "qom-type", &member))
-		copy(b->type, json_object_get_string(member), strlen(json_object_get_string(member)));
-	if (json_object_object_get_ex(object, "id", &member))
-		copy(b->id, json_object_get_string(member), strlen(json_object_get_string(member)));
-	b->shared = shared_by_itself(b->type);
-	if (json_object_object_get_ex(object, "share", &member))
-		b->shared = json_object_get_boolean(member);
+	if (json_object_object_get_ex(object, key, &member) && json_object_is_type(member, json_type_boolean))
+		usual = json_object_get_boolean(member);
 	json_object_put(object);
+	return usual;
 }
 
-static void note_list_object(struct backend *b, const char *value)
+static bool is_shared(const char *value, const char *type)
 {
 	char share[NAME_MAX_LENGTH];
 
-	find_key(value, "qom-type", "qom-type", b->type);
-	find_key(value, "id", NULL, b->id);
-	b->shared = shared_by_itself(b->type);
-	if (find_key(value, "share", NULL, share))
-		b->shared = is_on(share);
+	if (value[0] == '{')
+		return json_switch(value, "share", shared_by_itself(type));
+	return find_key(value, "share", NULL, share) ? is_on(share) : shared_by_itself(type);
 }
 
 static void note_object(struct facts *f, const char *value)
@@ -130,10 +141,9 @@ static void note_object(struct facts *f, const char *value)
 	if (f->backend_count == BACKENDS_MAX)
 		return;
 	*b = (struct backend){0};
-	if (value[0] == '{')
-		note_json_object(b, value);
-	else
-		note_list_object(b, value);
+	find_text(value, "qom-type", "qom-type", b->type);
+	find_text(value, "id", NULL, b->id);
+	b->shared = is_shared(value, b->type);
 	if (!strncmp(b->type, "memory-backend-", 15))
 		f->backend_count++;
 }
@@ -220,7 +230,7 @@ static int check_backends(const struct facts *f, char *why, size_t why_size)
 {
 	for (unsigned i = 0; i < f->backend_count; i++) {
 		const struct backend *b = &f->backends[i];
-		bool used = f->numa_memory || !strcmp(b->id, f->memory_backend);
+		bool used = f->numa_memory || (*b->id && !strcmp(b->id, f->memory_backend));
 
 		if (used && !b->shared)
 			return complain(

@@ -571,6 +571,21 @@ def viommu_run_tells_what_qemu_said():
         check(result.returncode == 1 and "no such luck" in result.stderr.splitlines()[-1], result)
 
 
+JSON_OF_OTHER_TYPES = (
+    '{"qom-type":null}', '{"qom-type":"memory-backend-ram","id":null}', '{"qom-type":7,"id":[]}', '{"qom-type":{}}',
+    '{"qom-type":"memory-backend-ram","id":"x","share":null}', "{", "{}", "{]", '{"driver":null}', '{"driver":[{}]}',
+)
+
+
+@case
+def viommu_run_leaves_odd_json_to_qemu():
+    with fake_qemu() as (qemu, disk):
+        for option in ("-object", "-device"):
+            for text in JSON_OF_OTHER_TYPES:
+                result = run(VIOMMU, "run", "--iommu", "none", "--nvme", disk, "--", qemu, option, text)
+                check(result.returncode == 7 and result.stdout.startswith(f"{option}\n{text}\n"), (text, result))
+
+
 @case
 def viommu_run_completes_the_command_line():
     with fake_qemu() as (qemu, disk):
