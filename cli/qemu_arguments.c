@@ -24,7 +24,8 @@ struct facts {
 	char machine[NAME_MAX_LENGTH];	      /* "": not said */
 	char memory_backend[NAME_MAX_LENGTH]; /* id, "": not said */
 	char size[NAME_MAX_LENGTH];
-	bool numa_memory; /* -numa node,memdev= */
+	char iommu[NAME_MAX_LENGTH]; /* a -device that is one, "": there is none */
+	bool numa_memory;	     /* -numa node,memdev= */
 	const char *refused;
 	const char *remedy;
 	unsigned backend_count;
@@ -148,12 +149,26 @@ static void note_object(struct facts *f, const char *value)
 		f->backend_count++;
 }
 
+static bool is_iommu(const char *driver)
+{
+	return !strcmp(driver, "intel-iommu") || !strcmp(driver, "amd-iommu") ||
+	       !strcmp(driver, "AMDVI-PCI") || !strncmp(driver, "virtio-iommu", 12);
+}
+
+static void note_device(struct facts *f, const char *value)
+{
+	char driver[NAME_MAX_LENGTH];
+
+	if (find_text(value, "driver", "driver", driver) && is_iommu(driver))
+		copy(f->iommu, driver, strlen(driver));
+}
+
 static const struct {
 	const char *name;
 	void (*note)(struct facts *f, const char *value);
 } noted[] = {
 	{"machine", note_machine}, {"M", note_machine},	    {"m", note_memory},
-	{"numa", note_numa},	   {"object", note_object},
+	{"numa", note_numa},	   {"object", note_object}, {"device", note_device},
 };
 
 static const struct {
@@ -280,6 +295,19 @@ int qemu_arguments_complete(char *const *qemu, struct argument_list *added, char
 	argument_list_addf(added, "%s%s%s", *f.machine ? "" : "q35", add_memory && !*f.machine ? "," : "",
 			   add_memory ? "memory-backend=" MEMORY_ID : "");
 	return 0;
+}
+
+int qemu_arguments_check_iommu(char *const *qemu, char *why, size_t why_size)
+{
+	struct facts f = {0};
+
+	read_line(&f, qemu);
+	if (!*f.iommu)
+		return 0;
+	return complain(why, why_size,
+			"-device %s would be a second IOMMU beside the one that viommu serves; add --iommu "
+			"none to use QEMU's, or drop the device",
+			f.iommu);
 }
 
 void qemu_arguments_for_firmware(char *const *qemu, struct argument_list *pass)

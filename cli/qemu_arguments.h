@@ -16,6 +16,9 @@
  */
 int qemu_arguments_complete(char *const *qemu, struct argument_list *added, char *why, size_t why_size);
 
+/* The guest can have one IOMMU: is none among QEMU's own devices? 0, or -1 and a sentence in `why`. */
+int qemu_arguments_check_iommu(char *const *qemu, char *why, size_t why_size);
+
 /*
  * Append to `pass` the user's command line for the firmware pass: the same
  * devices, but nothing that keeps the processors from starting.

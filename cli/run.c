@@ -156,11 +156,22 @@ static int print_arguments(struct run *r)
 	return EXIT_SUCCESS;
 }
 
+static int check_iommu(struct run *r)
+{
+	char why[WHY_SIZE];
+
+	if (r->daemon.iommu && qemu_arguments_check_iommu(r->qemu, why, sizeof(why)))
+		return usage_failure("%s", why);
+	return 0;
+}
+
 static int serve(struct run *r)
 {
 	struct argument_list line = {0};
-	int err = add_arguments(r);
+	int err = check_iommu(r);
 
+	if (!err)
+		err = add_arguments(r);
 	whole_line(r, &line);
 	if (!err && r->daemon.iommu)
 		err = learn_base(r, &line);

@@ -587,6 +587,17 @@ def viommu_run_leaves_odd_json_to_qemu():
 
 
 @case
+def viommu_run_refuses_a_second_iommu():
+    with fake_qemu() as (qemu, disk):
+        for device in ("intel-iommu,caching-mode=on", "driver=virtio-iommu-pci", "virtio-iommu,addr=3", "amd-iommu",
+                       '{"driver":"intel-iommu"}', '{"id":"x","driver":"virtio-iommu-pci"}'):
+            own = ["--nvme", disk, "--", qemu, "-device", device]
+            refused(run(VIOMMU, "run", *own), "-device", "--iommu none", "drop")
+            result = run(VIOMMU, "run", "--iommu", "none", *own)
+            check(result.returncode == 7, result)
+
+
+@case
 def viommu_run_completes_the_command_line():
     with fake_qemu() as (qemu, disk):
         start = [VIOMMU, "run", "--iommu", "none", "--nvme", disk, "--", qemu]
