@@ -45,6 +45,8 @@ struct fuzz {
 	struct viommu *v;
 	struct viommu_requester *devices[DEVICES];
 	struct viommu_thread *thread;
+	struct viommu_pin pin; /* held over steps, so that invalidations wait */
+	bool pinned;
 	uint64_t built; /* iova that step_build() made tables for */
 	struct served served[SERVED];
 	unsigned served_count;
@@ -284,8 +286,10 @@ static void step_access(struct fuzz *f)
 	may = access_byte(f, device, iova, write, &gpa);
 	explained = leads_from_a_seen_context(&before, device, iova, write, gpa) || was_served(f, iova, gpa);
 	free(before.ram);
+	/* While a pin holds up a switch of translation, GSTS tells of before and accesses go by after. */
+	explained = explained || (f->pinned && gpa == iova);
 	require(!may || !translating || explained, "an access that no table ever allowed");
-	require(!may || translating || gpa == iova, "untranslated access went elsewhere");
+	require(!may || translating || gpa == iova || f->pinned, "untranslated access went elsewhere");
 	if (may)
 		remember(f, device, iova, gpa);
 	else
@@ -364,6 +368,28 @@ static void step_build(struct fuzz *f)
 	put(f, TABLE_1, iova >> 12 & 511, page << 12 | rights[0]);
 }
 
+static void unpin(struct fuzz *f)
+{
+	if (f->pinned)
+		viommu_unpin(&f->pin);
+	f->pinned = false;
+}
+
+/* A device that holds on to memory: waits stay unfinished while the guest goes on writing. */
+static void step_pin(struct fuzz *f)
+{
+	unsigned device = (unsigned)take(f, 1) % DEVICES;
+	uint64_t iova = take_iova(f);
+
+	if (f->pinned) {
+		unpin(f);
+		return;
+	}
+	memset(&f->pin, 0, sizeof(f->pin));
+	f->pinned = viommu_pin(f->thread, f->devices[device], iova, 64, VIOMMU_READ, &f->pin) == 0;
+	f->overflow = true; /* it may have filled the cache with what we did not look at */
+}
+
 /* A guest that does everything right: afterwards the tables alone count. */
 static void step_proper(struct fuzz *f)
 {
@@ -373,6 +399,7 @@ static void step_proper(struct fuzz *f)
 	bool write = take(f, 1) & 1, ok;
 	struct expectation e;
 
+	unpin(f);
 	viommu_regs_write(f->v, 0x18, 4, 0);
 	process(f);
 	viommu_regs_write(f->v, 0x20, 8, root);
@@ -425,6 +452,7 @@ static void step_others(struct fuzz *f)
 
 	switch (take(f, 1) % 4) {
 	case 0:
+		unpin(f);
 		viommu_reset(f->v);
 		f->served_count = f->context_count = 0;
 		f->overflow = false;
@@ -443,10 +471,10 @@ static void step_others(struct fuzz *f)
 
 static void run(struct fuzz *f)
 {
-	static void (*const steps[])(struct fuzz * f) = {step_access, step_access, step_register,
-							 step_memory, step_entry,  step_build,
-							 step_build,  step_build,  step_proper,
-							 step_proper, process,	   step_others};
+	static void (*const steps[])(struct fuzz * f) = {step_access, step_access, step_register, step_memory,
+							 step_entry,  step_build,  step_build,	  step_build,
+							 step_proper, step_proper, process,	  step_others,
+							 step_pin,    step_pin};
 
 	for (unsigned i = 0; i < 400 && f->left > 0; i++)
 		steps[take(f, 1) % (sizeof(steps) / sizeof(steps[0]))](f);
@@ -469,6 +497,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		viommu_requester_add(f.v, rids[i], &f.devices[i]);
 	viommu_thread_create(f.v, &f.thread);
 	run(&f);
+	unpin(&f);
 	viommu_thread_destroy(f.thread);
 	viommu_destroy(f.v);
 	free(f.ram);
