@@ -31,24 +31,22 @@ struct nvme_function {
 	_Atomic bool bus_master; /* main thread writes, senders of interrupts read */
 
 	/*
-	 * The pin is a level, the client takes edges: after each one it is
-	 * masked until the client unmasks, and then told again if still high.
-	 * That is judged by the work thread, after a round: QEMU unmasks right
+	 * The pin is a level, the client takes edges: each one masks it (in the
+	 * server) until the client unmasks, and then it is told again if still
+	 * high. That is judged by the work thread, after a round: QEMU unmasks right
 	 * behind the guest's write to a doorbell, which must have lowered the
 	 * pin first. An edge too many would keep the guest in its interrupt
 	 * handler until it touches a register again.
 	 */
-	_Atomic bool pin_high, pin_masked, unmask_asked;
+	_Atomic bool pin_high, unmask_asked;
 };
 
 /* --------------------------------------------------------------- interrupts */
 
 static void deliver_pin(struct nvme_function *f)
 {
-	if (!f->pin_high || atomic_exchange(&f->pin_masked, true))
-		return;
-	if (!vfu_irq_trigger(f->server, VFU_IRQ_INTX, 0))
-		f->pin_masked = false;
+	if (f->pin_high)
+		vfu_irq_raise(f->server, VFU_IRQ_INTX, 0);
 }
 
 static void intx(void *opaque, bool level)
@@ -65,13 +63,8 @@ static void irq_masked(void *device, unsigned index, unsigned first, unsigned co
 
 	(void)first;
 	(void)count;
-	if (index != VFU_IRQ_INTX)
+	if (index != VFU_IRQ_INTX || masked)
 		return;
-	if (masked) {
-		f->unmask_asked = false;
-		f->pin_masked = true;
-		return;
-	}
 	f->unmask_asked = true;
 	waker_kick(&f->vm->waker);
 }
@@ -82,10 +75,8 @@ unsigned nvme_function_poll(struct nvme_function *f, unsigned budget)
 	bool unmask = f->unmask_asked && atomic_exchange(&f->unmask_asked, false);
 	unsigned steps = nvme_poll(f->nvme, budget);
 
-	if (unmask) {
-		f->pin_masked = false;
+	if (unmask)
 		deliver_pin(f);
-	}
 	return steps;
 }
 
@@ -163,8 +154,6 @@ static void reset(void *device)
 	f->bus_master = false;
 	nvme_reset(f->nvme);
 	f->pin_high = false;
-	f->unmask_asked = true;
-	waker_kick(&f->vm->waker);
 }
 
 static int dma_map(void *device, const struct vfu_dma_map *map)

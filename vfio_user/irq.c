@@ -176,14 +176,15 @@ void vfu_irqs_deliver_pending(struct vfu_irqs *irqs, unsigned index, unsigned ve
 	pthread_mutex_unlock(&irqs->lock);
 }
 
-bool vfu_irqs_trigger(struct vfu_irqs *irqs, unsigned index, unsigned vector)
+bool vfu_irqs_trigger(struct vfu_irqs *irqs, unsigned index, unsigned vector, bool keep)
 {
 	bool sent = false;
 
 	if (index >= VFU_NUM_IRQS || vector >= irqs->counts[index])
 		return false;
 	pthread_mutex_lock(&irqs->lock);
-	sent = signal_irq(irqs, index, vector);
+	if (keep || !irqs->vectors[index][vector].masked)
+		sent = signal_irq(irqs, index, vector);
 	pthread_mutex_unlock(&irqs->lock);
 	return sent;
 }

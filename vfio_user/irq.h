@@ -57,7 +57,7 @@ bool vfu_irqs_control_fired(struct vfu_irqs *irqs, enum vfu_irq_control which);
 void vfu_irqs_mask(struct vfu_irqs *irqs, unsigned index, unsigned vector, bool masked);
 /* Signals what was triggered while it was masked. After the unmask, and after the device was told of it. */
 void vfu_irqs_deliver_pending(struct vfu_irqs *irqs, unsigned index, unsigned vector);
-/* [any thread] */
-bool vfu_irqs_trigger(struct vfu_irqs *irqs, unsigned index, unsigned vector);
+/* `keep`: what comes while it is masked is signalled later. [any thread] */
+bool vfu_irqs_trigger(struct vfu_irqs *irqs, unsigned index, unsigned vector, bool keep);
 
 #endif

@@ -141,7 +141,7 @@ static void act_on_range(struct vfu_server *s, const struct vfu_irq_request *q, 
 		return;
 	}
 	for (v = first; v < first + count; v++)
-		vfu_irqs_trigger(&s->irqs, q->index, v);
+		vfu_irqs_trigger(&s->irqs, q->index, v, true);
 }
 
 /* Runs of selected interrupts become one call to the device each. */
@@ -183,6 +183,22 @@ static int decode_irq_set(const struct vfu_server *s, const struct vfio_user_irq
 	return 0;
 }
 
+static int replace_eventfds(struct vfu_server *s, const struct vfu_irq_request *q, struct vfu_message *m,
+			    const uint8_t *data, size_t size)
+{
+	int err = q->count ? handle_eventfds(s, q, m, data, size) : -EINVAL;
+
+	if (!err && q->action == VFIO_IRQ_SET_ACTION_TRIGGER)
+		tell_device(s, q->index, q->first, q->count, false);
+	return err;
+}
+
+static void switch_off(struct vfu_server *s, unsigned index)
+{
+	vfu_irqs_reset_index(&s->irqs, index);
+	tell_device(s, index, 0, s->irqs.counts[index], false);
+}
+
 int vfu_handle_set_irqs(struct vfu_server *s, struct vfu_message *m, struct vfu_reply *reply)
 {
 	struct vfio_user_irq_set set;
@@ -196,7 +212,7 @@ int vfu_handle_set_irqs(struct vfu_server *s, struct vfu_message *m, struct vfu_
 	if (err)
 		return err;
 	if (set.flags & VFIO_IRQ_SET_DATA_EVENTFD)
-		return q.count ? handle_eventfds(s, &q, m, data, size) : -EINVAL;
+		return replace_eventfds(s, &q, m, data, size);
 	if (m->fd_count)
 		return -EINVAL;
 	if (!q.count) {
@@ -204,7 +220,7 @@ int vfu_handle_set_irqs(struct vfu_server *s, struct vfu_message *m, struct vfu_
 		if (!(set.flags & VFIO_IRQ_SET_DATA_NONE) || q.action != VFIO_IRQ_SET_ACTION_TRIGGER ||
 		    q.first)
 			return -EINVAL;
-		vfu_irqs_reset_index(&s->irqs, q.index);
+		switch_off(s, q.index);
 		return 0;
 	}
 	if (set.flags & VFIO_IRQ_SET_DATA_BOOL) {

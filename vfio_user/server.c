@@ -407,5 +407,10 @@ bool vfu_server_connected(const struct vfu_server *s)
 
 bool vfu_irq_trigger(struct vfu_server *s, unsigned index, unsigned vector)
 {
-	return vfu_irqs_trigger(&s->irqs, index, vector);
+	return vfu_irqs_trigger(&s->irqs, index, vector, true);
+}
+
+bool vfu_irq_raise(struct vfu_server *s, unsigned index, unsigned vector)
+{
+	return vfu_irqs_trigger(&s->irqs, index, vector, false);
 }

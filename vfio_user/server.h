@@ -84,7 +84,8 @@ struct vfu_device_ops {
 	 * index. The server keeps the masks: what is triggered while masked is
 	 * signalled at the unmask. INTx masks itself when it is triggered
 	 * (without a call); when it is unmasked, a device whose line is still
-	 * up triggers again from here. May be NULL.
+	 * up triggers again from here. An eventfd that is set or taken away
+	 * unmasks, too: no interrupt went out through the new one. May be NULL.
 	 */
 	void (*irq_masked)(void *device, unsigned index, unsigned first, unsigned count, bool masked);
 	/* A client agreed on a version / has gone (after reset and unmaps). In pairs. May be NULL. */
@@ -121,6 +122,8 @@ bool vfu_server_connected(const struct vfu_server *s); /* [any thread] */
 
 /* Signal the eventfd that the client gave for this interrupt, if any. False: none is set. [any thread] */
 bool vfu_irq_trigger(struct vfu_server *s, unsigned index, unsigned vector);
+/* The same for a line that is up. While it is masked nothing happens, and nothing is kept for the unmask. */
+bool vfu_irq_raise(struct vfu_server *s, unsigned index, unsigned vector);
 
 /*
  * Memory of the client by message [any thread but the one in process()].

@@ -13,8 +13,8 @@ import tempfile
 import time
 
 from protocol_client import (
-    BAR0, CONFIG, DMA_READ, DMA_UNMAP, EVENTFD, MSIX, NONE, PAGE, RESET, TRIGGER, Client, check, equal, eventfd,
-    unmap_payload)
+    BAR0, CONFIG, DMA_READ, DMA_UNMAP, EVENTFD, INTX, MSIX, NONE, PAGE, RESET, TRIGGER, UNMASK, Client, check, equal,
+    eventfd, signalled, unmap_payload)
 
 DEADLINE = 20  # seconds, for whatever must happen
 SOON = 3  # seconds; the daemon waits 5 for an answer
@@ -152,6 +152,61 @@ def _():
 def _():
     with daemon("--iommu", "none") as d, d.connect("nvme0") as c:
         let_go_of_a_read(d, c, c, RESET)
+
+
+@contextlib.contextmanager
+def pin_up(*options):
+    """A controller with a completion that nobody has taken, and a way to take it. No eventfd is set."""
+    with daemon(*options) as d, d.connect("iommu") as lender, d.connect("nvme0") as nvme:
+        lender.map(0, 3 * PAGE)
+        c = Controller(nvme, lender)
+        c.enable()
+        c.submit()
+        equal(c.answer_all(), 0, "status")
+        yield nvme, lambda: c.put(c.HEAD, c.tail)
+
+
+def set_eventfd(nvme):
+    fd = eventfd()
+    nvme.irqs(INTX, 0, 1, EVENTFD | TRIGGER, fds=[fd])
+    return fd
+
+
+def replaced(*options):
+    with pin_up(*options) as (nvme, take):
+        equal(signalled(set_eventfd(nvme), SOON), 1, "set while the pin is up")
+        equal(signalled(set_eventfd(nvme), SOON), 1, "another one in its place")
+        nvme.irqs(INTX, 0, 0, NONE | TRIGGER)
+        fd = set_eventfd(nvme)
+        equal(signalled(fd, SOON), 1, "set after the index was switched off")
+        nvme.irqs(INTX, 0, 1, EVENTFD | TRIGGER)
+        fd = set_eventfd(nvme)
+        equal(signalled(fd, SOON), 1, "set after the eventfd was taken away")
+        take()
+        equal(signalled(set_eventfd(nvme), 0.2), 0, "set while the pin is down")
+
+
+@case("INTx: an eventfd that is set while the pin is up is signalled, whatever was before")
+def _():
+    replaced()
+
+
+@case("INTx: the same with trapped registers")
+def _():
+    replaced("--registers", "trap")
+
+
+@case("INTx: the unmask asks again, once, and as long as the pin is up")
+def _():
+    with pin_up() as (nvme, take):
+        fd = set_eventfd(nvme)
+        for _ in range(20):
+            equal([signalled(fd, SOON), signalled(fd, 0.02)], [1, 0], "signals")
+            nvme.irqs(INTX, 0, 1, NONE | UNMASK)
+        equal(signalled(fd, SOON), 1, "the last")
+        take()
+        nvme.irqs(INTX, 0, 1, NONE | UNMASK)
+        equal(signalled(fd, 0.2), 0, "after it was taken")
 
 
 @case("an eventfd that is full and blocks holds neither the daemon nor its end up")
