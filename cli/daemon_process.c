@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "cli/child.h"
 #include "cli/command.h"
 #include "cli/sibling.h"
+#include "cli/signals.h"
 #include "control/client.h"
 #include "control/message.h"
 
@@ -41,22 +43,34 @@ static int spawn(struct daemon_process *d, const struct argument_list *options, 
 	return err;
 }
 
-/* The first line it prints, without the newline; false when it ends without one. */
-static bool read_first_line(int fd, char line[FIRST_LINE])
+/* Wait for what it prints. A signal's number when one that ends a run comes first, or 0. */
+static int await_output(int fd, int signals)
+{
+	struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+	int sig;
+
+	do {
+		poll(p, 2, -1);
+		sig = p[1].revents ? signals_wait(signals, 0) : 0;
+		if (sig && sig != SIGCHLD)
+			return sig;
+	} while (!p[0].revents);
+	return 0;
+}
+
+/* The first line it prints, without the newline; "" when it ends without one. A signal's number, or 0. */
+static int read_first_line(int fd, int signals, char line[FIRST_LINE])
 {
 	size_t used = 0;
+	int sig = 0;
 
-	while (used < FIRST_LINE - 1) {
-		ssize_t n = read(fd, line + used, 1);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || line[used] == '\n')
+	while (used < FIRST_LINE - 1 && !(sig = await_output(fd, signals))) {
+		if (read(fd, line + used, 1) != 1 || line[used] == '\n')
 			break;
 		used++;
 	}
 	line[used] = '\0';
-	return used > 0;
+	return sig;
 }
 
 static int ended_early(struct daemon_process *d)
@@ -69,11 +83,16 @@ static int ended_early(struct daemon_process *d)
 	return child_exit_status(status) == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILURE;
 }
 
-static int await_ready(struct daemon_process *d, int fd)
+static int await_ready(struct daemon_process *d, int fd, int signals)
 {
 	char line[FIRST_LINE];
+	int sig = read_first_line(fd, signals, line);
 
-	if (!read_first_line(fd, line))
+	if (sig) {
+		daemon_process_stop(d);
+		return 128 + sig;
+	}
+	if (!*line)
 		return ended_early(d);
 	if (strncmp(line, READY, strlen(READY))) {
 		daemon_process_stop(d);
@@ -99,7 +118,7 @@ static int learn_model(struct daemon_process *d)
 	return 0;
 }
 
-int daemon_process_start(struct daemon_process *d, const struct argument_list *options)
+int daemon_process_start(struct daemon_process *d, const struct argument_list *options, int signals)
 {
 	int out[2], err;
 
@@ -113,7 +132,7 @@ int daemon_process_start(struct daemon_process *d, const struct argument_list *o
 		err = failure("viommud cannot be started: %s; put it beside viommu or into PATH",
 			      strerror(-err));
 	else
-		err = await_ready(d, out[0]);
+		err = await_ready(d, out[0], signals);
 	close(out[0]);
 	return err ? err : learn_model(d);
 }

@@ -21,10 +21,11 @@ struct daemon_process {
 };
 
 /*
- * Find viommud, start it with `options`, wait until it is ready. 0, or the
- * exit status, said on stderr by it or by us.
+ * Find viommud, start it with `options`, wait until it is ready or one of
+ * `signals` (of signals_open()) comes. 0, or the exit status, said on stderr by
+ * it or by us.
  */
-int daemon_process_start(struct daemon_process *d, const struct argument_list *options);
+int daemon_process_start(struct daemon_process *d, const struct argument_list *options, int signals);
 void daemon_process_stop(struct daemon_process *d);
 
 /* Its status; NULL when it does not answer. The caller puts it. */

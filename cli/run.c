@@ -193,7 +193,7 @@ static int run(int argc, char **argv)
 		err = check_qemu(&r);
 	r.signals = err ? -1 : signals_open();
 	if (!err)
-		err = daemon_process_start(&r.daemon, &r.daemon_options);
+		err = daemon_process_start(&r.daemon, &r.daemon_options, r.signals);
 	if (!err)
 		err = serve(&r);
 	daemon_process_stop(&r.daemon);

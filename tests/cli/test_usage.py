@@ -557,6 +557,59 @@ def fake_qemu():
         yield path, disk
 
 
+@contextlib.contextmanager
+def started(*command):
+    """A program that runs on, in a process group of its own; killed at the end if it is still there."""
+    env = dict(os.environ, PATH=os.path.dirname(VIOMMUD) + ":" + os.environ["PATH"])
+    p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         env=env, start_new_session=True)
+    try:
+        yield p
+    finally:
+        if p.poll() is None:
+            p.kill()
+        p.communicate(timeout=DEADLINE)
+
+
+def until(condition, what):
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        check(time.monotonic() < end, f"{what}: not within {DEADLINE} s")
+        time.sleep(0.02)
+
+
+def runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@case
+def viommu_run_is_interrupted_while_viommud_starts():
+    """A viommud that is never ready, beside a viommu."""
+    with fake_qemu() as (qemu, disk):
+        folder = os.path.dirname(qemu)
+        os.symlink(VIOMMU, os.path.join(folder, "viommu"))
+        with open(os.path.join(folder, "viommud"), "w", encoding="ascii") as f:
+            f.write('#!/bin/sh\necho $$ > "$0.pid"\nexec sleep 60\n')
+        os.chmod(f.name, 0o755)
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            with started(os.path.join(folder, "viommu"), "run", "--nvme", disk, "--", qemu) as p:
+                until(lambda: os.path.exists(f.name + ".pid") and os.path.getsize(f.name + ".pid"), "viommud")
+                with open(f.name + ".pid", encoding="ascii") as pid:
+                    viommud = int(pid.read())
+                os.remove(f.name + ".pid")
+                p.send_signal(sig)
+                try:
+                    check(p.wait(5) == 128 + sig, f"exit status {p.returncode}")
+                    check(not runs(viommud), "viommud goes on")
+                finally:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(viommud, signal.SIGKILL)
+
+
 @case
 def viommu_run_passes_on_what_viommud_refuses():
     with fake_qemu() as (qemu, disk):
