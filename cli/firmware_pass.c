@@ -30,8 +30,9 @@ static uint64_t now_ms(void)
 }
 
 struct pass {
-	const struct daemon_process *daemon;
-	pid_t qemu;
+	struct daemon_process *daemon;
+	pid_t qemu;  /* 0: it has ended */
+	pid_t group; /* its own, with what a script around QEMU has started; 0: it never began */
 	int signals;
 	int complaints; /* what QEMU says on stderr, read only when it fails; -1: unknown */
 	uint64_t began;
@@ -57,6 +58,7 @@ static int start(struct pass *p, const struct argument_list *line)
 	argument_list_finish(&all);
 	if (err)
 		return failure("%s cannot be started: %s", line->items[0], strerror(-err));
+	p->group = p->qemu;
 	return 0;
 }
 
@@ -85,6 +87,13 @@ static int qemu_ended(struct pass *p, int wait_status)
 		       child_exit_status(wait_status));
 }
 
+static int daemon_ended(struct pass *p, int wait_status)
+{
+	p->daemon->pid = 0;
+	return failure("viommud has ended (status %d) while firmware was being watched",
+		       child_exit_status(wait_status));
+}
+
 /* 0: the address is known. Otherwise the exit status, said; -1: go on. */
 static int step(struct pass *p, uint64_t *ret_base)
 {
@@ -94,6 +103,8 @@ static int step(struct pass *p, uint64_t *ret_base)
 		return 128 + sig;
 	if (daemon_process_base(p->daemon, ret_base))
 		return 0;
+	if (child_ended(p->daemon->pid, &status))
+		return daemon_ended(p, status);
 	if (child_ended(p->qemu, &status))
 		return qemu_ended(p, status);
 	if (now_ms() - p->began > FIRMWARE_DEADLINE_MS)
@@ -106,10 +117,10 @@ static int step(struct pass *p, uint64_t *ret_base)
 
 static int end(struct pass *p)
 {
-	if (p->qemu) {
-		kill(p->qemu, SIGKILL);
+	if (p->group)
+		kill(-p->group, SIGKILL);
+	if (p->qemu)
 		waitpid(p->qemu, NULL, 0);
-	}
 	if (p->complaints >= 0)
 		close(p->complaints);
 	for (unsigned waited = 0; waited < GONE_MS; waited += STEP_MS) {
@@ -120,8 +131,7 @@ static int end(struct pass *p)
 	return failure("viommud did not notice that QEMU has gone; please report this");
 }
 
-int firmware_pass(const struct daemon_process *d, const struct argument_list *line, int signals,
-		  uint64_t *ret_base)
+int firmware_pass(struct daemon_process *d, const struct argument_list *line, int signals, uint64_t *ret_base)
 {
 	struct pass p = {.daemon = d, .signals = signals, .complaints = -1, .began = now_ms()};
 	uint64_t base;

@@ -19,9 +19,10 @@
 
 /*
  * `line` is the whole command line; `signals` of signals_open(). 0 and
- * *ret_base, or the exit status, said on stderr.
+ * *ret_base, or the exit status, said on stderr. When viommud ends first,
+ * d->pid is 0 afterwards.
  */
-int firmware_pass(const struct daemon_process *d, const struct argument_list *line, int signals,
+int firmware_pass(struct daemon_process *d, const struct argument_list *line, int signals,
 		  uint64_t *ret_base);
 
 #endif

@@ -545,12 +545,21 @@ esac
 """
 
 
+# A script around QEMU, which stays in the firmware pass until it is killed.
+WRAPPED_QEMU = """#!/bin/sh
+case "$*" in
+"-device help") echo 'name "vfio-user-pci", bus PCI' ;;
+*) sleep 60 & echo $! > "$0.pid"; wait ;;
+esac
+"""
+
+
 @contextlib.contextmanager
-def fake_qemu():
+def fake_qemu(script=FAKE_QEMU):
     with tempfile.TemporaryDirectory() as folder:
         path, disk = os.path.join(folder, "qemu"), os.path.join(folder, "disk")
         with open(path, "w", encoding="ascii") as f:
-            f.write(FAKE_QEMU)
+            f.write(script)
         os.chmod(path, 0o755)
         with open(disk, "wb") as f:
             f.truncate(1 << 20)
@@ -578,6 +587,24 @@ def until(condition, what):
         time.sleep(0.02)
 
 
+def read_pid(path):
+    """What a script has written there, which may take until now."""
+    until(lambda: os.path.exists(path) and os.path.getsize(path), path)
+    with open(path, encoding="ascii") as f:
+        pid = int(f.read())
+    os.remove(path)
+    return pid
+
+
+@contextlib.contextmanager
+def ended_at_last(pid):
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def runs(pid):
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as f:
@@ -597,17 +624,45 @@ def viommu_run_is_interrupted_while_viommud_starts():
         os.chmod(f.name, 0o755)
         for sig in (signal.SIGINT, signal.SIGTERM):
             with started(os.path.join(folder, "viommu"), "run", "--nvme", disk, "--", qemu) as p:
-                until(lambda: os.path.exists(f.name + ".pid") and os.path.getsize(f.name + ".pid"), "viommud")
-                with open(f.name + ".pid", encoding="ascii") as pid:
-                    viommud = int(pid.read())
-                os.remove(f.name + ".pid")
-                p.send_signal(sig)
-                try:
+                viommud = read_pid(f.name + ".pid")
+                with ended_at_last(viommud):
+                    p.send_signal(sig)
                     check(p.wait(5) == 128 + sig, f"exit status {p.returncode}")
                     check(not runs(viommud), "viommud goes on")
-                finally:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(viommud, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def in_the_firmware_pass():
+    """viommu, its folder, and the pid of the QEMU that a script around it has started."""
+    with fake_qemu(WRAPPED_QEMU) as (qemu, disk):
+        folder = os.path.join(os.path.dirname(qemu), "run")
+        with started(VIOMMU, "run", "--dir", folder, "--nvme", disk, "--", qemu) as p:
+            pid = read_pid(qemu + ".pid")
+            with ended_at_last(pid):
+                yield p, folder, pid
+
+
+@case
+def viommu_run_ends_qemu_behind_a_script():
+    with in_the_firmware_pass() as (p, folder, qemu):
+        p.terminate()
+        check(p.wait(DEADLINE) == 128 + signal.SIGTERM, f"exit status {p.returncode}")
+        until(lambda: not runs(qemu), "QEMU ends")
+        check(not os.path.exists(folder), "the folder is left")
+
+
+@case
+def viommu_run_notices_that_viommud_ends_in_the_firmware_pass():
+    with in_the_firmware_pass() as (p, folder, qemu):
+        with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
+            children = [int(pid) for pid in f.read().split()]
+        for pid in children:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                if f.read() == "viommud\n":
+                    os.kill(pid, signal.SIGKILL)
+        check(p.wait(5) == 1, f"exit status {p.returncode}")
+        check("viommud has ended" in p.stderr.read().splitlines()[-1], "not said")
+        until(lambda: not runs(qemu), "QEMU ends")
 
 
 @case
