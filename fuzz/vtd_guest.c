@@ -338,7 +338,7 @@ static void put(struct fuzz *f, unsigned page, uint64_t index, uint64_t value)
 }
 
 /* Where the pages of a well-formed set of tables lie. */
-enum { ROOT = 1, CONTEXTS_0, CONTEXTS_1, TABLE_4, TABLE_3, TABLE_2, TABLE_1 };
+enum { ROOT = 1, CONTEXTS_0, CONTEXTS_1, TABLE_4, TABLE_3, TABLE_2, TABLE_1, QUEUE };
 
 /* All that leads a device to a page, right but for the flags that the input asks to change. */
 static void step_build(struct fuzz *f)
@@ -366,6 +366,29 @@ static void step_build(struct fuzz *f)
 	put(f, TABLE_3, iova >> 30 & 511, (rights[2] & 0x80 ? 0 : TABLE_2 << 12) | rights[2]);
 	put(f, TABLE_2, iova >> 21 & 511, (rights[1] & 0x80 ? 0 : TABLE_1 << 12) | rights[1]);
 	put(f, TABLE_1, iova >> 12 & 511, page << 12 | rights[0]);
+}
+
+/* A queue of 256 descriptors of types that exist, some of them spoilt; the head may be anywhere. */
+static void step_post(struct fuzz *f)
+{
+	static const uint64_t descriptors[] = {0x11, 0x21, 0x31, 0x12, 0x22, 0x32, 0x25, 0x35, 0x05, 0x15};
+	uint32_t status = (uint32_t)(reg64(f, 0x18) >> 32), enabled = status & 0x04000000u;
+	uint64_t at = enabled ? reg64(f, 0x88) >> 4 & 255 : 0, count = take(f, 1) % 4;
+
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t kind = take(f, 1), index = (at + i + (kind >> 4 & 1)) % 256;
+
+		index = kind & 8 ? reg64(f, 0x80) >> 4 & 255 : index; /* now and then the one that waits */
+		put(f, QUEUE, index * 2, descriptors[kind % 10] | (kind & 0xe0) << 11);
+		put(f, QUEUE, index * 2 + 1, kind & 0x80 ? take(f, 2) : 0xf000);
+	}
+	if (!enabled) {
+		viommu_regs_write(f->v, 0x88, 8, 0);
+		viommu_regs_write(f->v, 0x90, 8, QUEUE << 12);
+		viommu_regs_write(f->v, 0x18, 4, (status & 0x80000000u) | 0x04000000u);
+	}
+	viommu_regs_write(f->v, 0x34, 4, 0x10);
+	viommu_regs_write(f->v, 0x88, 8, (at + count) % 256 << 4);
 }
 
 static void unpin(struct fuzz *f)
@@ -474,7 +497,8 @@ static void run(struct fuzz *f)
 	static void (*const steps[])(struct fuzz * f) = {step_access, step_access, step_register, step_memory,
 							 step_entry,  step_build,  step_build,	  step_build,
 							 step_proper, step_proper, process,	  step_others,
-							 step_pin,    step_pin};
+							 step_pin,    step_pin,	   step_post,	  step_post,
+							 step_post};
 
 	for (unsigned i = 0; i < 400 && f->left > 0; i++)
 		steps[take(f, 1) % (sizeof(steps) / sizeof(steps[0]))](f);
