@@ -3,6 +3,7 @@
 """viommud's functions and a client that misbehaves, one line per case: test_viommud.py VIOMMUD [NAME-PART ...]"""
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -13,8 +14,8 @@ import tempfile
 import time
 
 from protocol_client import (
-    BAR0, CONFIG, DMA_READ, DMA_UNMAP, EVENTFD, INTX, MSIX, NONE, PAGE, RESET, TRIGGER, UNMASK, Client, check, equal,
-    eventfd, signalled, unmap_payload)
+    BAR0, CONFIG, DMA_READ, DMA_UNMAP, ERROR, EVENTFD, HDR, INTX, MSIX, NONE, PAGE, RESET, TRIGGER, UNMASK, Client,
+    check, equal, eventfd, signalled, unmap_payload)
 
 DEADLINE = 20  # seconds, for whatever must happen
 SOON = 3  # seconds; the daemon waits 5 for an answer
@@ -121,8 +122,10 @@ def let_go_of_a_read(d, lender, nvme, *request):
     (id, command, _, _, _), payload = lender.recv_request()
     equal(command, DMA_READ, "the command")
     soon(lender, *request)
-    lender.send(DMA_READ, payload[:16] + bytes(64), flags=1, id=id)
-    if request[0] == DMA_UNMAP:
+    if request[0] == RESET:
+        lender.send(DMA_READ, payload[:16] + bytes(64), flags=1, id=id)
+    else:
+        lender.send_raw(HDR.pack(id, DMA_READ, 16, 1 | ERROR, errno.EFAULT))
         lender.map(0, 3 * PAGE)
     c.enable()
     c.submit()
