@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -29,6 +30,7 @@ struct client {
 
 struct control_server {
 	int epoll, listener, timer;
+	int spare; /* given up for a moment when descriptors run out */
 	control_handler_fn handler;
 	void *opaque;
 	struct sockaddr_un address;
@@ -202,11 +204,27 @@ static void set_timer(struct control_server *s, bool on)
 	timerfd_settime(s->timer, 0, &t, NULL);
 }
 
+/* Without a descriptor left, a caller would stand in the door and keep us busy for ever. */
+static void turn_away(struct control_server *s)
+{
+	int fd;
+
+	if (s->spare < 0)
+		return;
+	close(s->spare);
+	fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0)
+		close(fd);
+	s->spare = eventfd(0, EFD_CLOEXEC);
+}
+
 static void accept_client(struct control_server *s)
 {
 	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *c;
 
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		turn_away(s);
 	if (fd < 0)
 		return;
 	c = free_slot(s);
@@ -290,7 +308,8 @@ static int open_all(struct control_server *s)
 
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	s->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (s->epoll < 0 || s->timer < 0)
+	s->spare = eventfd(0, EFD_CLOEXEC);
+	if (s->epoll < 0 || s->timer < 0 || s->spare < 0)
 		return -errno;
 	err = watch(s, EPOLL_CTL_ADD, s->timer, EPOLLIN, TAG_TIMER);
 	return err ? err : open_listener(s);
@@ -307,7 +326,7 @@ int control_server_create(const char *path, control_handler_fn handler, void *op
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	s->epoll = s->listener = s->timer = -1;
+	s->epoll = s->listener = s->timer = s->spare = -1;
 	s->handler = handler;
 	s->opaque = opaque;
 	s->address.sun_family = AF_UNIX;
@@ -335,6 +354,8 @@ void control_server_destroy(struct control_server *s)
 	}
 	if (s->timer >= 0)
 		close(s->timer);
+	if (s->spare >= 0)
+		close(s->spare);
 	if (s->epoll >= 0)
 		close(s->epoll);
 	free(s);

@@ -7,6 +7,7 @@ usage: test_usage.py VIOMMUD VIOMMU [WORD]    WORD: only the cases whose name ha
 import contextlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -450,6 +451,25 @@ def control_more_clients_than_places():
         for s in hogs:
             s.close()
         check(d.end() == 0, "exit status")
+
+
+@case
+def control_without_a_descriptor_left():
+    """Callers are turned away, and the daemon is not busy with one that it cannot let in."""
+    with daemon() as d:
+        limits = resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE)
+        open_now = len(os.listdir(f"/proc/{d.process.pid}/fd"))
+        resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE, (open_now, limits[1]))
+        callers = [d.connect() for _ in range(3)]
+        before = cpu_ticks(d.process.pid)
+        time.sleep(0.5)
+        used = (cpu_ticks(d.process.pid) - before) / os.sysconf("SC_CLK_TCK")
+        check(used < 0.1, f"{used} s of CPU in half a second")
+        check(all(s.recv(1) == b"" for s in callers), "not turned away")
+        resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE, limits)
+        still_serves(d)
+        for s in callers:
+            s.close()
 
 
 # ------------------------------------------------------------------ viommu: usage
