@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * In-flight DMA against invalidation. Device threads write their stamp through
- * IOVAs while a driver maps a page, lets it be used, unmaps, invalidates, and
- * then takes the page back for itself: it fills the page with a pattern and
- * looks again and again. One stamp that lands after the invalidation was seen
- * to be complete fails the test.
- *
- * The words are written one at a time and atomically on both sides, so that
- * ThreadSanitizer sees only races of ours.
+ * In-flight DMA against invalidation (inflight.h), in numbers and in the
+ * narrowest races. INFLIGHT_TIMES in the environment multiplies the rounds.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -17,106 +11,22 @@
 
 #include <cmocka.h>
 
-#include "base/bits.h"
-#include "machine.h"
+#include "inflight.h"
 
-#define DEVICES 2
-#define SLOTS	4
-#define IOVA	UINT64_C(0x40000000)
-#define GPA	UINT64_C(0x200000)
-#define RW	(VI_PGTABLE_READ | VI_PGTABLE_WRITE)
-#define LOOKS	20
-
-struct device {
-	struct machine *m;
-	struct viommu_thread *thread;
-	_Atomic bool *stop;
-	uint64_t stamp;
-	uint64_t landed, blocked;
-};
-
-static void *device_run(void *arg)
-{
-	struct device *d = arg;
-	unsigned seed = (unsigned)d->stamp;
-
-	while (!atomic_load(d->stop)) {
-		uint64_t iova = IOVA + (unsigned)rand_r(&seed) % SLOTS * UINT64_C(4096) +
-				(unsigned)rand_r(&seed) % 512 * 8;
-		int ret = viommu_write(d->thread, d->m->device, iova, &d->stamp, 8);
-
-		d->landed += ret == 0;
-		d->blocked += ret == -EACCES;
-	}
-	return NULL;
-}
-
-static uint64_t *word_of(struct machine *m, uint64_t gpa, unsigned i)
-{
-	return (uint64_t *)(void *)(m->ram + gpa + i * 8);
-}
-
-/* The page is the driver's own now: nobody else may write it. */
-static unsigned stale_writes(struct machine *m, uint64_t gpa, uint64_t pattern)
-{
-	unsigned stale = 0;
-
-	for (unsigned i = 0; i < 512; i++)
-		__atomic_store_n(word_of(m, gpa, i), pattern, __ATOMIC_SEQ_CST);
-	for (unsigned look = 0; look < LOOKS; look++)
-		for (unsigned i = 0; i < 512; i++)
-			stale += __atomic_load_n(word_of(m, gpa, i), __ATOMIC_SEQ_CST) != pattern;
-	return stale;
-}
-
-static void drain_faults(struct machine *m)
-{
-	struct vi_driver_vtd_fault fault;
-
-	while (vi_driver_vtd_next_fault(&m->driver, &fault))
-		;
-	vi_driver_vtd_write32(&m->driver, VTD_FSTS, VTD_FSTS_PFO);
-}
+#define IOVA UINT64_C(0x40000000)
+#define GPA  UINT64_C(0x200000)
+#define RW   (VI_PGTABLE_READ | VI_PGTABLE_WRITE)
 
 static void run(enum machine_registers kind, bool queue, unsigned rounds)
 {
-	struct device devices[DEVICES];
-	pthread_t threads[DEVICES];
-	_Atomic bool stop = false;
-	uint64_t landed = 0, blocked = 0;
-	unsigned stale = 0;
-	struct machine m;
+	const char *times = getenv("INFLIGHT_TIMES");
+	struct inflight i = {.registers = kind, .queue = queue, .devices = 2};
+	struct inflight_result r;
 
-	machine_start(&m, kind, &(struct viommu_options){.iotlb_lg2 = 8}, queue);
-	for (unsigned i = 0; i < DEVICES; i++) {
-		devices[i] = (struct device){.m = &m, .stop = &stop, .stamp = 0xd0d0 + i};
-		assert_int_equal(viommu_thread_create(m.viommu, &devices[i].thread), 0);
-		assert_int_equal(pthread_create(&threads[i], NULL, device_run, &devices[i]), 0);
-	}
-	for (unsigned round = 0; round < rounds && stale == 0; round++) {
-		uint64_t iova = IOVA + round % SLOTS * UINT64_C(4096), gpa = GPA + round % 7 * UINT64_C(4096);
-
-		machine_map(&m, iova, gpa, 4096, RW);
-		for (unsigned i = 0; i < 20; i++)
-			m.driver.regs.relax(&m);
-		machine_unmap(&m, iova, 4096);
-		stale = stale_writes(&m, gpa, round);
-		if (round % 64 == 0)
-			drain_faults(&m);
-	}
-	atomic_store(&stop, true);
-	for (unsigned i = 0; i < DEVICES; i++) {
-		pthread_join(threads[i], NULL);
-		landed += devices[i].landed;
-		blocked += devices[i].blocked;
-		viommu_thread_destroy(devices[i].thread);
-	}
-	print_message("%u rounds: %lu writes landed, %lu were blocked, %lu drains deferred\n", rounds,
-		      (unsigned long)landed, (unsigned long)blocked,
-		      (unsigned long)machine_counter(&m, "drains_deferred"));
-	assert_int_equal(stale, 0);
-	assert_true(landed > 0); /* the devices were there */
-	machine_finish(&m);
+	i.rounds = rounds * (times ? (unsigned)strtoul(times, NULL, 10) : 1);
+	inflight_run(&i, &r);
+	assert_int_equal(r.stale, 0);
+	assert_true(r.landed > 0); /* the devices were there */
 }
 
 static void test_trapped(void **state)
