@@ -118,6 +118,10 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 {
 	int64_t taken = viommu_mem_remove(u->v, gpa, size);
 
+	/* No memory to cut a region in two: then none is left at all, as this part is about to be unmapped.
+	 */
+	if (taken == -ENOMEM)
+		taken = viommu_mem_remove(u->v, 0, UINT64_MAX);
 	if (taken > 0)
 		u->lent -= (uint64_t)taken;
 }
