@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""viommu run: what it refuses, what it adds to QEMU's arguments, and how it ends, with QEMUs that are shell scripts.
+
+usage: test_run.py VIOMMUD VIOMMU [WORD]    WORD: only the cases whose name has it
+"""
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+
+from rig import DEADLINE, VIOMMU, case, cases, check, main, refused, run, runs, started, until
+
+
+# -------------------------------------------------------------- refused, in one line
+
+BAD = {
+    "nothing": (["run"], "--"),
+    "without_dashes": (["run", "--nvme", "x", "qemu-system-x86_64"], "--"),
+    "without_qemu": (["run", "--nvme", "x", "--"], "QEMU"),
+    "print_without_dir": (["run", "--print", "--nvme", "x", "--", "q"], "--dir"),
+    "no_such_qemu": (["run", "--nvme", "x", "--", "/nonexistent/qemu"], "/nonexistent/qemu"),
+    "qemu_too_old": (["run", "--nvme", "x", "--", "true"], "10.1", "fetch-qemu"),
+    "machine": (["run", "--nvme", "x", "--", "q", "-M", "pc"], "q35"),
+    "machine_type": (["run", "--nvme", "x", "--", "q", "-machine", "accel=tcg,type=microvm"], "q35"),
+    "memory_private": (["run", "--nvme", "x", "--", "q", "-M", "q35,memory-backend=m", "-object",
+                        "memory-backend-ram,id=m,size=1G"], "share=on"),
+    "memory_private_json": (["run", "--nvme", "x", "--", "q", "-M", "q35,memory-backend=m", "-object",
+                             '{"qom-type":"memory-backend-file","id":"m","size":1}'], "share=on"),
+    "memory_unshared": (["run", "--nvme", "x", "--", "q", "-M", "q35,memory-backend=m", "-object",
+                         "memory-backend-memfd,id=m,size=1G,share=off"], "share=on"),
+    "numa_private": (["run", "--nvme", "x", "--", "q", "-object", "memory-backend-ram,id=m,size=1G", "-numa",
+                      "node,memdev=m"], "share=on"),
+    "daemonize": (["run", "--nvme", "x", "--", "q", "-daemonize"], "-daemonize"),
+    "mem_path": (["run", "--nvme", "x", "--", "q", "-mem-path", "/dev/shm"], "memory-backend-file"),
+}
+
+
+def add_bad(name, arguments, words):
+    cases.append(("bad_" + name, lambda: refused(run(VIOMMU, *arguments), *words)))
+
+
+for bad_name, (bad_arguments, *bad_words) in BAD.items():
+    add_bad(bad_name, bad_arguments, bad_words)
+
+
+# ------------------------------------------------------------------ QEMUs that are none
+
+FAKE_QEMU = """#!/bin/sh
+case "$*" in
+"-device help") echo 'name "vfio-user-pci", bus PCI' ;;
+*-snapshot*) echo "qemu: no such luck" >&2; exit 1 ;;
+*) for a; do printf '%s\\n' "$a"; done; exit 7 ;;
+esac
+"""
+
+
+# A script around QEMU, which stays in the firmware pass until it is killed.
+WRAPPED_QEMU = """#!/bin/sh
+case "$*" in
+"-device help") echo 'name "vfio-user-pci", bus PCI' ;;
+*) sleep 60 & echo $! > "$0.pid"; wait ;;
+esac
+"""
+
+
+@contextlib.contextmanager
+def fake_qemu(script=FAKE_QEMU):
+    with tempfile.TemporaryDirectory() as folder:
+        path, disk = os.path.join(folder, "qemu"), os.path.join(folder, "disk")
+        with open(path, "w", encoding="ascii") as f:
+            f.write(script)
+        os.chmod(path, 0o755)
+        with open(disk, "wb") as f:
+            f.truncate(1 << 20)
+        yield path, disk
+
+
+def read_pid(path):
+    """What a script has written there, which may take until now."""
+    until(lambda: os.path.exists(path) and os.path.getsize(path), path)
+    with open(path, encoding="ascii") as f:
+        pid = int(f.read())
+    os.remove(path)
+    return pid
+
+
+@contextlib.contextmanager
+def ended_at_last(pid):
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@case
+def is_interrupted_while_viommud_starts():
+    """A viommud that is never ready, beside a viommu."""
+    with fake_qemu() as (qemu, disk):
+        folder = os.path.dirname(qemu)
+        os.symlink(VIOMMU, os.path.join(folder, "viommu"))
+        with open(os.path.join(folder, "viommud"), "w", encoding="ascii") as f:
+            f.write('#!/bin/sh\necho $$ > "$0.pid"\nexec sleep 60\n')
+        os.chmod(f.name, 0o755)
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            with started(os.path.join(folder, "viommu"), "run", "--nvme", disk, "--", qemu) as p:
+                viommud = read_pid(f.name + ".pid")
+                with ended_at_last(viommud):
+                    p.send_signal(sig)
+                    check(p.wait(5) == 128 + sig, f"exit status {p.returncode}")
+                    check(not runs(viommud), "viommud goes on")
+
+
+@contextlib.contextmanager
+def in_the_firmware_pass():
+    """viommu, its folder, and the pid of the QEMU that a script around it has started."""
+    with fake_qemu(WRAPPED_QEMU) as (qemu, disk):
+        folder = os.path.join(os.path.dirname(qemu), "run")
+        with started(VIOMMU, "run", "--dir", folder, "--nvme", disk, "--", qemu) as p:
+            pid = read_pid(qemu + ".pid")
+            with ended_at_last(pid):
+                yield p, folder, pid
+
+
+@case
+def ends_qemu_behind_a_script():
+    with in_the_firmware_pass() as (p, folder, qemu):
+        p.terminate()
+        check(p.wait(DEADLINE) == 128 + signal.SIGTERM, f"exit status {p.returncode}")
+        until(lambda: not runs(qemu), "QEMU ends")
+        check(not os.path.exists(folder), "the folder is left")
+
+
+@case
+def notices_that_viommud_ends_in_the_firmware_pass():
+    with in_the_firmware_pass() as (p, folder, qemu):
+        with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
+            children = [int(pid) for pid in f.read().split()]
+        for pid in children:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                if f.read() == "viommud\n":
+                    os.kill(pid, signal.SIGKILL)
+        check(p.wait(5) == 1, f"exit status {p.returncode}")
+        check("viommud has ended" in p.stderr.read().splitlines()[-1], "not said")
+        until(lambda: not runs(qemu), "QEMU ends")
+
+
+@case
+def passes_on_what_viommud_refuses():
+    with fake_qemu() as (qemu, disk):
+        refused(run(VIOMMU, "run", "--nvme", disk, "--registers", "both", "--", qemu), "viommud: --registers")
+        refused(run(VIOMMU, "run", "--", qemu), "viommud:", "--nvme")
+
+
+@case
+def tells_what_qemu_said():
+    with fake_qemu() as (qemu, disk):
+        result = run(VIOMMU, "run", "--nvme", disk, "--", qemu)
+        check(result.returncode == 1 and "no such luck" in result.stderr.splitlines()[-1], result)
+
+
+JSON_OF_OTHER_TYPES = (
+    '{"qom-type":null}', '{"qom-type":"memory-backend-ram","id":null}', '{"qom-type":7,"id":[]}', '{"qom-type":{}}',
+    '{"qom-type":"memory-backend-ram","id":"x","share":null}', "{", "{}", "{]", '{"driver":null}', '{"driver":[{}]}',
+)
+
+
+@case
+def leaves_odd_json_to_qemu():
+    with fake_qemu() as (qemu, disk):
+        for option in ("-object", "-device"):
+            for text in JSON_OF_OTHER_TYPES:
+                result = run(VIOMMU, "run", "--iommu", "none", "--nvme", disk, "--", qemu, option, text)
+                check(result.returncode == 7 and result.stdout.startswith(f"{option}\n{text}\n"), (text, result))
+
+
+@case
+def refuses_a_second_iommu():
+    with fake_qemu() as (qemu, disk):
+        for device in ("intel-iommu,caching-mode=on", "driver=virtio-iommu-pci", "virtio-iommu,addr=3", "amd-iommu",
+                       '{"driver":"intel-iommu"}', '{"id":"x","driver":"virtio-iommu-pci"}'):
+            own = ["--nvme", disk, "--", qemu, "-device", device]
+            refused(run(VIOMMU, "run", *own), "-device", "--iommu none", "drop")
+            result = run(VIOMMU, "run", "--iommu", "none", *own)
+            check(result.returncode == 7, result)
+
+
+@case
+def completes_the_command_line():
+    with fake_qemu() as (qemu, disk):
+        start = [VIOMMU, "run", "--iommu", "none", "--nvme", disk, "--", qemu]
+        result = run(*start, "-m", "512", "-foo", "bar")
+        lines = result.stdout.splitlines()
+        check(result.returncode == 7, f"not QEMU's exit status: {result}")
+        check(lines[:4] == ["-m", "512", "-foo", "bar"], lines)
+        check("memory-backend-memfd,id=viommu-ram,size=512M,share=on" in lines, lines)
+        check("q35,memory-backend=viommu-ram" in lines, lines)
+        device = json.loads(lines[-1])
+        check((device["driver"], device["bus"], device["addr"]) == ("vfio-user-pci", "pcie.0", "11.0"), device)
+        check(not os.path.exists(os.path.dirname(device["socket"]["path"])), "the folder is left")
+        lines = run(*start, "-M", "q35,accel=tcg", "-m", "size=1G,slots=2").stdout.splitlines()
+        check("memory-backend-memfd,id=viommu-ram,size=1G,share=on" in lines, lines)
+        check("memory-backend=viommu-ram" in lines, lines)
+        own = ["-M", "q35,memory-backend=m", "-object", "memory-backend-ram,id=m,size=1G,share=on"]
+        lines = run(*start, *own).stdout.splitlines()
+        check(lines[:4] == own and lines[4] == "-device" and len(lines) == 6, lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
