@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/argument_list.h"
@@ -15,13 +16,14 @@
 #include "cli/qemu_arguments.h"
 #include "cli/qemu_probe.h"
 #include "cli/signals.h"
+#include "control/protocol.h"
 
 #define WHY_SIZE	 512
-#define DMAR_NAME	 "dmar.bin"
 #define PLACEHOLDER_BASE 0xfed90000 /* in the table of the firmware pass, where no guest reads it */
 
 struct run {
-	bool print, dir_given;
+	bool print, made_dir;
+	const char *dir; /* as given; NULL: it is viommud's to choose */
 	struct argument_list daemon_options;
 	char **qemu; /* the user's command, ends with NULL */
 	struct argument_list added;
@@ -43,14 +45,16 @@ static int parse(struct run *r, int argc, char **argv)
 			r->print = true;
 			continue;
 		}
-		if (!strcmp(argv[i], "--dir") || !strncmp(argv[i], "--dir=", 6))
-			r->dir_given = true;
+		if (!strcmp(argv[i], "--dir"))
+			r->dir = argv[i + 1];
+		if (!strncmp(argv[i], "--dir=", 6))
+			r->dir = argv[i] + 6;
 		argument_list_add(&r->daemon_options, argv[i]);
 	}
 	if (i + 1 >= argc)
 		return usage_failure("write -- and then the QEMU command: viommu run --nvme FILE -- "
 				     "qemu-system-x86_64 -m 1G ...");
-	if (r->print && !r->dir_given)
+	if (r->print && !r->dir)
 		return usage_failure("--print needs --dir DIR, the folder in which viommud will serve");
 	r->qemu = argv + i + 1;
 	return 0;
@@ -89,7 +93,7 @@ static int add_dmar(struct run *r)
 		return usage_failure(
 			"--dir %s: QEMU takes no table from a folder with a comma or a colon in its name",
 			r->daemon.dir);
-	snprintf(r->dmar_path, sizeof(r->dmar_path), "%.*s/" DMAR_NAME, PATH_MAX - 16, r->daemon.dir);
+	snprintf(r->dmar_path, sizeof(r->dmar_path), "%.*s/" DMAR_FILE_NAME, PATH_MAX - 16, r->daemon.dir);
 	argument_list_add(&r->added, "-acpitable");
 	argument_list_addf(&r->added, "sig=DMAR,rev=1,oem_id=VIOMMU,oem_table_id=VIOMMU,data=%s",
 			   r->dmar_path);
@@ -184,6 +188,12 @@ static int serve(struct run *r)
 	return err;
 }
 
+/* What it has not made viommud leaves, with the table that is printed. */
+static void make_dir(struct run *r)
+{
+	r->made_dir = r->print && !mkdir(r->dir, 0700);
+}
+
 static int run(int argc, char **argv)
 {
 	struct run r = {0};
@@ -193,10 +203,14 @@ static int run(int argc, char **argv)
 		err = check_qemu(&r);
 	r.signals = err ? -1 : signals_open();
 	if (!err)
+		make_dir(&r);
+	if (!err)
 		err = daemon_process_start(&r.daemon, &r.daemon_options, r.signals);
 	if (!err)
 		err = serve(&r);
 	daemon_process_stop(&r.daemon);
+	if (err && r.made_dir)
+		rmdir(r.dir);
 	if (r.signals >= 0)
 		close(r.signals);
 	argument_list_finish(&r.daemon_options);

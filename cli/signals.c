@@ -8,6 +8,15 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* As by nohup: a blocked signal would come all the same. */
+static void add_unless_ignored(sigset_t *set, int sig)
+{
+	struct sigaction action;
+
+	if (sigaction(sig, NULL, &action) || action.sa_handler != SIG_IGN)
+		sigaddset(set, sig);
+}
+
 int signals_open(void)
 {
 	sigset_t set;
@@ -16,7 +25,8 @@ int signals_open(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	add_unless_ignored(&set, SIGHUP);
+	add_unless_ignored(&set, SIGQUIT);
 	sigaddset(&set, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -errno;

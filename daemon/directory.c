@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/protocol.h"
+
 static int make_fresh(struct directory *d, char *why, size_t why_size)
 {
 	const char *base = getenv("XDG_RUNTIME_DIR");
@@ -105,8 +107,14 @@ int directory_open(struct directory *d, const char *wanted, char *why, size_t wh
 
 void directory_close(struct directory *d)
 {
-	if (d->made)
+	char table[SOCKET_PATH_MAX];
+
+	/* The table is there when viommu was killed. */
+	if (d->made) {
+		directory_socket(d, DMAR_FILE_NAME, table);
+		unlink(table);
 		rmdir(d->path);
+	}
 	if (d->fd >= 0)
 		close(d->fd);
 	d->fd = -1;

@@ -34,18 +34,33 @@ static void on_signal(void *arg)
 	d->loop.stop = true;
 }
 
-/* Before any thread is there, so that all inherit the mask. */
-static int open_signals(struct daemon *d)
+static bool is_ignored(int sig)
 {
+	struct sigaction action;
+
+	return !sigaction(sig, NULL, &action) && action.sa_handler == SIG_IGN;
+}
+
+/* Before there is something to leave behind, and before any thread is there, so that all inherit the mask. */
+static int block_signals(void)
+{
+	static const int ends[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		/* nohup is heard; shells ignore SIGINT for what they start with &. */
+		if (ends[i] == SIGINT || !is_ignored(ends[i]))
+			sigaddset(&set, ends[i]);
+	}
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int watch_signals(struct daemon *d)
+{
 	signal(SIGPIPE, SIG_IGN);
 	sigbus_install();
-	d->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return d->signals < 0 ? -1 : loop_add(&d->loop, d->signals, on_signal, d);
 }
 
@@ -70,7 +85,7 @@ static int open_control(struct daemon *d, char *why)
 
 static int start(struct daemon *d, char *why)
 {
-	if (loop_init(&d->loop) || open_signals(d)) {
+	if (loop_init(&d->loop) || watch_signals(d)) {
 		snprintf(why, WHY_SIZE, "signals cannot be watched");
 		return -1;
 	}
@@ -130,6 +145,7 @@ int main(int argc, char **argv)
 		break;
 	}
 	umask(077);
+	d.signals = block_signals();
 	if (directory_open(&d.directory, d.options.dir, why, sizeof(why))) {
 		log_line("%s", why);
 		return EXIT_USAGE;

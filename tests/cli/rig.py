@@ -104,6 +104,17 @@ def still_serves(d):
 
 
 @contextlib.contextmanager
+def ignored(*signals):
+    """What is started meanwhile ignores them."""
+    before = [signal.signal(sig, signal.SIG_IGN) for sig in signals]
+    try:
+        yield
+    finally:
+        for sig, how in zip(signals, before):
+            signal.signal(sig, how)
+
+
+@contextlib.contextmanager
 def started(*command):
     """A program that runs on, in a process group of its own; killed at the end if it is still there."""
     env = dict(os.environ, PATH=os.path.dirname(VIOMMUD) + ":" + os.environ["PATH"])
@@ -133,6 +144,8 @@ def runs(pid):
 
 
 def main():
+    for sig in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(sig, signal.SIG_DFL)  # whatever we were started by
     word = sys.argv[3] if len(sys.argv) > 3 else ""
     passed = failed = 0
     for name, function in cases:

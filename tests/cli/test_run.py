@@ -135,6 +135,16 @@ def ends_qemu_behind_a_script():
 
 
 @case
+def leaves_nothing_when_it_ends_by_a_signal():
+    for sig, status in ((signal.SIGQUIT, 128 + signal.SIGQUIT), (signal.SIGKILL, -signal.SIGKILL)):
+        with in_the_firmware_pass() as (p, folder, qemu):
+            check(os.path.exists(os.path.join(folder, "dmar.bin")), "there is no table")
+            p.send_signal(sig)
+            check(p.wait(DEADLINE) == status, f"exit status {p.returncode}")
+            until(lambda: not os.path.exists(folder), "the folder goes")
+
+
+@case
 def notices_that_viommud_ends_in_the_firmware_pass():
     with in_the_firmware_pass() as (p, folder, qemu):
         with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:

@@ -15,8 +15,8 @@ import sys
 import tempfile
 import time
 
-from rig import (DEADLINE, Daemon, VIOMMU, VIOMMUD, case, cases, check, daemon, main, read_line, refused, run,
-                 still_serves)
+from rig import (DEADLINE, Daemon, VIOMMU, VIOMMUD, case, cases, check, daemon, ignored, main, read_line, refused,
+                 run, still_serves)
 
 
 # --------------------------------------------------------- viommud: bad usage
@@ -121,6 +121,25 @@ def viommud_says_ready_and_ends_clean():
 def viommud_ends_clean_on_interrupt():
     with daemon("--registers", "trap") as d:
         check(d.end(signal.SIGINT) == 0, f"exit status {d.process.returncode}")
+
+
+@case
+def viommud_leaves_nothing_when_the_terminal_goes():
+    for how in (signal.SIGHUP, signal.SIGQUIT):
+        with daemon() as d:
+            check(d.end(how) == 0, f"exit status {d.process.returncode}")
+            check(not os.path.exists(d.dir), "the folder that it made is left")
+
+
+@case
+def viommud_outlives_the_terminal_with_nohup():
+    with ignored(signal.SIGHUP, signal.SIGQUIT), daemon() as d:
+        d.process.send_signal(signal.SIGHUP)
+        d.process.send_signal(signal.SIGQUIT)
+        still_serves(d)
+        time.sleep(0.1)
+        still_serves(d)
+        check(d.end() == 0, "exit status")
 
 
 @case
