@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "daemon/vm.h"
@@ -122,8 +123,13 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 	 */
 	if (taken == -ENOMEM)
 		taken = viommu_mem_remove(u->v, 0, UINT64_MAX);
-	if (taken > 0)
-		u->lent -= (uint64_t)taken;
+	if (taken < 0) {
+		/* Nothing would keep devices from what comes to that address next. */
+		log_line("memory at 0x%" PRIx64 " cannot be taken back: %s. Ending", gpa,
+			 strerror((int)-taken));
+		abort();
+	}
+	u->lent -= (uint64_t)taken;
 }
 
 /* ------------------------------------------------------------ begin and end */

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* daemon/unit.c on a library that has run out of memory. */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "daemon/unit.h"
+#include "daemon/vm.h"
+#include "daemon/work_thread.h"
+
+static int64_t removed_part, removed_all;
+
+int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
+{
+	return len == UINT64_MAX ? removed_all : removed_part;
+}
+
+int viommu_mem_add(struct viommu *v, uint64_t gpa, uint64_t len, void *host, unsigned flags)
+{
+	return 0;
+}
+
+/* What else daemon/unit.c asks for, and these tests do not. */
+int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
+		  struct viommu **ret_unit)
+{
+	return -ENOMEM;
+}
+
+void viommu_destroy(struct viommu *v)
+{
+}
+
+int viommu_thread_create(struct viommu *v, struct viommu_thread **ret_thread)
+{
+	return -ENOMEM;
+}
+
+void viommu_thread_destroy(struct viommu_thread *t)
+{
+}
+
+int vfu_dma_read(struct vfu_server *s, uint64_t address, void *buf, size_t len)
+{
+	return -ENOTCONN;
+}
+
+int vfu_dma_write(struct vfu_server *s, uint64_t address, const void *buf, size_t len)
+{
+	return -ENOTCONN;
+}
+
+bool work_thread_is_current(void)
+{
+	return true;
+}
+
+void waker_kick(struct waker *w)
+{
+}
+
+void vm_send_interrupt(struct vm *vm, uint16_t rid, uint64_t address, uint32_t data)
+{
+}
+
+/* The status of a child that takes a page back. */
+static int take_back(int64_t part, int64_t all, uint64_t left)
+{
+	static const struct rlimit no_core = {0, 0};
+	static struct unit u;
+	int status = 0;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		setrlimit(RLIMIT_CORE, &no_core);
+		signal(SIGABRT, SIG_DFL);
+		u.lent = 8192;
+		removed_part = part;
+		removed_all = all;
+		unit_take_back(&u, 0, 4096);
+		_exit(u.lent == left ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void memory_that_is_taken_back(void **state)
+{
+	assert_int_equal(take_back(4096, 0, 4096), 0);
+	assert_int_equal(take_back(0, 0, 8192), 0);
+}
+
+static void all_is_taken_back_when_a_part_cannot_be(void **state)
+{
+	assert_int_equal(take_back(-ENOMEM, 8192, 0), 0);
+}
+
+/* What the unit still knows would be unmapped, and then devices would write to whatever comes there. */
+static void memory_that_cannot_be_taken_back_ends_the_process(void **state)
+{
+	int status = take_back(-ENOMEM, -ENOMEM, 0);
+
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(memory_that_is_taken_back),
+		cmocka_unit_test(all_is_taken_back_when_a_part_cannot_be),
+		cmocka_unit_test(memory_that_cannot_be_taken_back_ends_the_process),
+	};
+
+	return cmocka_run_group_tests_name("unit", tests, NULL, NULL);
+}
