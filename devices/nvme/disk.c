@@ -19,6 +19,9 @@ struct disk {
 	uint64_t size;
 	struct stat st;
 	unsigned in_flight;
+	uint64_t end; /* of the file now, when looked_at; submit() looks once between two kicks */
+	bool looked_at;
+	struct disk_request *refused;
 	const struct disk_engine_ops *ops;
 	void *engine;
 };
@@ -136,31 +139,74 @@ static bool advance(struct disk_request *r, int64_t result)
 	return advance_transfer(r, result);
 }
 
+/*
+ * Writing behind the end of a file that was made shorter meanwhile would make
+ * it longer again, with zeroes where data was.
+ */
+static bool is_behind_the_end(struct disk *d, const struct disk_request *r)
+{
+	struct statx st;
+
+	if ((r->op != DISK_WRITE && r->op != DISK_ZERO) || !S_ISREG(d->st.st_mode))
+		return false;
+	if (!d->looked_at) {
+		/* Of what this machine knows: a file server is not waited for. */
+		d->end = statx(d->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &st) ? 0
+											       : st.stx_size;
+		d->looked_at = true;
+	}
+	return d->end < r->len || r->offset > d->end - r->len;
+}
+
 void disk_submit(struct disk *d, struct disk_request *r)
 {
 	r->done = 0;
 	r->attempt = 0;
 	r->result = 0;
 	d->in_flight++;
-	d->ops->submit(d->engine, r);
+	if (!is_behind_the_end(d, r)) {
+		d->ops->submit(d->engine, r);
+		return;
+	}
+	r->result = -EIO;
+	r->next = d->refused;
+	d->refused = r;
 }
 
 void disk_kick(struct disk *d)
 {
+	d->looked_at = false;
 	d->ops->kick(d->engine);
+}
+
+static bool was_refused(const struct disk *d, const struct disk_request *r)
+{
+	for (const struct disk_request *q = d->refused; q; q = q->next) {
+		if (q == r)
+			return true;
+	}
+	return false;
 }
 
 void disk_cancel(struct disk *d, struct disk_request *r)
 {
-	d->ops->cancel(d->engine, r);
+	if (!was_refused(d, r))
+		d->ops->cancel(d->engine, r);
 }
 
 struct disk_request *disk_reap(struct disk *d)
 {
+	struct disk_request *r = d->refused;
+
+	if (r) {
+		d->refused = r->next;
+		d->in_flight--;
+		return r;
+	}
 	for (;;) {
 		int64_t result;
-		struct disk_request *r = d->ops->reap(d->engine, &result);
 
+		r = d->ops->reap(d->engine, &result);
 		if (!r)
 			return NULL;
 		if (advance(r, result)) {
@@ -181,7 +227,7 @@ bool disk_arm(struct disk *d)
 		count = 0;
 	d->ops->arm(d->engine, true);
 	d->ops->kick(d->engine);
-	return !d->ops->ready(d->engine);
+	return !d->refused && !d->ops->ready(d->engine);
 }
 
 void disk_disarm(struct disk *d)

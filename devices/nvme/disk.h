@@ -39,7 +39,8 @@ struct disk_request {
 	uint64_t offset;
 	void *buf; /* READ, WRITE */
 	uint64_t len;
-	int result; /* at reap: 0, -EIO at the end of the file, -ECANCELED, or the system's negative errno */
+	int result; /* at reap: 0, -EIO behind the end of the file, -ECANCELED, or the system's negative errno
+		     */
 
 	/* The disk's. */
 	uint64_t done;

@@ -30,8 +30,12 @@ struct nvme_host_ops {
 	void (*log)(void *opaque, const char *line);
 };
 
+/*
+ * The namespace is as large as the file is now, in whole blocks. When the file
+ * is made shorter later, what is behind its end can be neither read nor written.
+ */
 struct nvme_options {
-	const char *path; /* regular file or block device; size rounded down to 512; locked against others */
+	const char *path; /* regular file or block device; locked against others */
 	int fd;		  /* path NULL: that file, open; it stays the caller's */
 	const char
 		*serial; /* up to 20 characters; NULL: "viommu-" and a number made from the file's identity */

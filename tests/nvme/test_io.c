@@ -318,12 +318,20 @@ static void random_mix(void **state)
 static void truncated_file(void **state)
 {
 	struct drv *d = drv_ready();
+	struct stat st;
 	uint64_t data = drv_alloc(d, 2 * PAGE);
 
 	assert_return_code(truncate(d->path, 4096 + 100), 0);
 	assert_int_equal(drv_rw(d, NVME_IO_READ, 0, 8, data, 0, 0), 0);
 	assert_int_equal(drv_rw(d, NVME_IO_READ, 8, 8, data, 0, 0), NVME_UNRECOVERED_READ);
 	assert_int_equal(drv_rw(d, NVME_IO_READ, 1000, 8, data, 0, 0), NVME_UNRECOVERED_READ);
+	assert_int_equal(drv_rw(d, NVME_IO_WRITE, 0, 8, data, 0, 0), 0);
+	assert_int_equal(drv_rw(d, NVME_IO_WRITE, 7, 2, data, 0, 0), NVME_WRITE_FAULT);
+	assert_int_equal(drv_rw(d, NVME_IO_WRITE, 1000, 8, data, 0, 0), NVME_WRITE_FAULT);
+	assert_int_equal(drv_rw(d, NVME_IO_WRITE_ZEROES, 7, 100, 0, 0, NVME_RW_FUA), NVME_WRITE_FAULT);
+	assert_return_code(stat(d->path, &st), 0);
+	assert_int_equal(st.st_size, 4096 + 100);
+	assert_return_code(truncate(d->path, 4096 * 1024), 0);
 	assert_int_equal(drv_rw(d, NVME_IO_WRITE, 1000, 8, data, 0, 0), 0);
 	assert_int_equal(drv_rw(d, NVME_IO_READ, 1000, 8, data, 0, 0), 0);
 	drv_free(d);
