@@ -28,6 +28,7 @@ struct disk_engine_ops {
 	/* A request whose step ended, and what the system call returned (or negative errno). */
 	struct disk_request *(*reap)(void *engine, int64_t *ret_result);
 	void (*wait)(void *engine); /* until reap() has something; only at the end */
+	/* False: nothing to reap or to kick. */
 	bool (*ready)(void *engine);
 	void (*arm)(void *engine, bool on);
 };

@@ -2,6 +2,7 @@
 /* Disk requests through io_uring: submitted and reaped by the work thread itself. */
 #include "nvme/disk_engine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 struct uring {
 	struct io_uring ring;
+	unsigned depth; /* of its entries, for requests; as many again are for cancellations */
 };
 
 /* By hand: liburing 2.3 declares functions for these two, but does not export them. */
@@ -64,7 +66,8 @@ static int uring_open(int fd, int eventfd, unsigned depth, void **ret_engine)
 
 	if (!u)
 		return -ENOMEM;
-	ret = io_uring_queue_init(depth, &u->ring, IORING_SETUP_R_DISABLED);
+	u->depth = depth;
+	ret = io_uring_queue_init(2 * depth, &u->ring, IORING_SETUP_R_DISABLED);
 	if (ret < 0) {
 		free(u);
 		return ret;
@@ -87,22 +90,14 @@ static void uring_close(void *engine)
 	free(u);
 }
 
-/* The ring holds as many entries as requests may be in flight; only cancellations can make it full. */
-static struct io_uring_sqe *next_sqe(struct uring *u)
-{
-	struct io_uring_sqe *sqe;
-
-	while (!(sqe = io_uring_get_sqe(&u->ring)))
-		io_uring_submit(&u->ring);
-	return sqe;
-}
-
 static void uring_submit(void *engine, struct disk_request *r)
 {
 	struct uring *u = engine;
 	struct disk_step s = disk_next_step(r);
-	struct io_uring_sqe *sqe = next_sqe(u);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
+	/* However long the kernel takes none: no more requests than entries kept for them are in flight. */
+	assert(sqe);
 	switch (s.call) {
 	case DISK_CALL_READ:
 		io_uring_prep_read(sqe, DISK_FILE, s.buf, (unsigned)s.len, s.offset);
@@ -133,8 +128,11 @@ static void uring_kick(void *engine)
 static void uring_cancel(void *engine, struct disk_request *r)
 {
 	struct uring *u = engine;
-	struct io_uring_sqe *sqe = next_sqe(u);
+	struct io_uring_sqe *sqe;
 
+	if (io_uring_sq_space_left(&u->ring) <= u->depth)
+		return;
+	sqe = io_uring_get_sqe(&u->ring);
 	io_uring_prep_cancel(sqe, r, 0);
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
 	io_uring_sqe_set_data(sqe, NULL);
@@ -163,11 +161,12 @@ static void uring_wait(void *engine)
 	io_uring_submit_and_wait(&u->ring, 1);
 }
 
+/* What the kernel did not take needs another kick. */
 static bool uring_ready(void *engine)
 {
 	struct uring *u = engine;
 
-	return io_uring_cq_ready(&u->ring) > 0;
+	return io_uring_cq_ready(&u->ring) > 0 || io_uring_sq_ready(&u->ring) > 0;
 }
 
 /*

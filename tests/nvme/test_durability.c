@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What reaches the disk, and what happens when it is slow, short or broken:
- * the system calls of the thread engine are wrapped (see meson.build).
+ * the system calls of the engines are wrapped (see meson.build).
  */
 #include "driver.h"
 
 #include <errno.h>
+#include <liburing.h>
 #include <linux/falloc.h>
 #include <pthread.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 static struct {
 	atomic_uint writes, durable_writes, syncs, punches, zero_ranges;
 	atomic_int write_error, read_error, sync_error, fallocate_error;
-	atomic_bool short_transfers, held;
+	atomic_bool short_transfers, held, ring_refuses;
 } host;
 
 ssize_t __real_preadv64v2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
@@ -350,6 +351,34 @@ static void destroy_with_work_in_flight(void **state)
 	drv_free(d);
 }
 
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+	return atomic_load(&host.ring_refuses) ? -EAGAIN : __real_io_uring_submit(ring);
+}
+
+/* What the kernel has not taken will never make the completion fd readable. */
+static void no_sleep_over_a_full_ring(void **state)
+{
+	struct drv *d;
+	struct nvme_cqe cqe;
+
+	drv_engine = DISK_ENGINE_URING;
+	d = fresh();
+	drv_engine = DISK_ENGINE_THREADS;
+	drv_settle(d);
+	assert_true(nvme_arm(d->nvme));
+	atomic_store(&host.ring_refuses, true);
+	drv_submit(d, 1, (struct nvme_sqe){.opcode = NVME_IO_FLUSH, .nsid = 1});
+	nvme_poll(d->nvme, 64);
+	assert_false(nvme_arm(d->nvme));
+	atomic_store(&host.ring_refuses, false);
+	assert_true(drv_wait(d, 1, &cqe));
+	drv_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -364,6 +393,7 @@ int main(void)
 		cmocka_unit_test(abort_limit),
 		cmocka_unit_test(deletion_behind_a_held_completion),
 		cmocka_unit_test(abort_behind_a_held_completion),
+		cmocka_unit_test(no_sleep_over_a_full_ring),
 		cmocka_unit_test(destroy_with_work_in_flight),
 	};
 
