@@ -89,7 +89,7 @@ static int64_t run(int fd, const struct disk_step *s)
 	return ret < 0 ? -errno : ret;
 }
 
-/* Call with the lock. The result of the step rides in `done` of nobody: it is kept in `result`. */
+/* Call with the lock. What the step returned waits in `result` for threads_reap(). */
 static void finish(struct threads *t, struct disk_request *r, int64_t result)
 {
 	uint64_t one = 1;
