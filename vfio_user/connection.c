@@ -275,7 +275,8 @@ int vfu_connection_send(struct vfu_connection *c, const void *data, size_t size,
 	err = enqueue(c, data, size, (size_t)sent, fd);
 	if (!err && c->queue_first == c->queue_last)
 		watch_writable(c, true);
-	return err;
+	/* Whatever came next would be taken for the rest of this one. */
+	return err && sent ? -EPIPE : err;
 }
 
 int vfu_connection_flush(struct vfu_connection *c)

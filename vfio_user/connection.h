@@ -76,8 +76,9 @@ bool vfu_connection_is_partial(const struct vfu_connection *c);
 
 /*
  * Sends or queues one whole message. `fd` is borrowed until it is sent.
- * -ENOBUFS: more than `limit` bytes would be queued; -ENOMEM; or the socket's
- * error.
+ * -ENOBUFS: more than `limit` bytes would be queued; -ENOMEM: nothing of it was
+ * sent. Any other error, of the socket or -EPIPE (no memory for the rest of it),
+ * leaves nothing to be sent on this connection.
  */
 int vfu_connection_send(struct vfu_connection *c, const void *data, size_t size, int fd, size_t limit);
 /* Sends what is queued, as far as the socket takes it. 0 or the socket's error. */
