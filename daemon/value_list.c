@@ -36,11 +36,13 @@ const char *value_pci_address(const char *text, void *field)
 	/* Only digits: sscanf would take signs, spaces and 0x too. */
 	if (text[strspn(text, "0123456789abcdefABCDEF.")] == '\0' &&
 	    sscanf(text, "%2x%n.%1u%n", &slot, &end, &function, &full_end) >= 1 && slot > 0 &&
-	    slot < Q35_OWN_SLOT && function < 8 && text[full_end ? full_end : end] == '\0') {
-		*(unsigned *)field = slot << 3 | function;
+	    slot < Q35_OWN_SLOT && function == 0 && text[full_end ? full_end : end] == '\0') {
+		*(unsigned *)field = slot << 3;
 		return NULL;
 	}
-	return "a slot and function on bus 0 such as 11.0, slots 1 to 1e in hexadecimal";
+	/* Guests look for the others only where function 0 says that there are some. */
+	return "a slot of bus 0 such as 11 or 11.0, from 1 to 1e in hexadecimal; only function 0 of a slot "
+	       "can be served";
 }
 
 int value_number(const char *text, unsigned from, unsigned to, unsigned *ret_value)

@@ -20,7 +20,7 @@ struct value_key {
 /* The takers. Each says the type of its field. */
 const char *value_switch(const char *text, void *field);      /* bool */
 const char *value_string(const char *text, void *field);      /* char *, allocated */
-const char *value_pci_address(const char *text, void *field); /* unsigned: slot << 3 | function */
+const char *value_pci_address(const char *text, void *field); /* unsigned: slot << 3 */
 
 /* A decimal number from..to. 0, or -1 and nothing changed. */
 int value_number(const char *text, unsigned from, unsigned to, unsigned *ret_value);
