@@ -215,9 +215,9 @@ static const struct option_info infos[] = {
 	{"registers", "sidecore|trap", take_registers,
 	 "whether a thread polls what the guest writes, or the guest\nexits for it; default sidecore"},
 	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N]", take_nvme,
-	 "an NVMe controller with FILE as its disk; may be repeated.\naddr=11.0: function 0 of a slot of PCI "
-	 "bus 0\n"
-	 "rogue=on: admin command 0xc0 reads or writes at any address"},
+	 "an NVMe controller with FILE as its disk; may be repeated.\naddr: function 0 of a slot of PCI bus "
+	 "0. rogue=on: admin command 0xc0 reads or "
+	 "writes at any address"},
 	{"idle-us", "N", take_idle,
 	 "poll that many microseconds without work before backing off;\ndefault 200. Afterwards the IOMMU "
 	 "answers within 500"},
@@ -318,11 +318,19 @@ static enum options_verdict take(struct daemon_options *o, const struct option_i
 	return OPTIONS_SERVE;
 }
 
+/* getopt_long() takes abbreviations too, which viommu does not understand, and which new options break. */
+static bool is_whole(const char *argument, const char *name)
+{
+	size_t len = strcspn(argument + 2, "=");
+
+	return len == strlen(name) && !strncmp(argument + 2, name, len);
+}
+
 static enum options_verdict take_all(struct daemon_options *o, int argc, char **argv,
 				     const struct option *table)
 {
 	enum options_verdict verdict = OPTIONS_SERVE;
-	int index, code;
+	int index, code, at = optind;
 
 	opterr = 0;
 	while (verdict == OPTIONS_SERVE && (code = getopt_long(argc, argv, "+:", table, &index)) != -1) {
@@ -331,8 +339,11 @@ static enum options_verdict take_all(struct daemon_options *o, int argc, char **
 		else if (code == '?')
 			verdict = bad("'%s' is not an option, or takes no value; viommud --help lists all",
 				      argv[optind - 1]);
+		else if (!is_whole(argv[at], infos[index].name))
+			verdict = bad("'%s' is not an option; viommud --help lists them", argv[at]);
 		else
 			verdict = take(o, &infos[index]);
+		at = optind;
 	}
 	if (verdict == OPTIONS_SERVE && optind < argc)
 		verdict = bad("'%s' is not an option; viommud --help lists them", argv[optind]);
