@@ -151,7 +151,7 @@ static void run_commands(enum machine_registers kind)
 	assert_int_equal(machine_get32(&m, VTD_GSTS), VTD_GSTS_RTPS);
 	/* The same one-shot command again is carried out again. */
 	assert_int_equal(vi_driver_vtd_set_root(&m.driver), 0);
-	for (unsigned i = 0; i < 1000 && machine_counter(&m, "commands") < 2; i++)
+	for (unsigned i = 0; i < 1000000 && machine_counter(&m, "commands") < 2; i++)
 		m.driver.regs.relax(&m);
 	assert_int_equal(machine_counter(&m, "commands"), 2);
 	assert_int_equal(vi_driver_vtd_enable_queue(&m.driver, 0), 0);
