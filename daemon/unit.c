@@ -101,11 +101,6 @@ int unit_lend(struct unit *u, const struct vfu_dma_map *map)
 	unsigned flags = (map->readable ? VIOMMU_MEM_READ : 0) | (map->writable ? VIOMMU_MEM_WRITE : 0);
 	int err = add(u, map, flags);
 
-	if (err == -EEXIST) {
-		/* A client that maps over its own maps means the newer one. */
-		unit_take_back(u, map->iova, map->size);
-		err = add(u, map, flags);
-	}
 	if (err == -EINVAL) {
 		/* QEMU announces every mappable BAR, also those above what the IOMMU can address. */
 		log_limited(&u->vm->guest_errors,
