@@ -96,6 +96,22 @@ static int add(struct unit *u, const struct vfu_dma_map *map, unsigned flags)
 	return err;
 }
 
+/* BARs, firmware and the VGA window come without a file in any machine; on the q35 they lie elsewhere. */
+static bool is_ram(const struct vfu_dma_map *map)
+{
+	return map->writable && map->size > UINT64_C(1) << 20 && map->iova < UINT64_C(1) << 31;
+}
+
+static void tell_of_slow_memory(struct unit *u, const struct vfu_dma_map *map)
+{
+	if (u->told || !is_ram(map))
+		return;
+	u->told = true;
+	log_line("memory at 0x%" PRIx64
+		 " came without a file (share=on?): it is slow, and tables there cannot be walked",
+		 map->iova);
+}
+
 int unit_lend(struct unit *u, const struct vfu_dma_map *map)
 {
 	unsigned flags = (map->readable ? VIOMMU_MEM_READ : 0) | (map->writable ? VIOMMU_MEM_WRITE : 0);
@@ -105,8 +121,10 @@ int unit_lend(struct unit *u, const struct vfu_dma_map *map)
 		/* QEMU announces every mappable BAR, also those above what the IOMMU can address. */
 		log_limited(&u->vm->guest_errors,
 			    "memory at 0x%" PRIx64 " is out of the IOMMU's reach and left out", map->iova);
-		err = 0;
+		return 0;
 	}
+	if (!err && !map->host)
+		tell_of_slow_memory(u, map);
 	return err;
 }
 

@@ -25,6 +25,7 @@ struct unit {
 	struct vm *vm;
 	struct vfu_server *memory; /* whose client lends the memory; set before its first process() */
 	_Atomic uint64_t lent;	   /* bytes registered now */
+	bool told;		   /* that some of it has no host pointer */
 };
 
 /* `opts` with sz and model set. 0 or a negative errno. */

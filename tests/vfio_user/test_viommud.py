@@ -212,6 +212,16 @@ def _():
         equal(signalled(fd, 0.2), 0, "after it was taken")
 
 
+@case("RAM without a file is told, once, and a BAR is not")
+def _():
+    with daemon() as d, d.connect("iommu") as lender:
+        lender.map(0xfd000000, 16 << 20)
+        lender.map(0x100000, 512 << 20)
+        lender.map(0x40000000, 512 << 20)
+        text = d.end()
+        check(text.count("\n") == 1 and "0x100000 " in text and "cannot be walked" in text, text)
+
+
 @case("an eventfd that is full and blocks holds neither the daemon nor its end up")
 def _():
     with daemon() as d:
