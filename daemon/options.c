@@ -215,9 +215,9 @@ static const struct option_info infos[] = {
 	{"registers", "sidecore|trap", take_registers,
 	 "whether a thread polls what the guest writes, or the guest\nexits for it; default sidecore"},
 	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N]", take_nvme,
-	 "an NVMe controller with FILE as its disk; may be repeated.\naddr: function 0 of a slot of PCI bus "
-	 "0. rogue=on: admin command 0xc0 reads or "
-	 "writes at any address"},
+	 "an NVMe controller with FILE as its disk; may be repeated.\naddr=11.0: function 0 of a slot of PCI "
+	 "bus 0\n"
+	 "rogue=on: admin command 0xc0 reads or writes at any address"},
 	{"idle-us", "N", take_idle,
 	 "poll that many microseconds without work before backing off;\ndefault 200. Afterwards the IOMMU "
 	 "answers within 500"},
