@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <json-c/json.h>
 
@@ -23,9 +24,10 @@ struct backend {
 struct facts {
 	char machine[NAME_MAX_LENGTH];	      /* "": not said */
 	char memory_backend[NAME_MAX_LENGTH]; /* id, "": not said */
-	char size[NAME_MAX_LENGTH];
-	char iommu[NAME_MAX_LENGTH]; /* a -device that is one, "": there is none */
-	bool numa_memory;	     /* -numa node,memdev= */
+	char size[NAME_MAX_LENGTH];	      /* -m: without a suffix MiB; "": not said */
+	char machine_size[NAME_MAX_LENGTH]; /* -machine memory.size=: without a suffix bytes; "": not said */
+	char iommu[NAME_MAX_LENGTH];	    /* a -device that is one, "": there is none */
+	bool numa_memory;		    /* -numa node,memdev= */
 	const char *refused;
 	const char *remedy;
 	unsigned backend_count;
@@ -95,6 +97,7 @@ static void note_machine(struct facts *f, const char *value)
 {
 	find_key(value, "type", "type", f->machine);
 	find_key(value, "memory-backend", NULL, f->memory_backend);
+	find_key(value, "memory.size", NULL, f->machine_size);
 }
 
 static void note_memory(struct facts *f, const char *value)
@@ -190,6 +193,47 @@ static const char *option_name(const char *argument)
 	return argument + (argument[1] == '-' ? 2 : 1);
 }
 
+/* How many arguments belong together: an option and its value, whatever that looks like, or one. */
+static unsigned argument_count(char *const *a)
+{
+	static const char *const flags[] = {
+		"h",
+		"help",
+		"version",
+		"S",
+		"s",
+		"snapshot",
+		"usb",
+		"nographic",
+		"full-screen",
+		"win2k-hack",
+		"no-fd-bootchk",
+		"preconfig",
+		"enable-kvm",
+		"xen-attach",
+		"xen-domid-restrict",
+		"no-reboot",
+		"no-shutdown",
+		"daemonize",
+		"only-migratable",
+		"nodefaults",
+		"no-user-config",
+		"enable-sync-profile",
+		"perfmap",
+		"jitdump",
+		"mem-prealloc",
+	};
+	const char *name = option_name(*a);
+
+	if (!name || !a[1])
+		return 1;
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (!strcmp(name, flags[i]))
+			return 1;
+	}
+	return 2;
+}
+
 static void check_refused(struct facts *f, const char *name)
 {
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
@@ -200,29 +244,23 @@ static void check_refused(struct facts *f, const char *name)
 	}
 }
 
-/* True: it was one of those, and its value has been used. */
-static bool note(struct facts *f, const char *name, const char *value)
+static void note(struct facts *f, const char *name, const char *value)
 {
 	for (size_t i = 0; i < sizeof(noted) / sizeof(noted[0]); i++) {
-		if (value && !strcmp(name, noted[i].name)) {
+		if (value && !strcmp(name, noted[i].name))
 			noted[i].note(f, value);
-			return true;
-		}
 	}
-	return false;
 }
 
 static void read_line(struct facts *f, char *const *qemu)
 {
-	copy(f->size, MEMORY_USUAL, strlen(MEMORY_USUAL));
-	for (char *const *a = qemu + 1; *a; a++) {
+	for (char *const *a = qemu + 1; *a; a += argument_count(a)) {
 		const char *name = option_name(*a);
 
 		if (!name)
 			continue;
 		check_refused(f, name);
-		if (note(f, name, a[1]))
-			a++;
+		note(f, name, a[1]);
 	}
 }
 
@@ -257,6 +295,13 @@ static int check_backends(const struct facts *f, char *why, size_t why_size)
 	return 0;
 }
 
+static bool ends_in_digit(const char *size)
+{
+	size_t len = strlen(size);
+
+	return len && size[len - 1] >= '0' && size[len - 1] <= '9';
+}
+
 static int check(const struct facts *f, char *why, size_t why_size)
 {
 	if (f->refused)
@@ -264,20 +309,27 @@ static int check(const struct facts *f, char *why, size_t why_size)
 	if (*f->machine && strcmp(f->machine, "q35") && strncmp(f->machine, "pc-q35-", 7))
 		return complain(why, why_size, "the machine '%s' cannot be served; use -machine q35",
 				f->machine);
+	/* QEMU would take it for hexadecimal MiB, which it does not know, and say so about another option. */
+	if (!strncasecmp(f->size, "0x", 2) && ends_in_digit(f->size))
+		return complain(why, why_size, "-m %s: write the size as a decimal number, such as 512M",
+				f->size);
 	return check_backends(f, why, why_size);
 }
 
-/* Without a suffix QEMU takes the number of -m as MiB, and that of -object as bytes. */
-static const char *size_suffix(const char *size)
+/* As -object takes it: what -m takes for MiB are bytes there. */
+static void memory_size(const struct facts *f, char ret_size[NAME_MAX_LENGTH])
 {
-	size_t len = strlen(size);
-
-	return len && size[len - 1] >= '0' && size[len - 1] <= '9' ? "M" : "";
+	if (*f->size)
+		snprintf(ret_size, NAME_MAX_LENGTH, "%.*s%s", NAME_MAX_LENGTH - 2, f->size,
+			 ends_in_digit(f->size) ? "M" : "");
+	else
+		snprintf(ret_size, NAME_MAX_LENGTH, "%s", *f->machine_size ? f->machine_size : MEMORY_USUAL);
 }
 
 int qemu_arguments_complete(char *const *qemu, struct argument_list *added, char *why, size_t why_size)
 {
 	struct facts f = {0};
+	char size[NAME_MAX_LENGTH];
 	bool add_memory;
 
 	read_line(&f, qemu);
@@ -285,9 +337,9 @@ int qemu_arguments_complete(char *const *qemu, struct argument_list *added, char
 		return -1;
 	add_memory = !*f.memory_backend && !f.numa_memory;
 	if (add_memory) {
+		memory_size(&f, size);
 		argument_list_add(added, "-object");
-		argument_list_addf(added, "memory-backend-memfd,id=" MEMORY_ID ",size=%s%s,share=on", f.size,
-				   size_suffix(f.size));
+		argument_list_addf(added, "memory-backend-memfd,id=" MEMORY_ID ",size=%s,share=on", size);
 	}
 	if (!add_memory && *f.machine)
 		return 0;
@@ -313,10 +365,13 @@ int qemu_arguments_check_iommu(char *const *qemu, char *why, size_t why_size)
 void qemu_arguments_for_firmware(char *const *qemu, struct argument_list *pass)
 {
 	argument_list_add(pass, qemu[0]);
-	for (char *const *a = qemu + 1; *a; a++) {
+	for (char *const *a = qemu + 1; *a;) {
 		const char *name = option_name(*a);
+		unsigned count = argument_count(a);
 
-		if (!name || strcmp(name, "S"))
-			argument_list_add(pass, *a);
+		for (; count; count--, a++) {
+			if (!name || strcmp(name, "S"))
+				argument_list_add(pass, *a);
+		}
 	}
 }

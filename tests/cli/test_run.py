@@ -33,6 +33,7 @@ BAD = {
                          "memory-backend-memfd,id=m,size=1G,share=off"], "share=on"),
     "numa_private": (["run", "--nvme", "x", "--", "q", "-object", "memory-backend-ram,id=m,size=1G", "-numa",
                       "node,memdev=m"], "share=on"),
+    "memory_hexadecimal": (["run", "--nvme", "x", "--", "q", "-m", "0x200"], "-m 0x200", "512M"),
     "daemonize": (["run", "--nvme", "x", "--", "q", "-daemonize"], "-daemonize"),
     "mem_path": (["run", "--nvme", "x", "--", "q", "-mem-path", "/dev/shm"], "memory-backend-file"),
 }
@@ -51,7 +52,7 @@ for bad_name, (bad_arguments, *bad_words) in BAD.items():
 FAKE_QEMU = """#!/bin/sh
 case "$*" in
 "-device help") echo 'name "vfio-user-pci", bus PCI' ;;
-*-snapshot*) echo "qemu: no such luck" >&2; exit 1 ;;
+*-snapshot*) echo "$*" > "$0.pass"; echo "qemu: no such luck" >&2; exit 1 ;;
 *) for a; do printf '%s\\n' "$a"; done; exit 7 ;;
 esac
 """
@@ -166,6 +167,15 @@ def passes_on_what_viommud_refuses():
 
 
 @case
+def lets_processors_start_in_the_firmware_pass():
+    """There -S is left out, where it is an option of QEMU."""
+    with fake_qemu() as (qemu, disk):
+        run(VIOMMU, "run", "--nvme", disk, "--", qemu, "-name", "-S", "-S", "-nographic", "-S", "-foo", "-S", "--S")
+        with open(qemu + ".pass", encoding="ascii") as f:
+            check(f.read().split()[:5] == ["-name", "-S", "-nographic", "-foo", "-S"], "another line")
+
+
+@case
 def tells_what_qemu_said():
     with fake_qemu() as (qemu, disk):
         result = run(VIOMMU, "run", "--nvme", disk, "--", qemu)
@@ -214,6 +224,12 @@ def completes_the_command_line():
         lines = run(*start, "-M", "q35,accel=tcg", "-m", "size=1G,slots=2").stdout.splitlines()
         check("memory-backend-memfd,id=viommu-ram,size=1G,share=on" in lines, lines)
         check("memory-backend=viommu-ram" in lines, lines)
+        for own, size in ((["-m", "0xA00000a"], "0xA00000a"), (["-m", "1.5G"], "1.5G"),
+                          (["-M", "q35,memory.size=256M"], "256M"), (["-M", "q35,memory.size=0x10000000"], "0x10000000"),
+                          (["-M", "memory.size=268435456"], "268435456"), (["-M", "memory.size=1G", "-m", "2"], "2M"),
+                          ([], "128M"), (["-name", "-m", "-m", "64"], "64M")):
+            lines = run(*start, *own).stdout.splitlines()
+            check(f"memory-backend-memfd,id=viommu-ram,size={size},share=on" in lines, (own, lines))
         own = ["-M", "q35,memory-backend=m", "-object", "memory-backend-ram,id=m,size=1G,share=on"]
         lines = run(*start, *own).stdout.splitlines()
         check(lines[:4] == own and lines[4] == "-device" and len(lines) == 6, lines)
