@@ -281,8 +281,8 @@ void viommu_requester_remove(struct viommu_requester *r)
 		return;
 	v = r->unit;
 	pthread_mutex_lock(&v->lock);
+	wait_for_calls(v, r); /* first: a call that goes on would cache its context again */
 	vi_context_drop_devices(v, &d, r->rid, 0);
-	wait_for_calls(v, r);
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
 	vi_counters_keep(v, r);
