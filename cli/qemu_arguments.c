@@ -193,45 +193,30 @@ static const char *option_name(const char *argument)
 	return argument + (argument[1] == '-' ? 2 : 1);
 }
 
+static bool is_one_of(const char *name, const char *const *names)
+{
+	while (*names && strcmp(name, *names))
+		names++;
+	return *names;
+}
+
 /* How many arguments belong together: an option and its value, whatever that looks like, or one. */
 static unsigned argument_count(char *const *a)
 {
+	/* clang-format off */
 	static const char *const flags[] = {
-		"h",
-		"help",
-		"version",
-		"S",
-		"s",
-		"snapshot",
-		"usb",
-		"nographic",
-		"full-screen",
-		"win2k-hack",
-		"no-fd-bootchk",
-		"preconfig",
-		"enable-kvm",
-		"xen-attach",
-		"xen-domid-restrict",
-		"no-reboot",
-		"no-shutdown",
-		"daemonize",
-		"only-migratable",
-		"nodefaults",
-		"no-user-config",
-		"enable-sync-profile",
-		"perfmap",
-		"jitdump",
-		"mem-prealloc",
+		"h", "help", "version", "S", "s", "snapshot", "usb", "nographic", "full-screen",
+		"win2k-hack", "no-fd-bootchk", "preconfig", "enable-kvm", "xen-attach",
+		"xen-domid-restrict", "no-reboot", "no-shutdown", "daemonize", "only-migratable",
+		"nodefaults", "no-user-config", "enable-sync-profile", "perfmap", "jitdump",
+		"mem-prealloc", NULL
 	};
+	/* clang-format on */
 	const char *name = option_name(*a);
 
 	if (!name || !a[1])
 		return 1;
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-		if (!strcmp(name, flags[i]))
-			return 1;
-	}
-	return 2;
+	return is_one_of(name, flags) ? 1 : 2;
 }
 
 static void check_refused(struct facts *f, const char *name)
@@ -347,6 +332,32 @@ int qemu_arguments_complete(char *const *qemu, struct argument_list *added, char
 	argument_list_addf(added, "%s%s%s", *f.machine ? "" : "q35", add_memory && !*f.machine ? "," : "",
 			   add_memory ? "memory-backend=" MEMORY_ID : "");
 	return 0;
+}
+
+static bool asks_for_help(const char *value)
+{
+	const char *last = strrchr(value, ',');
+
+	last = last ? last + 1 : value;
+	return !strcmp(last, "help") || !strcmp(last, "?");
+}
+
+bool qemu_arguments_only_ask(char *const *qemu)
+{
+	static const char *const questions[] = {"h", "help", "version", NULL};
+	static const char *const listing[] = {"machine", "M",	   "cpu", "accel",   "device",
+					      "object",	 "netdev", "nic", "chardev", "audiodev",
+					      "display", "vga",	   "d",	  "trace",   NULL};
+
+	for (char *const *a = qemu + 1; *a; a += argument_count(a)) {
+		const char *name = option_name(*a);
+
+		if (name && is_one_of(name, questions))
+			return true;
+		if (name && is_one_of(name, listing) && a[1] && asks_for_help(a[1]))
+			return true;
+	}
+	return false;
 }
 
 int qemu_arguments_check_iommu(char *const *qemu, char *why, size_t why_size)

@@ -6,6 +6,7 @@
 #ifndef CLI_QEMU_ARGUMENTS_H
 #define CLI_QEMU_ARGUMENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "cli/argument_list.h"
@@ -15,6 +16,9 @@
  * machine with shared memory. 0, or -1 and a sentence in `why`.
  */
 int qemu_arguments_complete(char *const *qemu, struct argument_list *added, char *why, size_t why_size);
+
+/* Does it ask QEMU for its version or for help, which starts no machine? */
+bool qemu_arguments_only_ask(char *const *qemu);
 
 /* The guest can have one IOMMU: is none among QEMU's own devices? 0, or -1 and a sentence in `why`. */
 int qemu_arguments_check_iommu(char *const *qemu, char *why, size_t why_size);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <limits.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,6 +35,30 @@ struct run {
 };
 
 /* --------------------------------------------------------------- the request */
+
+/* --help and --version, wherever they stand, as those of viommud would answer for it alone. */
+static bool answer(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		if (!strcmp(argv[i], "--help")) {
+			fputs(run_command.help, stdout);
+			return true;
+		}
+		if (!strcmp(argv[i], "--version")) {
+			printf("viommu %s\n", VIOMMU_VERSION);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Nothing to serve: QEMU answers as it does without viommu. Returns when it cannot be started. */
+static int ask_qemu(char **qemu)
+{
+	execvp(qemu[0], qemu);
+	return usage_failure("%s cannot be started: %s; after -- comes the QEMU command", qemu[0],
+			     strerror(errno));
+}
 
 /* viommu's own are --print and --; the others are viommud's, who judges them. */
 static int parse(struct run *r, int argc, char **argv)
@@ -131,8 +156,10 @@ static int learn_base(struct run *r, const struct argument_list *line)
 
 static void print_line(const struct argument_list *l, size_t from, const char *first)
 {
-	if (first)
-		printf("%s%s\n", first, from < l->count ? " \\" : "");
+	if (first) {
+		argument_print_quoted(stdout, first);
+		printf("%s\n", from < l->count ? " \\" : "");
+	}
 	for (size_t i = from; i < l->count; i++) {
 		/* An option and its value stay on one line. */
 		bool pair = l->items[i][0] == '-' && i + 1 < l->count && l->items[i + 1][0] != '-';
@@ -197,8 +224,13 @@ static void make_dir(struct run *r)
 static int run(int argc, char **argv)
 {
 	struct run r = {0};
-	int err = parse(&r, argc, argv);
+	int err;
 
+	if (answer(argc, argv))
+		return EXIT_SUCCESS;
+	err = parse(&r, argc, argv);
+	if (!err && qemu_arguments_only_ask(r.qemu))
+		err = ask_qemu(r.qemu);
 	if (!err)
 		err = check_qemu(&r);
 	r.signals = err ? -1 : signals_open();

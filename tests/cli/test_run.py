@@ -7,11 +7,12 @@ usage: test_run.py VIOMMUD VIOMMU [WORD]    WORD: only the cases whose name has 
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
 
-from rig import DEADLINE, VIOMMU, case, cases, check, main, refused, run, runs, started, until
+from rig import DEADLINE, VIOMMU, VIOMMUD, case, cases, check, main, refused, run, runs, started, until
 
 
 # -------------------------------------------------------------- refused, in one line
@@ -206,6 +207,41 @@ def refuses_a_second_iommu():
             refused(run(VIOMMU, "run", *own), "-device", "--iommu none", "drop")
             result = run(VIOMMU, "run", "--iommu", "none", *own)
             check(result.returncode == 7, result)
+
+
+@case
+def prints_what_a_shell_reads():
+    """Also where viommud is in a folder with a space in its name."""
+    with fake_qemu() as (qemu, disk):
+        folder = os.path.join(os.path.dirname(qemu), "a folder")
+        os.mkdir(folder)
+        for program in (VIOMMU, VIOMMUD):
+            os.symlink(program, os.path.join(folder, os.path.basename(program)))
+        options = ["--iommu", "none", "--dir", os.path.join(folder, "run"), "--nvme", disk]
+        result = run(os.path.join(folder, "viommu"), "run", "--print", *options, "--", qemu)
+        check(result.returncode == 0, result)
+        viommud = result.stdout.split("#")[1].partition("\n")[2]
+        check(shlex.split(viommud.replace("\\\n", "")) == [os.path.join(folder, "viommud"), *options], viommud)
+
+
+@case
+def answers_before_it_starts_anything():
+    with fake_qemu() as (qemu, _):
+        for options in (["--version"], ["--nvme", "/nonexistent", "--version"]):
+            result = run(VIOMMU, "run", *options, "--", qemu)
+            check(result.returncode == 0 and result.stdout.startswith("viommu ") and not result.stderr, result)
+        result = run(VIOMMU, "run", "--nvme", "/nonexistent", "--help")
+        check(result.returncode == 0 and result.stdout.startswith("usage: viommu run"), result)
+
+
+@case
+def lets_qemu_answer():
+    with fake_qemu() as (qemu, _):
+        for question in (["-version"], ["-m", "1G", "--help"], ["-machine", "help"], ["-device", "nvme,help"]):
+            result = run(VIOMMU, "run", "--", qemu, *question)
+            check(result.returncode == 7 and result.stdout.splitlines() == question, (question, result))
+        refused(run(VIOMMU, "run", "--", qemu, "-name", "-version", "-append", "help"), "viommud:", "--nvme")
+        refused(run(VIOMMU, "run", "--", "/nonexistent/qemu", "-version"), "/nonexistent/qemu")
 
 
 @case
