@@ -74,6 +74,14 @@ static void read_complaint(struct pass *p, char text[COMPLAINT_BYTES])
 		text[n - 1] = '\0';
 }
 
+static const char *hint(const char *complaint)
+{
+	if (strstr(complaint, "not available for vfio-user-pci"))
+		return "; choose another slot with addr= in viommud's --iommu or --nvme, or for the other "
+		       "device";
+	return "";
+}
+
 static int qemu_ended(struct pass *p, int wait_status)
 {
 	char text[COMPLAINT_BYTES];
@@ -81,7 +89,7 @@ static int qemu_ended(struct pass *p, int wait_status)
 	read_complaint(p, text);
 	p->qemu = 0;
 	if (*text)
-		return failure("QEMU ended while firmware was being watched: %s", text);
+		return failure("QEMU ended while firmware was being watched: %s%s", text, hint(text));
 	return failure("QEMU ended with status %d while firmware was being watched; "
 		       "try the command without viommu",
 		       child_exit_status(wait_status));

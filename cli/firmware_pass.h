@@ -3,9 +3,15 @@
  * Where will firmware place the IOMMU's registers? The guest's DMAR table must
  * say it before the guest starts, and firmware decides only then. But it
  * decides alike for the same command line: so that is started once, watched
- * until the address is known, and killed before the firmware looks for
- * something to boot. Disks given by -drive and the like are protected by
- * -snapshot.
+ * until the address is known, and killed.
+ *
+ * What keeps the disks as they are: the address is known when firmware turns on
+ * the function's memory decoding, which it does while it sets up PCI, before it
+ * runs a driver, an option ROM or a boot loader. viommu looks every few
+ * milliseconds; where it cannot (it is stopped, or the machine is overloaded)
+ * firmware goes on, and may boot the guest from any of its disks. Then
+ * -snapshot still protects those given by -drive, -hda and the like. It does
+ * not protect those given by -blockdev, nor viommud's.
  */
 #ifndef CLI_FIRMWARE_PASS_H
 #define CLI_FIRMWARE_PASS_H

@@ -189,6 +189,22 @@ JSON_OF_OTHER_TYPES = (
 )
 
 
+OCCUPIED_QEMU = """#!/bin/sh
+case "$*" in
+"-device help") echo 'name "vfio-user-pci", bus PCI' ;;
+*) echo "qemu: PCI: slot 16 function 0 not available for vfio-user-pci, in use by e1000,id=(null)" >&2; exit 1 ;;
+esac
+"""
+
+
+@case
+def tells_how_to_choose_another_slot():
+    with fake_qemu(OCCUPIED_QEMU) as (qemu, disk):
+        result = run(VIOMMU, "run", "--nvme", disk, "--", qemu)
+        last = result.stderr.splitlines()[-1]
+        check(result.returncode == 1 and "slot 16" in last and "another slot with addr=" in last, result)
+
+
 @case
 def leaves_odd_json_to_qemu():
     with fake_qemu() as (qemu, disk):
