@@ -100,6 +100,44 @@ void child_stop(pid_t pid, unsigned ms)
 	waitpid(pid, &status, 0);
 }
 
+void child_adopt_orphans(void)
+{
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+/* Send `sig`, 0 for none, to each child but `keep`, except those that have ended. How many there are. */
+static unsigned signal_others(pid_t keep, int sig)
+{
+	char path[64];
+	unsigned count = 0;
+	FILE *children;
+	int pid, status;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	children = fopen(path, "re");
+	while (children && fscanf(children, "%d", &pid) == 1) {
+		if (pid == keep || child_ended(pid, &status))
+			continue;
+		kill(pid, sig);
+		count++;
+	}
+	if (children)
+		fclose(children);
+	return count;
+}
+
+void child_stop_others(pid_t keep, unsigned ms)
+{
+	unsigned count = signal_others(keep, SIGTERM);
+
+	for (unsigned waited = 0; count && waited <= ms; waited += STEP_MS) {
+		child_pause(STEP_MS);
+		count = signal_others(keep, 0);
+	}
+	if (count)
+		signal_others(keep, SIGKILL);
+}
+
 int child_exit_status(int wait_status)
 {
 	return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);

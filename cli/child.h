@@ -21,6 +21,10 @@ bool child_ended(pid_t pid, int *ret_status);
 bool child_wait(pid_t pid, unsigned ms, int *ret_status);
 /* SIGTERM, and SIGKILL when it is still there after `ms`. Waits for it. */
 void child_stop(pid_t pid, unsigned ms);
+/* From now on what our children leave behind is ours to end. */
+void child_adopt_orphans(void);
+/* The same as child_stop() for each child but `keep`. */
+void child_stop_others(pid_t keep, unsigned ms);
 /* As a shell gives it: the exit status, or 128 + the signal. */
 int child_exit_status(int wait_status);
 

@@ -12,6 +12,7 @@
 
 #define WATCH_MS     250
 #define QEMU_STOP_MS 10000
+#define GONE_MS	     1000 /* for viommud to notice that QEMU has gone */
 
 struct machine {
 	struct daemon_process *daemon;
@@ -54,12 +55,25 @@ static void look_at_registers(struct machine *m)
 		     base));
 }
 
+/* A script around QEMU that did not exec it may have ended before it, without passing a signal on. */
+static void stop_what_is_left(const struct daemon_process *d)
+{
+	for (unsigned waited = 0; d->pid && waited < GONE_MS; waited += WATCH_MS / 10) {
+		if (!daemon_process_has_client(d))
+			return;
+		child_pause(WATCH_MS / 10);
+	}
+	child_stop_others(d->pid, QEMU_STOP_MS);
+}
+
 int machine_run(struct daemon_process *d, const struct argument_list *line, int signals)
 {
 	struct machine m = {.daemon = d};
 	struct child_plan plan = {.argv = line->items, .in = -1, .out = -1, .err = -1};
-	int err = child_start(&plan, &m.qemu), sig;
+	int err, sig;
 
+	child_adopt_orphans();
+	err = child_start(&plan, &m.qemu);
 	if (err)
 		return failure("%s cannot be started: %s", line->items[0], strerror(-err));
 	while (!m.ended) {
@@ -70,5 +84,6 @@ int machine_run(struct daemon_process *d, const struct argument_list *line, int 
 		if (!m.ended && !sig)
 			look_at_registers(&m);
 	}
+	stop_what_is_left(d);
 	return m.status;
 }

@@ -9,6 +9,8 @@ import json
 import os
 import shlex
 import signal
+import socket
+import struct
 import sys
 import tempfile
 
@@ -134,6 +136,25 @@ def ends_qemu_behind_a_script():
         check(p.wait(DEADLINE) == 128 + signal.SIGTERM, f"exit status {p.returncode}")
         until(lambda: not runs(qemu), "QEMU ends")
         check(not os.path.exists(folder), "the folder is left")
+
+
+@case
+def ends_qemu_behind_a_script_in_the_real_run():
+    """The script is killed by the signal, and its QEMU still has a device."""
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        with fake_qemu(WRAPPED_QEMU) as (qemu, disk):
+            folder = os.path.join(os.path.dirname(qemu), "run")
+            with started(VIOMMU, "run", "--iommu", "none", "--dir", folder, "--nvme", disk, "--", qemu) as p, \
+                    socket.socket(socket.AF_UNIX) as s:
+                pid = read_pid(qemu + ".pid")
+                with ended_at_last(pid):
+                    s.connect(os.path.join(folder, "nvme0.sock"))
+                    s.sendall(struct.pack("<HHIIIHH", 1, 1, 20, 0, 0, 0, 1))  # vfio-user's version 0.1
+                    check(s.recv(1), "viommud does not answer")
+                    p.send_signal(sig)
+                    check(p.wait(DEADLINE) == 128 + sig, f"exit status {p.returncode}")
+                    check(not runs(pid), "QEMU goes on")
+                    check(not os.path.exists(folder), "the folder is left")
 
 
 @case
