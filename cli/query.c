@@ -64,7 +64,8 @@ static int explain(const char *dir, int err)
 	case -ENOENT:
 	case -ECONNREFUSED:
 	case -ENOTDIR:
-		return failure("no viommud serves in %s; give the folder that it printed when it was ready",
+		return failure("no viommud serves in %s; give the folder that it printed when it was ready, "
+			       "or that of one VM in it",
 			       dir);
 	case -ETIMEDOUT:
 		return failure("the viommud in %s does not answer; end it and start again", dir);

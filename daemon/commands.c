@@ -28,6 +28,8 @@ static struct json_object *status(struct vm *vm, struct json_object *request)
 	control_set_u64(reply, "pid", (uint64_t)getpid());
 	control_set_string(reply, "version", VIOMMU_VERSION);
 	control_set_string(reply, "directory", vm->directory->path);
+	if (vm->options->name)
+		control_set_string(reply, "vm", vm->options->name);
 	control_set_string(reply, "iommu", vm->iommu ? "vtd" : "none");
 	control_set_string(reply, "registers", vm->options->trap ? "trap" : "sidecore");
 	control_set_u64(reply, "idle_latency_us", bound);
@@ -95,6 +97,8 @@ static struct json_object *counters(struct vm *vm, struct json_object *request)
 static struct json_object *shut_down(struct vm *vm, struct json_object *request)
 {
 	(void)request;
+	if (vm->options->name)
+		return control_error("this daemon serves other VMs too; end it by a signal, SIGTERM");
 	vm->loop->stop = true;
 	return control_ok();
 }

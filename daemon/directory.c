@@ -105,6 +105,16 @@ int directory_open(struct directory *d, const char *wanted, char *why, size_t wh
 	return -1;
 }
 
+int directory_open_within(struct directory *d, struct directory *parent, const char *name, char *why,
+			  size_t why_size)
+{
+	char path[PATH_MAX];
+
+	parent->has_folders = true;
+	snprintf(path, sizeof(path), "%s/%s", parent->path, name);
+	return directory_open(d, path, why, why_size);
+}
+
 void directory_close(struct directory *d)
 {
 	char table[SOCKET_PATH_MAX];

@@ -13,6 +13,7 @@ struct directory {
 	char path[DIRECTORY_PATH_MAX + 1]; /* absolute */
 	int fd;				   /* holds the lock */
 	bool made;			   /* by us, so we remove it */
+	bool has_folders;		   /* of VMs, which are made and removed with it */
 };
 
 /*
@@ -20,6 +21,9 @@ struct directory {
  * $XDG_RUNTIME_DIR or /tmp when NULL. 0, or -1 and a sentence in `why`.
  */
 int directory_open(struct directory *d, const char *wanted, char *why, size_t why_size);
+/* The folder `name` within `parent`, in the same way. */
+int directory_open_within(struct directory *d, struct directory *parent, const char *name, char *why,
+			  size_t why_size);
 void directory_close(struct directory *d);
 /* "path/name" */
 void directory_socket(const struct directory *d, const char *name, char path[SOCKET_PATH_MAX]);

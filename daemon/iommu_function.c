@@ -42,10 +42,10 @@ static void check_placement(struct iommu_function *f)
 	if (!f->expected || f->config.base == f->expected_base)
 		return;
 	f->mismatch = true;
-	log_line("WRONG REGISTER ADDRESS: firmware placed the IOMMU's registers at 0x%" PRIx32
+	log_line("%sWRONG REGISTER ADDRESS: firmware placed the IOMMU's registers at 0x%" PRIx32
 		 ", but the guest's DMAR table says 0x%" PRIx64
 		 "; the guest has no working IOMMU. Start again with 'viommu run' and the same devices",
-		 f->config.base, f->expected_base);
+		 f->vm->label, f->config.base, f->expected_base);
 }
 
 static int config_access_fits(uint64_t offset, size_t len)
@@ -83,7 +83,7 @@ static void registers_write(struct iommu_function *f, uint64_t offset, const voi
 	memcpy(&value, buf, len);
 	viommu_regs_write(f->unit->v, offset, (unsigned)len, value);
 	/* What was left of the work is for the work thread. */
-	waker_kick(&f->vm->waker);
+	waker_kick(f->vm->waker);
 }
 
 /* --------------------------------------------------------------- the device */
@@ -154,17 +154,17 @@ static void connected(void *device)
 	struct iommu_function *f = device;
 
 	/* A sleeping work thread must learn that there is a page to poll. */
-	waker_kick(&f->vm->waker);
-	if (f->vm->options->verbose)
-		log_line("iommu: a client is there");
+	waker_kick(f->vm->waker);
+	if (f->vm->verbose)
+		log_line("%siommu: a client is there", f->vm->label);
 }
 
 static void disconnected(void *device, const char *why)
 {
 	struct iommu_function *f = device;
 
-	if (f->vm->options->verbose)
-		log_line("iommu: the client is gone: %s", why ? why : "no reason known");
+	if (f->vm->verbose)
+		log_line("%siommu: the client is gone: %s", f->vm->label, why ? why : "no reason known");
 }
 
 static void log_op(void *device, const char *line)
@@ -253,7 +253,7 @@ int iommu_function_create(struct vm *vm, struct iommu_function **ret_function, c
 		return -ENOMEM;
 	f->vm = vm;
 	f->page_fd = -1;
-	log_bucket_init(&f->log);
+	log_bucket_init(&f->log, vm->label);
 	hidden_config_reset(&f->config);
 	if (vm->options->expected_base)
 		iommu_function_expect(f, vm->options->expected_base);

@@ -93,7 +93,7 @@ int landlock_restrict(const struct directory *d)
 
 	if (ruleset < 0)
 		return ruleset;
-	err = allow(ruleset, d->path, FS_MAKE_SOCK | FS_REMOVE_FILE);
+	err = allow(ruleset, d->path, FS_MAKE_SOCK | FS_REMOVE_FILE | (d->has_folders ? FS_REMOVE_DIR : 0));
 	if (!err && d->made)
 		err = allow_parent(ruleset, d);
 	if (!err && syscall(SYS_LANDLOCK_RESTRICT, ruleset, 0))

@@ -7,8 +7,8 @@
 
 /*
  * Of paths only: sockets can be made and removed in the directory, and empty
- * folders removed in its parent if the directory is ours to remove. What is
- * open stays open. Needs no_new_privs. 0 or a negative errno.
+ * folders removed in its parent if the directory is ours to remove, in itself
+ * if it has folders of VMs. What is open stays open. Needs no_new_privs. 0 or a negative errno.
  */
 int landlock_restrict(const struct directory *d);
 

@@ -12,11 +12,11 @@
 
 #define NS_PER_TOKEN (1000000000ull / LOG_PER_SECOND)
 
-static void emit(const char *suffix, const char *format, va_list args)
+static void emit(const char *label, const char *suffix, const char *format, va_list args)
 {
 	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
-	char line[1024] = "viommud: ";
-	size_t len = strlen(line);
+	char line[1024];
+	size_t len = (size_t)snprintf(line, sizeof(line) / 2, "viommud: %s", label);
 	ssize_t ignored;
 
 	vsnprintf(line + len, sizeof(line) - 64 - len, format, args);
@@ -38,13 +38,13 @@ void log_line(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	emit("", format, args);
+	emit("", "", format, args);
 	va_end(args);
 }
 
-void log_bucket_init(struct log_bucket *b)
+void log_bucket_init(struct log_bucket *b, const char *label)
 {
-	*b = (struct log_bucket){.tokens = LOG_BURST};
+	*b = (struct log_bucket){.label = label, .tokens = LOG_BURST};
 	pthread_mutex_init(&b->lock, NULL);
 }
 
@@ -98,6 +98,6 @@ void log_limited(struct log_bucket *b, const char *format, ...)
 	if (lost)
 		snprintf(suffix, sizeof(suffix), " (%" PRIu64 " such lines were left out)", lost);
 	va_start(args, format);
-	emit(suffix, format, args);
+	emit(b->label, suffix, format, args);
 	va_end(args);
 }

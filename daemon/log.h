@@ -18,13 +18,14 @@ void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define LOG_PER_SECOND 2
 
 struct log_bucket {
+	const char *label;    /* what its lines begin with; constant */
 	pthread_mutex_t lock; /* of all below; never held over a system call */
 	uint64_t filled_ns;   /* when tokens were added last */
 	unsigned tokens;
 	uint64_t lost;
 };
 
-void log_bucket_init(struct log_bucket *b);
+void log_bucket_init(struct log_bucket *b, const char *label);
 void log_limited(struct log_bucket *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#define LOOP_SOURCES_MAX 32
+#define LOOP_SOURCES_MAX 128 /* signals; of each VM the IOMMU, the controllers, the control socket */
 
 typedef void (*loop_fn)(void *arg);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* viommud: serve an emulated IOMMU and devices behind it to one QEMU. */
+/* viommud: serve an emulated IOMMU and devices behind it to one QEMU, or to several. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,12 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "control/protocol.h"
-#include "control/server.h"
-#include "daemon/commands.h"
 #include "daemon/sandbox.h"
+#include "daemon/served_vms.h"
 #include "daemon/sigbus.h"
-#include "daemon/vm.h"
 
 #define EXIT_USAGE 2
 #define WHY_SIZE   512
@@ -22,8 +19,7 @@ struct daemon {
 	struct daemon_options options;
 	struct directory directory;
 	struct loop loop;
-	struct vm vm;
-	struct control_server *control;
+	struct served_vms served;
 	int signals;
 };
 
@@ -64,34 +60,13 @@ static int watch_signals(struct daemon *d)
 	return d->signals < 0 ? -1 : loop_add(&d->loop, d->signals, on_signal, d);
 }
 
-static void process_control(void *arg)
-{
-	control_server_process(arg);
-}
-
-static int open_control(struct daemon *d, char *why)
-{
-	char path[SOCKET_PATH_MAX];
-	int err;
-
-	directory_socket(&d->directory, CONTROL_SOCKET_NAME, path);
-	err = control_server_create(path, commands_handle, &d->vm, &d->control);
-	if (!err)
-		err = loop_add(&d->loop, control_server_fd(d->control), process_control, d->control);
-	if (err)
-		snprintf(why, WHY_SIZE, "%s cannot be opened: %s", path, strerror(-err));
-	return err;
-}
-
 static int start(struct daemon *d, char *why)
 {
 	if (loop_init(&d->loop) || watch_signals(d)) {
 		snprintf(why, WHY_SIZE, "signals cannot be watched");
 		return -1;
 	}
-	if (vm_start(&d->vm, &d->options, &d->directory, &d->loop, why, WHY_SIZE))
-		return -1;
-	if (open_control(d, why))
+	if (served_vms_start(&d->served, &d->options, why, WHY_SIZE))
 		return -1;
 	if (d->options.sandbox)
 		sandbox_enter();
@@ -110,18 +85,15 @@ static int serve(struct daemon *d)
 		fflush(stdout);
 		err = loop_run(&d->loop);
 	}
-	control_server_destroy(d->control);
-	vm_stop(&d->vm);
-	loop_finish(&d->loop);
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 /* The sandbox closes behind us: other files go before the first thread comes, other system calls at last. */
-static int open_disks_and_serve(struct daemon *d)
+static int open_files_and_serve(struct daemon *d)
 {
 	char why[WHY_SIZE];
 
-	if (vm_open_disks(&d->options, why, sizeof(why))) {
+	if (served_vms_open(&d->served, &d->options, &d->directory, why, sizeof(why))) {
 		log_line("%s", why);
 		return EXIT_FAILURE;
 	}
@@ -150,7 +122,11 @@ int main(int argc, char **argv)
 		log_line("%s", why);
 		return EXIT_USAGE;
 	}
-	status = open_disks_and_serve(&d);
+	d.served.loop = &d.loop;
+	d.loop.epoll = -1;
+	status = open_files_and_serve(&d);
+	served_vms_stop(&d.served);
+	loop_finish(&d.loop);
 	directory_close(&d.directory);
 	options_finish(&d.options);
 	return status;

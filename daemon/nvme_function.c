@@ -66,7 +66,7 @@ static void irq_masked(void *device, unsigned index, unsigned first, unsigned co
 	if (index != VFU_IRQ_INTX || masked)
 		return;
 	f->unmask_asked = true;
-	waker_kick(&f->vm->waker);
+	waker_kick(f->vm->waker);
 }
 
 unsigned nvme_function_poll(struct nvme_function *f, unsigned budget)
@@ -99,7 +99,7 @@ static void kick(void *opaque)
 {
 	struct nvme_function *f = opaque;
 
-	waker_kick(&f->vm->waker);
+	waker_kick(f->vm->waker);
 }
 
 static void log_op(void *opaque, const char *line)
@@ -174,16 +174,17 @@ static void connected(void *device)
 {
 	struct nvme_function *f = device;
 
-	if (f->vm->options->verbose)
-		log_line("%s: a client is there", f->name);
+	if (f->vm->verbose)
+		log_line("%s%s: a client is there", f->vm->label, f->name);
 }
 
 static void disconnected(void *device, const char *why)
 {
 	struct nvme_function *f = device;
 
-	if (f->vm->options->verbose)
-		log_line("%s: the client is gone: %s", f->name, why ? why : "no reason known");
+	if (f->vm->verbose)
+		log_line("%s%s: the client is gone: %s", f->vm->label, f->name,
+			 why ? why : "no reason known");
 }
 
 /* ------------------------------------------------------------ begin and end */
@@ -274,7 +275,7 @@ int nvme_function_create(struct vm *vm, unsigned index, struct unit *unit,
 		return -ENOMEM;
 	f->vm = vm;
 	f->choice = &vm->options->nvme[index];
-	log_bucket_init(&f->log);
+	log_bucket_init(&f->log, vm->label);
 	snprintf(f->name, sizeof(f->name), "nvme%u", index);
 	snprintf(socket_name, sizeof(socket_name), "nvme%u.sock", index);
 	directory_socket(vm->directory, socket_name, f->socket);

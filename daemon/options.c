@@ -22,11 +22,14 @@
 
 /* Take an option's argument. 0, or -1 and what is wrong in `why`. */
 typedef int (*option_fn)(struct daemon_options *o, const char *argument, char *why);
+typedef int (*vm_option_fn)(struct vm_options *o, const char *argument, char *why);
 
+/* With `take` an option of the daemon, with `take_for_vm` one of the VM that was named last. */
 struct option_info {
 	const char *name;
 	const char *argument; /* as the help shows it; NULL: takes none */
 	option_fn take;
+	vm_option_fn take_for_vm;
 	const char *help;
 };
 
@@ -57,7 +60,7 @@ static const struct value_key iommu_keys[] = {
 	{NULL},
 };
 
-static int take_iommu(struct daemon_options *o, const char *argument, char *why)
+static int take_iommu(struct vm_options *o, const char *argument, char *why)
 {
 	bool none = !strcmp(argument, "none");
 	char *first = NULL;
@@ -74,7 +77,7 @@ static int take_iommu(struct daemon_options *o, const char *argument, char *why)
 	return err;
 }
 
-static int take_registers(struct daemon_options *o, const char *argument, char *why)
+static int take_registers(struct vm_options *o, const char *argument, char *why)
 {
 	o->trap = !strcmp(argument, "trap");
 	if (o->trap || !strcmp(argument, "sidecore"))
@@ -129,7 +132,7 @@ static int check_disk(struct nvme_choice *choice, char *why)
 	return 0;
 }
 
-static int take_nvme(struct daemon_options *o, const char *argument, char *why)
+static int take_nvme(struct vm_options *o, const char *argument, char *why)
 {
 	struct nvme_choice *choice = &o->nvme[o->nvme_count];
 
@@ -181,7 +184,7 @@ static int take_cpu(struct daemon_options *o, const char *argument, char *why)
 	return -1;
 }
 
-static int take_expect(struct daemon_options *o, const char *argument, char *why)
+static int take_expect(struct vm_options *o, const char *argument, char *why)
 {
 	char *end;
 	unsigned long long base;
@@ -205,32 +208,78 @@ static int take_verbose(struct daemon_options *o, const char *argument, char *wh
 	return 0;
 }
 
+/* The name is that of a folder beside others, and stands in log lines. */
+static bool is_name(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len >= 1 && len <= VM_NAME_MAX && text[0] != '.' &&
+	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+}
+
+static struct vm_options *add_vm(struct daemon_options *o)
+{
+	struct vm_options *vm = &o->vms[o->vm_count++];
+
+	*vm = (struct vm_options){.iommu = {.vtd = true, .width = 48, .devfn = IOMMU_SLOT_USUAL << 3}};
+	return vm;
+}
+
+static int take_vm(struct daemon_options *o, const char *argument, char *why)
+{
+	if (o->vm_count && !o->vms[0].name) {
+		snprintf(why, WHY_SIZE, "an option of a VM stands before the first --vm; write it behind");
+		return -1;
+	}
+	if (o->vm_count == VM_MAX) {
+		snprintf(why, WHY_SIZE, "at most %d VMs are served", VM_MAX);
+		return -1;
+	}
+	if (!is_name(argument)) {
+		snprintf(why, WHY_SIZE, "'%s': write a name of at most %d letters, digits, '.', '_' and '-'",
+			 argument, VM_NAME_MAX);
+		return -1;
+	}
+	for (unsigned i = 0; i < o->vm_count; i++) {
+		if (!strcmp(o->vms[i].name, argument)) {
+			snprintf(why, WHY_SIZE, "'%s' names two VMs; give each a name of its own", argument);
+			return -1;
+		}
+	}
+	add_vm(o)->name = argument;
+	return 0;
+}
+
 static const struct option_info infos[] = {
-	{"dir", "DIR", take_dir,
+	{"dir", "DIR", take_dir, NULL,
 	 "folder of the sockets, made when missing; default: a fresh one,\nnamed by the line 'viommud: ready "
 	 "DIR'"},
-	{"iommu", "vtd[,caching-mode=on][,aw=39|48][,addr=10.0] | none", take_iommu,
+	{"iommu", "vtd[,caching-mode=on][,aw=39|48][,addr=10.0] | none", NULL, take_iommu,
 	 "which IOMMU the guest sees; default vtd. none: plain devices,\nto be put behind QEMU's own or no "
 	 "IOMMU"},
-	{"registers", "sidecore|trap", take_registers,
+	{"registers", "sidecore|trap", NULL, take_registers,
 	 "whether a thread polls what the guest writes, or the guest\nexits for it; default sidecore"},
-	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N]", take_nvme,
+	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N]", NULL, take_nvme,
 	 "an NVMe controller with FILE as its disk; may be repeated.\naddr=11.0: function 0 of a slot of PCI "
 	 "bus 0\n"
 	 "rogue=on: admin command 0xc0 reads or writes at any address"},
-	{"idle-us", "N", take_idle,
+	{"vm", "NAME", take_vm, NULL,
+	 "serve several VMs with one polling thread: what follows, --iommu,\n--registers, --nvme and "
+	 "--expect, is "
+	 "for the VM of that name, whose\nsockets are in DIR/NAME. At most 8"},
+	{"idle-us", "N", take_idle, NULL,
 	 "poll that many microseconds without work before backing off;\ndefault 200. Afterwards the IOMMU "
 	 "answers within 500"},
-	{"cpu", "N", take_cpu, "run the polling thread on this CPU"},
-	{"expect", "ADDRESS", take_expect,
+	{"cpu", "N", take_cpu, NULL, "run the polling thread on this CPU"},
+	{"expect", "ADDRESS", NULL, take_expect,
 	 "complain when firmware places the IOMMU's registers elsewhere;\n'viommu run --print' tells the "
 	 "address"},
-	{"sandbox", "on|off", take_sandbox,
+	{"sandbox", "on|off", take_sandbox, NULL,
 	 "give up, once started, all that serving does not need: system\ncalls, files, capabilities; default "
 	 "on"},
-	{"verbose", NULL, take_verbose, "say when a client comes and goes"},
-	{"version", NULL, NULL, "print the version"},
-	{"help", NULL, NULL, "print this"},
+	{"verbose", NULL, take_verbose, NULL, "say when a client comes and goes"},
+	{"version", NULL, NULL, NULL, "print the version"},
+	{"help", NULL, NULL, NULL, "print this"},
 };
 
 #define INFO_COUNT (sizeof(infos) / sizeof(infos[0]))
@@ -240,8 +289,9 @@ static const struct option_info infos[] = {
 static void print_help(void)
 {
 	printf("viommud serves an emulated IOMMU and NVMe controllers behind it to one QEMU (>= 10.1).\n"
-	       "'viommu run' starts both; viommud alone is for scripts.\n\n"
-	       "usage: viommud [OPTION]... --nvme FILE...\n\n");
+	       "'viommu run' starts both; viommud alone is for scripts, or for several QEMUs.\n\n"
+	       "usage: viommud [OPTION]... --nvme FILE...\n"
+	       "       viommud [OPTION]... --vm NAME --nvme FILE... [--vm NAME2 --nvme FILE...]...\n\n");
 	for (size_t i = 0; i < INFO_COUNT; i++) {
 		printf("  --%s%s%s\n        ", infos[i].name, infos[i].argument ? " " : "",
 		       infos[i].argument ? infos[i].argument : "");
@@ -272,7 +322,7 @@ static enum options_verdict bad(const char *format, ...)
 	return OPTIONS_BAD;
 }
 
-static enum options_verdict check_addresses(const struct daemon_options *o)
+static enum options_verdict check_addresses(const struct vm_options *o)
 {
 	for (unsigned i = 0; i < o->nvme_count; i++) {
 		unsigned devfn = o->nvme[i].devfn;
@@ -287,18 +337,48 @@ static enum options_verdict check_addresses(const struct daemon_options *o)
 	return OPTIONS_SERVE;
 }
 
-/* Guests take two disks with one identity for two ways to the same disk. */
-static enum options_verdict check_disks(const struct daemon_options *o)
+static bool has_disk(const struct vm_options *o, unsigned count, const struct nvme_choice *disk)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (!memcmp(o->nvme[i].identity, disk->identity, sizeof(disk->identity)))
+			return true;
+	}
+	return false;
+}
+
+/* Guests take two disks with one identity for two ways to the same disk. Two guests may share one to read. */
+static enum options_verdict check_disks(const struct vm_options *o)
 {
 	for (unsigned i = 0; i < o->nvme_count; i++) {
-		for (unsigned j = 0; j < i; j++) {
-			if (!memcmp(o->nvme[i].identity, o->nvme[j].identity, sizeof(o->nvme[i].identity)))
-				return bad("--nvme %s: another --nvme has the same file; give each "
-					   "controller one of its own",
-					   o->nvme[i].path);
-		}
+		if (has_disk(o, i, &o->nvme[i]))
+			return bad("--nvme %s: another --nvme has the same file; give each controller one of "
+				   "its own",
+				   o->nvme[i].path);
 	}
 	return OPTIONS_SERVE;
+}
+
+static enum options_verdict check_vm(const struct vm_options *o)
+{
+	enum options_verdict verdict = OPTIONS_SERVE;
+
+	if (!o->nvme_count)
+		verdict = bad("there is no device to serve%s%s; give one with --nvme FILE",
+			      o->name ? " to " : "", o->name ? o->name : "");
+	if (verdict == OPTIONS_SERVE)
+		verdict = check_addresses(o);
+	return verdict == OPTIONS_SERVE ? check_disks(o) : verdict;
+}
+
+/* Options of a VM before any --vm are those of the only one. */
+static struct vm_options *last_vm(struct daemon_options *o)
+{
+	return o->vm_count ? &o->vms[o->vm_count - 1] : add_vm(o);
+}
+
+static int take_argument(struct daemon_options *o, const struct option_info *info, char *why)
+{
+	return info->take ? info->take(o, optarg, why) : info->take_for_vm(last_vm(o), optarg, why);
 }
 
 static enum options_verdict take(struct daemon_options *o, const struct option_info *info)
@@ -313,7 +393,7 @@ static enum options_verdict take(struct daemon_options *o, const struct option_i
 		printf("viommud %s\n", VIOMMU_VERSION);
 		return OPTIONS_ANSWERED;
 	}
-	if (info->take(o, optarg, why))
+	if (take_argument(o, info, why))
 		return bad("--%s: %s", info->name, why);
 	return OPTIONS_SERVE;
 }
@@ -355,31 +435,29 @@ enum options_verdict options_parse(struct daemon_options *o, int argc, char **ar
 	struct option table[INFO_COUNT + 1] = {0};
 	enum options_verdict verdict;
 
-	*o = (struct daemon_options){
-		.iommu = {.vtd = true, .width = 48, .devfn = IOMMU_SLOT_USUAL << 3},
-		.idle_us = IDLE_US_USUAL,
-		.sandbox = SANDBOX_USUAL,
-		.cpu = -1,
-	};
+	*o = (struct daemon_options){.idle_us = IDLE_US_USUAL, .sandbox = SANDBOX_USUAL, .cpu = -1};
 	for (size_t i = 0; i < INFO_COUNT; i++)
 		table[i] = (struct option){.name = infos[i].name,
 					   .has_arg = infos[i].argument ? required_argument : no_argument};
 	verdict = take_all(o, argc, argv, table);
-	if (verdict == OPTIONS_SERVE && !o->nvme_count)
-		verdict = bad("there is no device to serve; give one with --nvme FILE");
-	if (verdict == OPTIONS_SERVE)
-		verdict = check_addresses(o);
-	if (verdict == OPTIONS_SERVE)
-		verdict = check_disks(o);
+	last_vm(o);
+	for (unsigned i = 0; i < o->vm_count && verdict == OPTIONS_SERVE; i++)
+		verdict = check_vm(&o->vms[i]);
 	return verdict;
+}
+
+static void finish_disk(struct nvme_choice *choice)
+{
+	if (choice->fd >= 0)
+		close(choice->fd);
+	free(choice->path);
+	free(choice->serial);
 }
 
 void options_finish(struct daemon_options *o)
 {
-	for (unsigned i = 0; i < o->nvme_count; i++) {
-		if (o->nvme[i].fd >= 0)
-			close(o->nvme[i].fd);
-		free(o->nvme[i].path);
-		free(o->nvme[i].serial);
+	for (unsigned i = 0; i < o->vm_count; i++) {
+		for (unsigned j = 0; j < o->vms[i].nvme_count; j++)
+			finish_disk(&o->vms[i].nvme[j]);
 	}
 }

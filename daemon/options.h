@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define VM_MAX		  8
+#define VM_NAME_MAX	  32
 #define NVME_MAX	  12   /* controllers of one VM */
 #define IOMMU_SLOT_USUAL  0x10 /* high slots, so that -device options of the user find theirs free */
 #define NVME_SLOT_USUAL	  0x11 /* the first; the others follow */
@@ -30,17 +32,23 @@ struct nvme_choice {
 	int fd; /* of the file, once vm_open_disks() has been called */
 };
 
-struct daemon_options {
-	const char *dir; /* NULL: a fresh one */
+struct vm_options {
+	const char *name; /* also of its folder; NULL: the only VM, whose sockets are in --dir itself */
 	struct iommu_choice iommu;
-	bool trap; /* the registers are trapped, not polled */
-	bool verbose;
-	bool sandbox;
-	unsigned idle_us;	/* busy polling goes on for so long without work */
-	int cpu;		/* of the work thread; -1: any */
+	bool trap;		/* the registers are trapped, not polled */
 	uint64_t expected_base; /* of the registers; 0: nobody knows yet */
 	unsigned nvme_count;
 	struct nvme_choice nvme[NVME_MAX];
+};
+
+struct daemon_options {
+	const char *dir; /* NULL: a fresh one */
+	bool verbose;
+	bool sandbox;
+	unsigned idle_us; /* busy polling goes on for so long without work */
+	int cpu;	  /* of the work thread; -1: any */
+	unsigned vm_count;
+	struct vm_options vms[VM_MAX];
 };
 
 enum options_verdict {

@@ -41,7 +41,7 @@ static void kick(void *opaque)
 {
 	struct unit *u = opaque;
 
-	waker_kick(&u->vm->waker);
+	waker_kick(u->vm->waker);
 }
 
 static void guest_error(void *opaque, const struct viommu_guest_event *event)
@@ -102,21 +102,34 @@ static bool is_ram(const struct vfu_dma_map *map)
 	return map->writable && map->size > UINT64_C(1) << 20 && map->iova < UINT64_C(1) << 31;
 }
 
-static void tell_of_slow_memory(struct unit *u, const struct vfu_dma_map *map)
+static void tell_of_memory_without_file(struct unit *u, const struct vfu_dma_map *map,
+					const char *consequence)
 {
 	if (u->told || !is_ram(map))
 		return;
 	u->told = true;
-	log_line("memory at 0x%" PRIx64
-		 " came without a file (share=on?): it is slow, and tables there cannot be walked",
-		 map->iova);
+	log_line("%smemory at 0x%" PRIx64 " came without a file (share=on?): %s", u->vm->label, map->iova,
+		 consequence);
+}
+
+/* To get at it the work thread waits for its client, which holds only that client's VM as long as there is no
+ * other. */
+static bool would_hold_others(const struct unit *u, const struct vfu_dma_map *map)
+{
+	return !map->host && u->vm->options->name;
 }
 
 int unit_lend(struct unit *u, const struct vfu_dma_map *map)
 {
 	unsigned flags = (map->readable ? VIOMMU_MEM_READ : 0) | (map->writable ? VIOMMU_MEM_WRITE : 0);
-	int err = add(u, map, flags);
+	int err;
 
+	if (would_hold_others(u, map)) {
+		tell_of_memory_without_file(u, map,
+					    "devices cannot use it, since other VMs would wait for it");
+		return 0;
+	}
+	err = add(u, map, flags);
 	if (err == -EINVAL) {
 		/* QEMU announces every mappable BAR, also those above what the IOMMU can address. */
 		log_limited(&u->vm->guest_errors,
@@ -124,7 +137,7 @@ int unit_lend(struct unit *u, const struct vfu_dma_map *map)
 		return 0;
 	}
 	if (!err && !map->host)
-		tell_of_slow_memory(u, map);
+		tell_of_memory_without_file(u, map, "it is slow, and tables there cannot be walked");
 	return err;
 }
 
@@ -138,7 +151,7 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 		taken = viommu_mem_remove(u->v, 0, UINT64_MAX);
 	if (taken < 0) {
 		/* Nothing would keep devices from what comes to that address next. */
-		log_line("memory at 0x%" PRIx64 " cannot be taken back: %s. Ending", gpa,
+		log_line("%smemory at 0x%" PRIx64 " cannot be taken back: %s. Ending", u->vm->label, gpa,
 			 strerror((int)-taken));
 		abort();
 	}

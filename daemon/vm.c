@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/work_thread.h"
-
 /* --------------------------------------------------------------- interrupts */
 
 /*
@@ -76,18 +74,16 @@ static int start_nvme(struct vm *vm, char *why, size_t why_size)
 
 static int start_all(struct vm *vm, char *why, size_t why_size)
 {
-	int err = waker_init(&vm->waker);
+	int err = 0;
 
-	if (!err && vm->options->iommu.vtd)
+	if (vm->options->iommu.vtd)
 		err = start_iommu(vm, why, why_size);
 	while (!err && vm->nvme_count < vm->options->nvme_count)
 		err = start_nvme(vm, why, why_size);
-	if (!err)
-		err = work_thread_start(vm, &vm->work);
 	return err;
 }
 
-int vm_open_disks(struct daemon_options *options, char *why, size_t why_size)
+int vm_open_disks(struct vm_options *options, char *why, size_t why_size)
 {
 	for (unsigned i = 0; i < options->nvme_count; i++) {
 		struct nvme_choice *choice = &options->nvme[i];
@@ -103,13 +99,13 @@ int vm_open_disks(struct daemon_options *options, char *why, size_t why_size)
 	return 0;
 }
 
-int vm_start(struct vm *vm, const struct daemon_options *options, const struct directory *directory,
-	     struct loop *loop, char *why, size_t why_size)
+int vm_start(struct vm *vm, char *why, size_t why_size)
 {
 	int err;
 
-	*vm = (struct vm){.options = options, .directory = directory, .loop = loop, .waker.fd = -1};
-	log_bucket_init(&vm->guest_errors);
+	if (vm->options->name)
+		snprintf(vm->label, sizeof(vm->label), "%s: ", vm->options->name);
+	log_bucket_init(&vm->guest_errors, vm->label);
 	why[0] = '\0';
 	err = start_all(vm, why, why_size);
 	if (err && !why[0])
@@ -123,19 +119,17 @@ static void end_session(struct vfu_server *server)
 	vfu_server_process(server);
 }
 
-void vm_stop(struct vm *vm)
+void vm_disconnect(struct vm *vm)
 {
-	/*
-	 * Sessions first: taking memory back may wait for the work thread. Then
-	 * the thread, as long as what it uses is there.
-	 */
 	for (unsigned i = 0; i < vm->nvme_count; i++)
 		end_session(nvme_function_server(vm->nvme[i]));
 	if (vm->iommu)
 		end_session(iommu_function_server(vm->iommu));
-	work_thread_stop(vm->work);
+}
+
+void vm_stop(struct vm *vm)
+{
 	for (unsigned i = 0; i < vm->nvme_count; i++)
 		nvme_function_destroy(vm->nvme[i]);
 	iommu_function_destroy(vm->iommu);
-	waker_finish(&vm->waker);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The one VM that this daemon serves: its IOMMU, its controllers, the work
- * thread. What is here is made before that thread starts and stays until it
- * has ended.
+ * One of the VMs that this daemon serves: its IOMMU and its controllers. What
+ * is here is made before the work thread starts and stays until that has ended.
  */
 #ifndef DAEMON_VM_H
 #define DAEMON_VM_H
@@ -20,28 +19,33 @@
 #include "daemon/unit.h"
 #include "daemon/waker.h"
 
-struct work_thread;
-
 struct vm {
-	const struct daemon_options *options;
+	const struct vm_options *options;
 	const struct directory *directory;
-	struct loop *loop; /* the main thread's */
-	struct waker waker;
+	struct loop *loop;   /* the main thread's */
+	struct waker *waker; /* the work thread's */
+	bool verbose;
+	char label[VM_NAME_MAX + 3]; /* "NAME: ", which begins its log lines; "" for the only VM */
 	struct log_bucket guest_errors;
 	struct iommu_function *iommu; /* NULL: no remapping */
 	unsigned nvme_count;
 	struct nvme_function *nvme[NVME_MAX];
 	unsigned unit_count; /* one with VT-d, else one for each controller */
 	struct unit *units[NVME_MAX];
-	struct work_thread *work;
 };
 
 /* Open the files of the disks, which vm_start() takes. 0, or -1 and a sentence in `why`. */
-int vm_open_disks(struct daemon_options *options, char *why, size_t why_size);
-/* Serve; the sockets are there when it returns. 0, or -1 and a sentence in `why`. */
-int vm_start(struct vm *vm, const struct daemon_options *options, const struct directory *directory,
-	     struct loop *loop, char *why, size_t why_size);
-/* Sessions end, what the disks were given is written, sockets go. Also after a vm_start() that failed. */
+int vm_open_disks(struct vm_options *options, char *why, size_t why_size);
+/*
+ * The sockets are there when it returns. `vm` has the fields up to `verbose`
+ * set, all else zero. 0, or -1 and a sentence in `why`.
+ */
+int vm_start(struct vm *vm, char *why, size_t why_size);
+/* Sessions end, and no client is waited for any more. The work thread still runs: taking memory back may wait
+ * for it. */
+void vm_disconnect(struct vm *vm);
+/* What the disks were given is written, sockets go. The work thread has ended. Also after a vm_start() that
+ * failed. */
 void vm_stop(struct vm *vm);
 
 /* Deliver an interrupt message of `rid`, or of the IOMMU itself (0), without waiting. [any thread] */

@@ -18,12 +18,14 @@
 #define SLACK_NS    1000 /* the usual 50 us of timer slack would blur short naps */
 
 struct work_thread {
-	struct vm *vm;
+	struct work_options options;
+	bool all_trap; /* no VM has polled registers */
 	pthread_t thread;
 	_Atomic bool stop;
 
 	/* The thread's own. */
-	struct pollfd fds[1 + NVME_MAX];
+	unsigned fd_count;
+	struct pollfd fds[1 + VM_MAX * NVME_MAX];
 	uint64_t idle_since_ns; /* 0: it worked in the last round */
 	unsigned nap_us;	/* how long the next nap would be */
 	bool pending;		/* an invalidation waits for accesses in flight */
@@ -64,17 +66,26 @@ static unsigned process_unit(struct work_thread *w, struct unit *u)
 	return (unsigned)done & ~(unsigned)VIOMMU_PROCESS_PENDING;
 }
 
-/* Returns the steps done. */
-static unsigned work(struct work_thread *w)
+/* Each returns the steps done. */
+
+static unsigned work_for(struct work_thread *w, struct vm *vm)
 {
-	struct vm *vm = w->vm;
 	unsigned steps = 0;
 
-	w->pending = false;
 	for (unsigned i = 0; i < vm->unit_count; i++)
 		steps += process_unit(w, vm->units[i]);
 	for (unsigned i = 0; i < vm->nvme_count; i++)
 		steps += nvme_function_poll(vm->nvme[i], NVME_BUDGET);
+	return steps;
+}
+
+static unsigned work(struct work_thread *w)
+{
+	unsigned steps = 0;
+
+	w->pending = false;
+	for (unsigned i = 0; i < w->options.vm_count; i++)
+		steps += work_for(w, w->options.vms[i]);
 	return steps;
 }
 
@@ -84,20 +95,38 @@ static bool keep_polling(struct work_thread *w)
 {
 	uint64_t now = now_ns();
 
-	if (w->vm->options->trap && !w->pending)
+	if (w->all_trap && !w->pending)
 		return false;
 	if (!w->idle_since_ns)
 		w->idle_since_ns = now;
-	return now - w->idle_since_ns < w->vm->options->idle_us * 1000ull;
+	return now - w->idle_since_ns < w->options.idle_us * 1000ull;
 }
 
-static bool arm(struct work_thread *w)
+static bool arm(struct vm *vm)
 {
-	for (unsigned i = 0; i < w->vm->nvme_count; i++) {
-		if (!nvme_arm(nvme_function_controller(w->vm->nvme[i])))
+	for (unsigned i = 0; i < vm->nvme_count; i++) {
+		if (!nvme_arm(nvme_function_controller(vm->nvme[i])))
 			return false;
 	}
 	return true;
+}
+
+static bool arm_all(struct work_thread *w)
+{
+	for (unsigned i = 0; i < w->options.vm_count; i++) {
+		if (!arm(w->options.vms[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool registers_are_polled(struct work_thread *w)
+{
+	for (unsigned i = 0; i < w->options.vm_count; i++) {
+		if (vm_registers_are_polled(w->options.vms[i]))
+			return true;
+	}
+	return false;
 }
 
 /* NULL: until something wakes us. */
@@ -105,7 +134,7 @@ static const struct timespec *next_nap(struct work_thread *w, struct timespec *n
 {
 	if (w->pending)
 		w->nap_us = WORK_NAP_FIRST_US;
-	else if (!vm_registers_are_polled(w->vm))
+	else if (!registers_are_polled(w))
 		return NULL;
 	*nap = (struct timespec){.tv_nsec = w->nap_us * 1000L};
 	w->nap_us = w->nap_us * 2 < WORK_NAP_LAST_US ? w->nap_us * 2 : WORK_NAP_LAST_US;
@@ -118,10 +147,10 @@ static void sleep_a_while(struct work_thread *w)
 	const struct timespec *timeout = next_nap(w, &nap);
 	int n;
 
-	if (!arm(w) || !waker_fall_asleep(&w->vm->waker))
+	if (!arm_all(w) || !waker_fall_asleep(w->options.waker))
 		return;
-	n = ppoll(w->fds, 1 + w->vm->nvme_count, timeout, NULL);
-	waker_woke(&w->vm->waker);
+	n = ppoll(w->fds, w->fd_count, timeout, NULL);
+	waker_woke(w->options.waker);
 	if (n > 0) {
 		w->idle_since_ns = 0;
 		w->nap_us = WORK_NAP_FIRST_US;
@@ -138,7 +167,7 @@ static void *run(void *arg)
 	pthread_setname_np(pthread_self(), "sidecore");
 	prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0);
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
-		waker_begin(&w->vm->waker);
+		waker_begin(w->options.waker);
 		if (work(w)) {
 			w->idle_since_ns = 0;
 			w->nap_us = WORK_NAP_FIRST_US;
@@ -153,7 +182,7 @@ static void *run(void *arg)
 
 static int create_thread(struct work_thread *w)
 {
-	int cpu = w->vm->options->cpu, err;
+	int cpu = w->options.cpu, err;
 	pthread_attr_t attr;
 	cpu_set_t set;
 
@@ -168,20 +197,31 @@ static int create_thread(struct work_thread *w)
 	return -err;
 }
 
-int work_thread_start(struct vm *vm, struct work_thread **ret_thread)
+static void watch(struct work_thread *w, int fd)
+{
+	w->fds[w->fd_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+}
+
+static void add_vm(struct work_thread *w, struct vm *vm)
+{
+	w->all_trap = w->all_trap && vm->options->trap;
+	for (unsigned i = 0; i < vm->nvme_count; i++)
+		watch(w, nvme_completion_fd(nvme_function_controller(vm->nvme[i])));
+}
+
+int work_thread_start(const struct work_options *o, struct work_thread **ret_thread)
 {
 	struct work_thread *w = calloc(1, sizeof(*w));
 	int err;
 
 	if (!w)
 		return -ENOMEM;
-	w->vm = vm;
+	w->options = *o;
+	w->all_trap = true;
 	w->nap_us = WORK_NAP_FIRST_US;
-	w->fds[0] = (struct pollfd){.fd = vm->waker.fd, .events = POLLIN};
-	for (unsigned i = 0; i < vm->nvme_count; i++)
-		w->fds[1 + i] =
-			(struct pollfd){.fd = nvme_completion_fd(nvme_function_controller(vm->nvme[i])),
-					.events = POLLIN};
+	watch(w, o->waker->fd);
+	for (unsigned i = 0; i < o->vm_count; i++)
+		add_vm(w, o->vms[i]);
 	err = create_thread(w);
 	if (err) {
 		free(w);
@@ -196,7 +236,7 @@ void work_thread_stop(struct work_thread *w)
 	if (!w)
 		return;
 	atomic_store(&w->stop, true);
-	waker_kick(&w->vm->waker);
+	waker_kick(w->options.waker);
 	pthread_join(w->thread, NULL);
 	free(w);
 }

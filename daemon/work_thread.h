@@ -17,14 +17,26 @@
 
 #include <stdbool.h>
 
+#include "daemon/options.h"
+
 #define WORK_NAP_FIRST_US 20
 #define WORK_NAP_LAST_US  500
 
 struct vm;
+struct waker;
 struct work_thread;
 
-/* Everything that vm serves is there and stays until work_thread_stop(). 0 or a negative errno. */
-int work_thread_start(struct vm *vm, struct work_thread **ret_thread);
+struct work_options {
+	struct waker *waker;
+	unsigned idle_us;
+	int cpu; /* -1: any */
+	unsigned vm_count;
+	struct vm *vms[VM_MAX];
+};
+
+/* `o` is copied; what it names, and all that the VMs serve, stays until work_thread_stop(). 0 or a negative
+ * errno. */
+int work_thread_start(const struct work_options *o, struct work_thread **ret_thread);
 /* Ends and joins it. NULL is fine. */
 void work_thread_stop(struct work_thread *w);
 

@@ -21,36 +21,16 @@ DISK_SIZE = 1 << 20
 SHADOWED = 1 << 30  # KiB of address space that only a sanitizer takes
 
 
-class Daemon:
-    def __init__(self, program, *options, under=(), disks=1, folder_is_there=True, **popen):
-        self.folder = tempfile.TemporaryDirectory(prefix="viommu-test-")
-        os.chmod(self.folder.name, 0o711)
-        self.dir = os.path.join(self.folder.name, "run")
-        if folder_is_there:
-            os.mkdir(self.dir, 0o700)
-        self.disks = [os.path.join(self.folder.name, "disk%d" % i) for i in range(disks)]
-        for path in self.disks:
-            with open(path, "wb") as f:
-                f.truncate(DISK_SIZE)
-            os.chmod(path, 0o666)
-        if "user" in popen:
-            os.chown(self.dir, popen["user"], -1)
-        command = [*under, program, "--dir", self.dir, *options]
-        for path in self.disks:
-            command += ["--nvme", path]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, **popen)
-        check(select.select([self.process.stdout], [], [], DEADLINE)[0], "not ready in time")
-        check(self.process.stdout.readline().startswith("viommud: ready"), "it did not start")
+def make_disk(folder, name):
+    path = os.path.join(folder, name)
+    with open(path, "wb") as f:
+        f.truncate(DISK_SIZE)
+    os.chmod(path, 0o666)
+    return path
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *unused):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
-        self.folder.cleanup()
+class Machine:
+    """What is served for one VM: self.dir is where its sockets are, self.disks its files."""
 
     def connect(self, name="nvme0", **how):
         return Client(os.path.join(self.dir, name + ".sock"), **how)
@@ -70,6 +50,53 @@ class Daemon:
                 line += piece
             return json.loads(line)
 
+    def alone(self):
+        """Nobody is connected, so what the last client left has gone."""
+        return not any(f["connected"] for f in self.ask("status")["functions"])
+
+
+class Vm(Machine):
+    """One of the VMs of a daemon that serves several."""
+
+    def __init__(self, daemon, name, disks):
+        self.daemon, self.dir, self.disks = daemon, os.path.join(daemon.dir, name), disks
+
+    def wait_until(self, is_so, what):
+        self.daemon.wait_until(is_so, what)
+
+
+class Daemon(Machine):
+    def __init__(self, program, *options, under=(), disks=1, vms=None, folder_is_there=True, **popen):
+        """vms: the options of each VM by its name, one disk each. Else there is the only VM, with `disks` of them."""
+        self.folder = tempfile.TemporaryDirectory(prefix="viommu-test-")
+        os.chmod(self.folder.name, 0o711)
+        self.dir = os.path.join(self.folder.name, "run")
+        if folder_is_there:
+            os.mkdir(self.dir, 0o700)
+            if "user" in popen:
+                os.chown(self.dir, popen["user"], -1)
+        command = [*under, program, "--dir", self.dir, *options]
+        self.disks = [make_disk(self.folder.name, "disk%d" % i) for i in range(0 if vms else disks)]
+        for path in self.disks:
+            command += ["--nvme", path]
+        self.vms = {}
+        for name, vm_options in (vms or {}).items():
+            self.vms[name] = Vm(self, name, [make_disk(self.folder.name, "disk-" + name)])
+            command += ["--vm", name, *vm_options, "--nvme", *self.vms[name].disks]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, **popen)
+        check(select.select([self.process.stdout], [], [], DEADLINE)[0], "not ready in time")
+        check(self.process.stdout.readline().startswith("viommud: ready"), "it did not start")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+        self.folder.cleanup()
+
     def end(self, how=signal.SIGTERM):
         """Exit status and what it said on stderr."""
         self.process.send_signal(how)
@@ -82,10 +109,6 @@ class Daemon:
             check(self.process.poll() is None, "viommud is dead: %s" % self.process.returncode)
             check(time.monotonic() < end, what)
             time.sleep(0.005)
-
-    def alone(self):
-        """Nobody is connected, so what the last client left has gone."""
-        return not any(f["connected"] for f in self.ask("status")["functions"])
 
     def threads(self):
         """The fields of /proc/PID/task/TID/status of each thread."""

@@ -77,7 +77,8 @@ void vm_send_interrupt(struct vm *vm, uint16_t rid, uint64_t address, uint32_t d
 static int take_back(int64_t part, int64_t all, uint64_t left)
 {
 	static const struct rlimit no_core = {0, 0};
-	static struct unit u;
+	static struct vm vm;
+	static struct unit u = {.vm = &vm};
 	int status = 0;
 	pid_t pid = fork();
 

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""One viommud that serves several VMs, a line a case: test_vms.py VIOMMUD"""
+
+import os
+import struct
+import subprocess
+import sys
+
+from served import CASES, DATA, READ, Daemon, Nvme, case, check, check_serves, equal, run_cases
+from protocol_client import GET_INFO, PAGE  # found by served
+
+VIOMMUD = os.path.abspath(sys.argv[1])
+KINDS = {"a": (), "b": ("--registers", "trap"), "c": ("--iommu", "none")}
+
+
+def refuses(words, *options):
+    """It does not start, and says so in a line with these words."""
+    p = subprocess.run([VIOMMUD, *options], capture_output=True, text=True, check=False, timeout=20)
+    check(p.returncode == 2 and words in p.stderr and p.stderr.count("\n") == 1,
+          "exit status %d, and it says %r" % (p.returncode, p.stderr))
+
+
+@case("each VM has its own sockets, memory and disk, at the same addresses")
+def each():
+    with Daemon(VIOMMUD, vms=KINDS) as d:
+        equal(sorted(os.listdir(d.dir)), ["a", "b", "c"], "what is in the folder")
+        for vm in d.vms.values():
+            check_serves(vm)
+        machines = {name: Nvme(vm) for name, vm in d.vms.items()}
+        data = {name: os.urandom(PAGE) for name in machines}
+        for name, n in machines.items():
+            n.write(0, data[name])
+        for name, n in machines.items():
+            equal(n.read(0, PAGE), data[name], "what %s reads" % name)
+            equal(d.vms[name].ask("reach", device="nvme0")["device"], "nvme0", "reach")
+            equal(d.vms[name].ask("status")["vm"], name, "status")
+            n.__exit__()
+
+
+@case("counters are those of the VM that is asked")
+def counters():
+    with Daemon(VIOMMUD, vms=KINDS) as d:
+        with Nvme(d.vms["a"]) as n:
+            n.read(0, PAGE)
+        count = {name: sum(c["value"] for c in vm.ask("counters")["counters"].values()) for name, vm in d.vms.items()}
+        check(count["a"] > count["b"] and count["b"] == count["c"], "counts of a, b and c: %s" % count)
+
+
+@case("the end of one VM is not that of another")
+def ends():
+    with Daemon(VIOMMUD, vms=KINDS) as d, Nvme(d.vms["b"]) as n:
+        check("error" in d.vms["a"].ask("shutdown"), "one VM's socket ends all")
+        for _ in range(20):
+            gone = Nvme(d.vms["a"])
+            for i in range(8):
+                gone.submit(1, READ, DATA, i)
+            gone.__exit__()
+            n.write(8, b"b" * PAGE)
+        equal(n.read(8, PAGE), b"b" * PAGE, "what b reads")
+        check_serves(d.vms["a"])
+
+
+@case("lines of the log name the VM")
+def log():
+    with Daemon(VIOMMUD, "--verbose", vms=KINDS) as d:
+        check_serves(d.vms["b"])
+        with d.vms["a"].connect() as c:
+            c.send_raw(b"no header of a message" * 4)
+        d.wait_until(d.vms["a"].alone, "the session does not end")
+        status, said = d.end()
+        lines = said.splitlines()
+        equal(status, 0, "exit status")
+        check("viommud: b: nvme0: a client is there" in lines, "b's client: %r" % lines)
+        check(lines and all(line.startswith(("viommud: a: nvme0: ", "viommud: b: ")) for line in lines), "%r" % lines)
+
+
+@case("memory without a file, for which others would have to wait, is left out")
+def slow_memory():
+    with Daemon(VIOMMUD, vms=KINDS) as d:
+        with d.vms["a"].connect("iommu") as c, Nvme(d.vms["b"]) as n:
+            c.map(0, 1 << 24)
+            n.write(8, b"b" * PAGE)
+            equal(d.vms["a"].ask("reach", device="nvme0")["memory_pages"], 0, "pages")
+        check("a: memory at 0x0 came without a file" in d.end()[1], "it does not say so")
+
+
+@case("folders that it made are removed, others stay")
+def folders():
+    for there in (False, True):
+        with Daemon(VIOMMUD, "--sandbox", "on", folder_is_there=there, vms=KINDS,
+                    env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0")) as d:
+            equal(d.end(), (0, ""), "exit status and words")
+            equal(os.path.exists(d.dir), there, "is the folder left?")
+            check(not there or os.listdir(d.dir) == [], "something is left in it")
+
+
+@case("options")
+def options():
+    with Daemon(VIOMMUD, vms={"a": (), "b": ()}) as d:
+        disk, other = d.vms["a"].disks[0], d.vms["b"].disks[0]
+        refuses("stands before the first --vm", "--nvme", disk, "--vm", "a")
+        refuses("no device to serve to b", "--vm", "a", "--nvme", disk, "--vm", "b")
+        refuses("'a' names two VMs", "--vm", "a", "--nvme", disk, "--vm", "a", "--nvme", other)
+        refuses("at most 8 VMs", *(w for i in range(9) for w in ("--vm", "v%d" % i, "--nvme", disk)))
+        for name in ("", "..", ".a", "a/b", "a b", "x" * 33):
+            refuses("write a name", "--vm", name, "--nvme", disk)
+        check_serves(d.vms["a"])
+
+
+@case("a folder of a VM that is another's already")
+def taken():
+    with Daemon(VIOMMUD, vms=KINDS) as d:
+        p = subprocess.run([VIOMMUD, "--dir", os.path.join(d.dir, "a"), "--nvme", d.vms["a"].disks[0]],
+                           capture_output=True, text=True, check=False, timeout=20)
+        check(p.returncode and "another viommud serves" in p.stderr, "it says %r" % p.stderr)
+        check_serves(d.vms["a"])
+
+
+@case("a client that floods")
+def floods():
+    with Daemon(VIOMMUD, vms=KINDS) as d, Nvme(d.vms["b"]) as n, d.vms["a"].connect() as c:
+        for i in range(50):
+            for _ in range(200):
+                c.send_raw(c.message(GET_INFO, struct.pack("<IIII", 16, 0, 0, 0)))
+            n.write(8, bytes([i]) * PAGE)
+            equal(n.read(8, PAGE), bytes([i]) * PAGE, "what b reads")
+            for _ in range(200):
+                c.recv_reply()
+
+
+if __name__ == "__main__":
+    sys.exit(run_cases(CASES, lambda function, args: function(*args)))
