@@ -31,6 +31,7 @@ links:
 	@ln -sfn ../cli/viommu $(BUILD)/bin/viommu
 	@ln -sfn ../daemon/viommud $(BUILD)/bin/viommud
 	@ln -sfn ../bench/viommu-bench $(BUILD)/bin/viommu-bench
+	@ln -sfn $(CURDIR)/bench/guest/viommu-bench-guest $(BUILD)/bin/viommu-bench-guest
 
 # DESTDIR is meson's own. PREFIX, once given, is kept.
 install: all

@@ -31,6 +31,7 @@ FAULTS = {  # direction -> what the kernel says of it
     "Read": "[fault reason 0x06] PTE Read access is not set",
 }
 IDLE_PAGES_MAX = 256  # queues, doorbells and what the driver keeps mapped
+DAEMON_MEMORY_MAX_MIB = 32
 
 # A warning of the kernel that is about us; others are of the machine it runs on.
 OURS = re.compile(r"DMAR|iommu|nvme|\b00:1[0-7]\.|vfio|DMA|I/O error|timeout|WARNING|BUG|Call Trace|RIP:", re.I)
@@ -116,10 +117,17 @@ def check_counters(guest):
         check(counters[name]["value"] == 0, f"counter {name} is {counters[name]['value']}")
 
 
+def check_memory(guest):
+    """Whatever the guest has done, the daemon is small beside it."""
+    mib = guest.daemon_memory_mib()
+    check(1 < mib <= DAEMON_MEMORY_MAX_MIB, f"viommud has {mib:.1f} MiB besides the guest's memory")
+
+
 def observe(guest):
     check_reach(guest)
     check_dump(guest)
     check_counters(guest)
+    check_memory(guest)
 
 
 # ------------------------------------------------------------------------- cases
@@ -276,6 +284,27 @@ def case_interrupted(rig):
         os.kill(guest.vm.pid, signal.SIGTERM)
         check(guest.vm.follow(240), "the machine does not end")
         await_gone([*family, guest.vm.pid], 20)
+
+
+def case_bench_guest(rig):
+    """Two modes of the benchmark, short: figures, ratios and the daemon's memory are there."""
+    modes = ("none", "viommu_sidecore_lazy")
+    command = [VIOMMU, "bench", "guest", "--json", "--quick", "--qemu", rig.qemu,
+               "--folder", os.path.join(rig.folder, "bench"), *(word for mode in modes for word in ("--mode", mode))]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=240)
+    check(result.returncode == 0, f"exit status {result.returncode}: {result.stdout}")
+    report = json.loads(result.stdout)
+    check(report["machine"]["guest_kernel"] and report["machine"]["cores"] > 0, f"machine: {report['machine']}")
+    for mode in modes:
+        its = report[mode]
+        for key in ("randread_4k_qd1_iops", "randread_4k_qd16_iops", "randwrite_4k_qd1_iops", "randwrite_4k_qd16_iops",
+                    "read_128k_mbps", "write_128k_mbps"):
+            check(its[key] > 1, f"{mode} {key}: {its[key]}")
+        check(its["randread_4k_qd1_p99_us"] >= its["randread_4k_qd1_p50_us"] > 1, f"{mode}: {its}")
+        check(1 < its["daemon_memory_mib"] <= DAEMON_MEMORY_MAX_MIB, f"{mode}: {its['daemon_memory_mib']} MiB")
+    ratio = report["ratios"]["none"]["viommu_sidecore_lazy"]["randread_4k_qd1_iops"]
+    rates = [report[mode]["randread_4k_qd1_iops"] for mode in modes]
+    check(abs(ratio - rates[1] / rates[0]) < 0.01, f"ratio {ratio} of {rates}")
 
 
 def case_reach_without_daemon(rig):

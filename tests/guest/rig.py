@@ -15,7 +15,8 @@ from vm import Vm, VmError, qemu_args
 
 TOP = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 VIOMMU = os.path.join(TOP, "build", "bin", "viommu")
-DISK_SIZE = 256 << 20  # sparse
+DISK_SIZE = 256 << 20  # sparse, unless it is filled
+GUEST_MEMORY = "/memfd:memory-backend-memfd"  # as qemu_args() asks QEMU for it
 DEVICE = "00:11.0"  # where viommud puts the first disk
 
 
@@ -24,34 +25,59 @@ def check(condition, what):
         raise VmError(what)
 
 
-def script(name):
+def script(name, *options):
     """What a script of the project prints; its progress lines go to ours."""
-    result = subprocess.run([os.path.join(TOP, "scripts", name)], stdin=subprocess.DEVNULL,
+    result = subprocess.run([os.path.join(TOP, "scripts", name), *options], stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, text=True)
     check(result.returncode == 0, f"scripts/{name} failed, see above")
     return result.stdout
 
 
+def make_disk(path, fill):
+    with open(path, "wb") as f:
+        if fill:
+            for _ in range(DISK_SIZE >> 20):
+                f.write(os.urandom(1 << 20))
+        f.truncate(DISK_SIZE)
+
+
+def mappings(pid):
+    """(name, KiB that are there) of each mapping of a process."""
+    name = ""
+    with open(f"/proc/{pid}/smaps", encoding="utf-8") as f:
+        for line in f:
+            words = line.split(None, 5)
+            if not words[0].endswith(":"):
+                name = words[5].strip() if len(words) > 5 else ""
+            elif words[0] == "Rss:":
+                yield name, int(words[1])
+
+
 class Guest:
     """A machine that has been started: its console, and the daemon that serves it."""
 
-    def __init__(self, vm, daemon_dir):
+    def __init__(self, vm, daemon_dir, viommu):
         self.vm = vm
         self.daemon_dir = daemon_dir
+        self._viommu = viommu
 
     def ask(self, command, *operands):
         """The answer of `viommu COMMAND --json`."""
-        result = subprocess.run([VIOMMU, command, "--dir", self.daemon_dir, "--json", *operands],
+        result = subprocess.run([self._viommu, command, "--dir", self.daemon_dir, "--json", *operands],
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True, timeout=30)
         check(result.returncode == 0, f"viommu {command} failed: {result.stdout.strip()}")
         return json.loads(result.stdout)
 
+    def daemon_memory_mib(self):
+        """What viommud has of memory, without the guest's."""
+        return sum(rss for name, rss in mappings(self.ask("status")["pid"]) if not name.startswith(GUEST_MEMORY)) / 1024
+
 
 class Rig:
-    """A QEMU, a kernel, an initrd, and a folder for consoles and disks."""
+    """A QEMU, a kernel, an initrd, and a folder for consoles and disks; what is not given is found or made."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, viommu=VIOMMU, qemu=None, kernel=None, initrd=None):
         self.folder = os.path.abspath(folder)
         os.makedirs(self.folder, exist_ok=True)
         self._lock = open(os.path.join(self.folder, "lock"), "w", encoding="utf-8")
@@ -59,26 +85,28 @@ class Rig:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise VmError(f"another run uses {self.folder}; wait for its end") from None
-        check(os.access(VIOMMU, os.X_OK), "build/bin/viommu is missing; run make first")
-        self.qemu = script("fetch-qemu").strip()
-        made = dict(line.split("=", 1) for line in script("make-guest").splitlines())
-        self.kernel, self.initrd = made["KERNEL"], made["INITRD"]
+        check(os.access(viommu, os.X_OK), f"{viommu} is missing; run make first")
+        self.viommu = viommu
+        self.qemu = qemu or script("fetch-qemu").strip()
+        if not (kernel and initrd):
+            made = dict(line.split("=", 1) for line in script("make-guest").splitlines())
+            kernel, initrd = kernel or made["KERNEL"], initrd or made["INITRD"]
+        self.kernel, self.initrd = kernel, initrd
 
     @contextlib.contextmanager
-    def start(self, name, cmdline, options=(), disks=1, rogue=True, cpus=1, qemu=()):
-        """A Guest that runs, and is ended when the block is left."""
+    def start(self, name, cmdline, options=(), disks=1, rogue=True, cpus=1, qemu=(), fill=False):
+        """A Guest that runs, and is ended when the block is left. fill: no block of a disk is a hole."""
         made = [os.path.join(self.folder, f"{name}.disk{i}") for i in range(disks)]
         daemon_dir = os.path.join(self.folder, name + ".run")
         for path in made:
-            with open(path, "wb") as f:
-                f.truncate(DISK_SIZE)
-        command = [VIOMMU, "run", "--dir", daemon_dir, *options]
+            make_disk(path, fill)
+        command = [self.viommu, "run", "--dir", daemon_dir, *options]
         for path in made:
             command += ["--nvme", path + (",rogue=on" if rogue else "")]
         command += ["--", self.qemu, *qemu_args(self.kernel, self.initrd, cmdline, cpus=cpus), *qemu]
         vm = Vm(command, self.folder, name).start()
         try:
-            yield Guest(vm, daemon_dir)
+            yield Guest(vm, daemon_dir, self.viommu)
         finally:
             vm.stop()
             for path in made:
