@@ -253,7 +253,12 @@ struct viommu_counter_info {
 	const char *name; /* stable, lower case, for machines */
 	const char *unit; /* "events", "bytes", "ns" */
 	const char *doc;  /* one sentence */
+	unsigned flags;	  /* VIOMMU_COUNTER_... */
 };
+
+#define VIOMMU_COUNTER_OF_DEVICE (1u << 0) /* also counted for each device */
+#define VIOMMU_COUNTER_OF_DOMAIN (1u << 1) /* also counted for each domain */
+#define VIOMMU_COUNTER_MAXIMUM	 (1u << 2) /* the highest value so far, no count */
 
 /* The counters there are: a table of *ret_count entries that lives as long as the program. */
 const struct viommu_counter_info *viommu_counters_describe(size_t *ret_count);
@@ -271,6 +276,31 @@ size_t viommu_counters_read(struct viommu *v, uint64_t *ret_values, size_t count
  */
 size_t viommu_requester_counters_read(struct viommu_requester *r, uint64_t *ret_values, size_t count);
 
+/*
+ * The domains that are told apart: those that a device is in or was in last,
+ * and of the others the 64 that were left last. At most `count` ids are
+ * written, in no order; returns how many domains there are.
+ */
+size_t viommu_domains_list(struct viommu *v, uint16_t *ret_ids, size_t count);
+
+#define VIOMMU_DOMAIN_REST 0x10000u /* what was counted for domains that are not told apart any more */
+#define VIOMMU_DOMAIN_NONE 0x10001u /* accesses that no domain is charged with */
+
+/*
+ * The counters of one domain, or of the rest, in the order of the table, at
+ * most `count` of them; those without VIOMMU_COUNTER_OF_DOMAIN are 0. Returns
+ * how many were written.
+ *
+ * Each access is charged once: to the domain whose tables it went by, also
+ * while its device moves to another; or to VIOMMU_DOMAIN_NONE when the unit
+ * does not translate, when no valid context entry was found, and when the
+ * entry was being invalidated at that time. So while nothing moves, the
+ * domains, REST and NONE add up to the unit's counter.
+ *
+ * -ENOENT: no such domain is told apart. -EINVAL: no domain has such an id.
+ */
+int64_t viommu_domain_counters_read(struct viommu *v, uint32_t domain, uint64_t *ret_values, size_t count);
+
 #define VIOMMU_DRAIN_BUCKETS 32
 
 /*
@@ -280,6 +310,43 @@ size_t viommu_requester_counters_read(struct viommu_requester *r, uint64_t *ret_
  * many. Without now_ns in the host's ops all of them are in the first.
  */
 size_t viommu_drain_times_read(struct viommu *v, uint64_t *ret_counts, size_t count);
+
+/* ------------------------------------------------------------------ refusals */
+
+#define VIOMMU_REASONS		256 /* codes that there can be */
+#define VIOMMU_REASON_PROTECTED 0   /* ours: protected memory; such refusals are no faults (VT-d 10.4.16) */
+
+/*
+ * How many accesses were refused for each reason: ret_counts[i] for the
+ * specification's own code i. At most `count` are written; returns how many.
+ * They add up to the counter `blocked`.
+ */
+size_t viommu_refusals_read(struct viommu *v, uint64_t *ret_counts, size_t count);
+
+/* Such a code in words. Never NULL, lives as long as the program. */
+const char *viommu_reason_text(const struct viommu *v, uint8_t reason);
+
+#define VIOMMU_FAULTS_KEPT 64
+
+/* One fault. `sz` is set by the caller, the rest by the library. */
+struct viommu_fault {
+	size_t sz;
+	uint64_t number;  /* the first fault of this unit has 1 */
+	uint64_t ns;	  /* when the unit took it up, by now_ns of the host's ops; 0 without */
+	uint64_t address; /* iova */
+	uint16_t rid;
+	uint8_t reason;
+	bool write;
+	const char *text; /* the reason in words */
+};
+
+/*
+ * The first fault with at least this number among the VIOMMU_FAULTS_KEPT that
+ * came last. Faults that came faster than viommu_process() took them up, and
+ * those that the guest wants no record of, are not among them.
+ * -ENOENT: none. -EINVAL: sz is less than its own size.
+ */
+int viommu_fault_find(struct viommu *v, uint64_t number, struct viommu_fault *ret_fault);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -120,6 +120,24 @@ static void copy(uint8_t *host, uint8_t *buf, uint64_t len, bool single, bool wr
 	}
 }
 
+static void count_bytes(struct viommu_thread *t, struct vi_device_counters *counters, bool write,
+			uint64_t count)
+{
+	vi_count_access(t, counters, write ? VI_COUNT_bytes_written : VI_COUNT_bytes_read, count);
+}
+
+/* The section is over, and the device may have changed its domain since: then no domain is charged. */
+static void count_later(struct viommu_thread *t, struct viommu_requester *r, uint32_t domain_id, bool write,
+			uint64_t count)
+{
+	const struct vi_context *c;
+
+	viommu_enter(t);
+	c = atomic_load_explicit(&r->context, memory_order_acquire);
+	count_bytes(t, c && c->domain_id == domain_id ? c->counters : r->counters, write, count);
+	viommu_exit(t);
+}
+
 /*
  * Memory without a host pointer: the host's callback may block, so a pin
  * stands in for the section while it works.
@@ -137,6 +155,8 @@ static int copy_by_callback(struct viommu_thread *t, struct viommu_requester *r,
 	viommu_exit(t);
 	ret = write ? v->ops.mem_write(v->opaque, place->gpa, buf, place->room)
 		    : v->ops.mem_read(v->opaque, place->gpa, buf, place->room);
+	if (ret == 0)
+		count_later(t, r, place->domain_id, write, place->room);
 	viommu_unpin(&pin);
 	return ret;
 }
@@ -156,6 +176,7 @@ static int copy_piece(struct viommu_thread *t, struct viommu_requester *r, uint6
 	}
 	if (ret == 0) {
 		copy(place.host, buf, place.room, single && place.room == len, write);
+		count_bytes(t, place.counters, write, place.room);
 		*ret_done = place.room;
 	}
 	viommu_exit(t);
@@ -176,7 +197,6 @@ static int access_memory(struct viommu_thread *t, struct viommu_requester *r, ui
 		done = 0;
 		ret = copy_piece(t, r, iova, buf, len, single, write, &done);
 		single = false; /* in pieces it is no single access */
-		vi_count_device(t, r, write ? VI_COUNT_bytes_written : VI_COUNT_bytes_read, done);
 	}
 	/* Pairs with wait_for_calls(): all use of the requester is before. */
 	atomic_store_explicit(&t->working_for, NULL, memory_order_release);
@@ -206,7 +226,7 @@ int viommu_write(struct viommu_thread *t, struct viommu_requester *r, uint64_t i
 
 	if (len == 4 && vi_is_aligned(iova, 4) && iova >= VI_MESSAGE_FIRST && iova <= VI_MESSAGE_LAST) {
 		memcpy(&data, buf, 4);
-		vi_count_device(t, r, VI_COUNT_interrupt_messages, 1);
+		vi_count_access(t, r->counters, VI_COUNT_interrupt_messages, 1);
 		if (t->unit->ops.msi)
 			t->unit->ops.msi(t->unit->opaque, r->rid, iova, le32toh(data));
 		return 0;
@@ -233,7 +253,7 @@ int viommu_pin(struct viommu_thread *t, struct viommu_requester *r, uint64_t iov
 		pin->span = (struct viommu_span){.gpa = place.gpa, .host = place.host, .len = place.room};
 		vi_pin_hold(&t->unit->pins, pin, place.domain_id, iova, iova + place.room - 1,
 			    vi_epoch_entered(t->slot));
-		vi_count_device(t, r, VI_COUNT_pins, 1);
+		vi_count_access(t, place.counters, VI_COUNT_pins, 1);
 	}
 	viommu_exit(t);
 	return ret;

@@ -12,14 +12,25 @@
 #include "base/bits.h"
 #include "core/unit.h"
 
-/* Give every domain an asid, or with the wipe begun, none. */
-static void assign_all(struct viommu *v)
+/* With the context lock: all domains that cache something. */
+static void for_each_caching(struct viommu *v, void (*change)(struct vi_iotlb *t, struct vi_domain *d))
 {
 	struct vi_list *node;
 
-	for (unsigned i = 0; i < VI_DOMAIN_BUCKETS; i++)
-		vi_list_for_each (node, &v->domains[i])
-			vi_iotlb_assign(&v->iotlb, VI_CONTAINER_OF(node, struct vi_domain, link));
+	for (unsigned i = 0; i < VI_DOMAIN_BUCKETS; i++) {
+		vi_list_for_each (node, &v->domains[i]) {
+			struct vi_domain *d = VI_CONTAINER_OF(node, struct vi_domain, link);
+
+			if (d->references > 0)
+				change(&v->iotlb, d);
+		}
+	}
+}
+
+/* Give every domain that caches an asid, or with the wipe begun, none. */
+static void assign_all(struct viommu *v)
+{
+	for_each_caching(v, vi_iotlb_assign);
 }
 
 /* With the context lock: asids ran out, so begin a wipe; until it is done nothing is cached. */
@@ -44,43 +55,36 @@ bool vi_iotlb_maintain(struct viommu *v)
 	return v->iotlb.wiping;
 }
 
-static struct vi_domain *find_domain(struct viommu *v, uint16_t id)
+/* With the context lock: a context that is about to be published will cache translations of `d`. */
+static void hold_domain(struct viommu *v, struct vi_domain *d)
 {
-	struct vi_list *head = &v->domains[id % VI_DOMAIN_BUCKETS], *node;
-
-	vi_list_for_each (node, head) {
-		struct vi_domain *d = VI_CONTAINER_OF(node, struct vi_domain, link);
-
-		if (d->id == id)
-			return d;
-	}
-	return NULL;
-}
-
-/* With the context lock. NULL: no memory, the domain is then not cached. */
-static struct vi_domain *hold_domain(struct viommu *v, uint16_t id)
-{
-	struct vi_domain *d = find_domain(v, id);
-
-	if (!d) {
-		d = calloc(1, sizeof(*d));
-		if (!d)
-			return NULL;
-		d->id = id;
-		vi_list_append(&v->domains[id % VI_DOMAIN_BUCKETS], &d->link);
-		vi_iotlb_assign(&v->iotlb, d);
-		wipe_if_exhausted(v);
-	}
-	d->references++;
-	return d;
-}
-
-static void release_domain(struct vi_domain *d)
-{
-	if (!d || --d->references > 0)
+	if (d->references++ > 0)
 		return;
-	vi_list_remove(&d->link);
-	free(d);
+	vi_iotlb_assign(&v->iotlb, d);
+	wipe_if_exhausted(v);
+}
+
+/* With the context lock. Without memory for the account nothing of this context is cached. */
+static void charge(struct viommu *v, struct viommu_requester *r, struct vi_context *c)
+{
+	if (c->domain_id == VI_PIN_IDENTITY)
+		return;
+	c->account = vi_account_hold(v, r, (uint16_t)c->domain_id);
+	if (!c->account)
+		return;
+	c->counters = c->account->counters;
+	if (c->kind == VI_CONTEXT_PAGED) {
+		c->domain = c->account->domain;
+		hold_domain(v, c->domain);
+	}
+}
+
+static void release(struct viommu *v, struct vi_context *c)
+{
+	if (c->domain)
+		c->domain->references--;
+	vi_account_release(v, c->account);
+	free(c);
 }
 
 static void retire(struct viommu *v, struct vi_context *c)
@@ -100,8 +104,7 @@ void vi_context_reclaim(struct viommu *v, bool all)
 		if (!all && !vi_epoch_passed(&v->epoch, c->retired_epoch))
 			break; /* the list is in order of epochs */
 		vi_list_remove(&c->retired);
-		release_domain(c->domain);
-		free(c);
+		release(v, c);
 	}
 	pthread_mutex_unlock(&v->context_lock);
 }
@@ -123,8 +126,7 @@ static const struct vi_context *publish(struct viommu *v, struct viommu_requeste
 		return resolved; /* as good as a cached one for this section */
 	}
 	*c = *resolved;
-	if (c->kind == VI_CONTEXT_PAGED)
-		c->domain = hold_domain(v, (uint16_t)c->domain_id);
+	charge(v, r, c);
 	atomic_store_explicit(&r->context, c, memory_order_release);
 	pthread_mutex_unlock(&v->context_lock);
 	return c;
@@ -143,11 +145,13 @@ vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, st
 	changes = atomic_load_explicit(&v->context_changes, memory_order_acquire);
 	*scratch = (struct vi_context){.kind = VI_CONTEXT_IDENTITY,
 				       .domain_id = VI_PIN_IDENTITY,
-				       .last = UINT64_MAX};
+				       .last = UINT64_MAX,
+				       .counters = r->counters};
 	*ret_context = scratch;
 	if (v->model) {
-		vi_count_device(t, r, VI_COUNT_context_misses, 1);
+		vi_count_access(t, r->counters, VI_COUNT_context_misses, 1);
 		reason = v->model->resolve(v->model_state, r->rid, scratch);
+		scratch->counters = r->counters;
 		if (reason)
 			return reason;
 	}
@@ -229,12 +233,8 @@ void vi_context_drop_domain(struct viommu *v, struct vi_drain *d, uint16_t domai
  */
 void vi_iotlb_invalidate_all(struct viommu *v, struct vi_drain *d)
 {
-	struct vi_list *node;
-
 	pthread_mutex_lock(&v->context_lock);
-	for (unsigned i = 0; i < VI_DOMAIN_BUCKETS; i++)
-		vi_list_for_each (node, &v->domains[i])
-			vi_iotlb_drop_domain(&v->iotlb, VI_CONTAINER_OF(node, struct vi_domain, link));
+	for_each_caching(v, vi_iotlb_drop_domain);
 	wipe_if_exhausted(v);
 	pthread_mutex_unlock(&v->context_lock);
 	vi_drain_note_everything(d);
@@ -245,8 +245,9 @@ void vi_iotlb_invalidate_domain(struct viommu *v, struct vi_drain *d, uint16_t d
 	struct vi_domain *domain;
 
 	pthread_mutex_lock(&v->context_lock);
-	domain = find_domain(v, domain_id);
-	if (domain)
+	domain = vi_domain_find(v, domain_id);
+	vi_count_domain(v, domain, VI_COUNT_iotlb_domain_invalidations);
+	if (domain && domain->references > 0)
 		vi_iotlb_drop_domain(&v->iotlb, domain);
 	wipe_if_exhausted(v);
 	pthread_mutex_unlock(&v->context_lock);
@@ -259,8 +260,9 @@ void vi_iotlb_invalidate_range(struct viommu *v, struct vi_drain *d, uint16_t do
 	struct vi_domain *domain;
 
 	pthread_mutex_lock(&v->context_lock);
-	domain = find_domain(v, domain_id);
-	if (domain)
+	domain = vi_domain_find(v, domain_id);
+	vi_count_domain(v, domain, VI_COUNT_iotlb_page_invalidations);
+	if (domain && domain->references > 0)
 		vi_iotlb_drop_range(&v->iotlb, domain, first, last);
 	wipe_if_exhausted(v);
 	pthread_mutex_unlock(&v->context_lock);

@@ -44,6 +44,7 @@
 
 #include "base/epoch.h"
 #include "base/list.h"
+#include "core/counters.h"
 
 #define VI_IOTLB_LINES_OF_A_SET	 2
 #define VI_IOTLB_PAGES_OF_A_LINE 4
@@ -66,12 +67,15 @@ struct vi_iotlb_line {
 #define VI_IOTLB_SLOT_SHIFT 52 /* slot of guestmem, 0: ask the region map */
 
 struct vi_domain {
-	struct vi_list link; /* in vi_domains, under the context lock */
+	struct vi_list link; /* in viommu.domains, under the context lock, as all without _Atomic */
 	uint16_t id;
-	unsigned references;	  /* contexts, under the context lock */
-	_Atomic uint32_t asid;	  /* written under the context lock; 0: not cached for now */
-	_Atomic uint32_t classes; /* bit c: pages of class c were cached under this asid */
-	_Atomic uint64_t changes; /* counts invalidations */
+	unsigned references; /* contexts that translate by it; 0: nothing is cached, `asid` means nothing */
+	struct vi_list accounts; /* of devices that are charged to it (account.h); empty: it is at rest */
+	struct vi_list resting;	 /* then: in viommu.resting */
+	uint64_t values[VI_DOMAIN_COUNTER_END]; /* without those accounts */
+	_Atomic uint32_t asid;			/* written under the context lock; 0: not cached for now */
+	_Atomic uint32_t classes;		/* bit c: pages of class c were cached under this asid */
+	_Atomic uint64_t changes;		/* counts invalidations */
 };
 
 struct vi_iotlb {

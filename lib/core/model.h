@@ -25,14 +25,19 @@ enum vi_context_kind {
  */
 struct vi_context {
 	enum vi_context_kind kind;
-	bool silent;		  /* the guest wants no faults recorded (VT-d FPD) */
-	bool guarded;		  /* the model wants to see each address (is_protected) */
-	uint32_t domain_id;	  /* VI_PIN_IDENTITY: nothing translates */
-	uint64_t last;		  /* the highest iova that is translated at all */
-	struct vi_pgtable table;  /* VI_CONTEXT_PAGED */
-	struct vi_domain *domain; /* core's; NULL: do not cache */
-	struct vi_list retired;	  /* core's */
+	bool silent;	    /* the guest wants no faults recorded (VT-d FPD) */
+	bool guarded;	    /* the model wants to see each address (is_protected) */
+	uint32_t domain_id; /* VI_PIN_IDENTITY: nothing translates */
+	uint64_t last;	    /* the highest iova that is translated at all */
+
+	/* Core's. */
+	struct vi_domain *domain;	     /* NULL: do not cache */
+	struct vi_device_counters *counters; /* what accesses by this context are charged to */
+	struct vi_account *account;	     /* whose those are; NULL: the device's own */
+	struct vi_list retired;
 	uint64_t retired_epoch;
+
+	struct vi_pgtable table; /* VI_CONTEXT_PAGED */
 };
 
 /* Why an access was refused, in the model's own code; 0: it was not. */

@@ -18,17 +18,24 @@ static uint64_t room_before_messages(uint64_t iova, uint64_t room)
 	return iova < VI_MESSAGE_FIRST ? vi_min(room, VI_MESSAGE_FIRST - iova) : room;
 }
 
-static void report(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, unsigned access,
-		   vi_reason reason, bool silent)
+static void count_refusal(struct viommu_thread *t, const struct vi_context *c, unsigned access,
+			  vi_reason reason)
+{
+	if (access & VIOMMU_QUIET)
+		return;
+	vi_count_access(t, c->counters, VI_COUNT_blocked, 1);
+	vi_fault_count(&t->unit->history, reason);
+}
+
+static void report(struct viommu_thread *t, struct viommu_requester *r, const struct vi_context *c,
+		   uint64_t iova, unsigned access, vi_reason reason)
 {
 	struct viommu *v = t->unit;
 	struct vi_fault fault = {
 		.iova = iova, .rid = r->rid, .reason = reason, .write = access & VIOMMU_WRITE};
 
-	if (access & VIOMMU_QUIET)
-		return;
-	vi_count_device(t, r, VI_COUNT_blocked, 1);
-	if (silent)
+	count_refusal(t, c, access, reason);
+	if (access & VIOMMU_QUIET || c->silent)
 		return;
 	if (vi_fault_queue_push(&v->faults, &fault))
 		vi_kick(v);
@@ -57,16 +64,17 @@ static int place_identity(struct viommu_thread *t, struct viommu_requester *r, c
 	int ret;
 
 	if (iova > c->last) {
-		report(t, r, iova, access, v->model->beyond_last, c->silent);
+		report(t, r, c, iova, access, v->model->beyond_last);
 		return -EACCES;
 	}
 	ret_place->domain_id = c->domain_id;
+	ret_place->counters = c->counters;
 	ret = place_by_map(v, iova, c->last, access, ret_place);
 	if (ret == 0 && c->guarded) {
 		len = vi_max(len, 1);
 		ret_place->room = vi_min(ret_place->room, vi_min(len, VI_PAGE_SIZE - iova % VI_PAGE_SIZE));
 		if (v->model->is_protected(v->model_state, iova, iova + ret_place->room - 1)) {
-			vi_count_device(t, r, VI_COUNT_blocked, !(access & VIOMMU_QUIET));
+			count_refusal(t, c, access, VIOMMU_REASON_PROTECTED);
 			return -EACCES;
 		}
 	}
@@ -116,6 +124,8 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 	if (zero_length)
 		need = VI_PGTABLE_READ | VI_PGTABLE_WRITE;
 	w = vi_pgtable_walk(&c->table, &v->mem, iova, need, zero_length);
+	vi_count_access(t, c->counters, VI_COUNT_walks, 1);
+	vi_count_access(t, c->counters, VI_COUNT_walk_reads, c->table.levels - w.level + 1u);
 	if (w.result != VI_WALK_OK)
 		return v->model->walk_reason(w.result, w.level == c->table.levels, access & VIOMMU_WRITE);
 	*ret_class = w.level - 1;
@@ -155,8 +165,9 @@ static int place_paged(struct viommu_thread *t, struct viommu_requester *r, cons
 	vi_reason reason;
 
 	ret_place->domain_id = c->domain_id;
+	ret_place->counters = c->counters;
 	if (iova > c->last) {
-		report(t, r, iova, access, v->model->beyond_last, c->silent);
+		report(t, r, c, iova, access, v->model->beyond_last);
 		return -EACCES;
 	}
 	if (c->domain) {
@@ -164,14 +175,16 @@ static int place_paged(struct viommu_thread *t, struct viommu_requester *r, cons
 		asid = atomic_load_explicit(&c->domain->asid, memory_order_acquire);
 	}
 	/* Memory without a host offset of its own, or rights that hit() left to be judged here. */
-	if (c->domain && !zero_length && find_cached(v, c->domain, iova, access & RIGHTS, &value, &class)) {
-		vi_count_device(t, r, VI_COUNT_iotlb_hits, 1);
-		return place_by_value(v, value, class, iova, access, ret_place);
+	if (c->domain && !zero_length) {
+		if (find_cached(v, c->domain, iova, access & RIGHTS, &value, &class)) {
+			vi_count_access(t, c->counters, VI_COUNT_iotlb_hits, 1);
+			return place_by_value(v, value, class, iova, access, ret_place);
+		}
+		vi_count_access(t, c->counters, VI_COUNT_iotlb_misses, 1);
 	}
-	vi_count_device(t, r, VI_COUNT_iotlb_misses, 1);
 	reason = walk(t, c, iova, zero_length, access, changes, asid, &value, &class);
 	if (reason) {
-		report(t, r, iova, access, reason, c->silent);
+		report(t, r, c, iova, access, reason);
 		return -EACCES;
 	}
 	return zero_length ? 0 : place_by_value(v, value, class, iova, access, ret_place);
@@ -204,7 +217,8 @@ static inline __attribute__((always_inline)) bool hit(struct viommu_thread *t, s
 	if (class > 0)
 		ret_place->room = room_before_messages(iova, ret_place->room);
 	ret_place->domain_id = c->domain_id;
-	vi_count_device(t, r, VI_COUNT_iotlb_hits, 1);
+	ret_place->counters = c->counters;
+	vi_count_access(t, c->counters, VI_COUNT_iotlb_hits, 1);
 	return true;
 }
 
@@ -222,7 +236,7 @@ static __attribute__((noinline)) int translate_slowly(struct viommu_thread *t, s
 	if (!reason && v->model && access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST))
 		reason = v->model->check_request(v->model_state, c, access);
 	if (reason) {
-		report(t, r, iova, access, reason, c->silent);
+		report(t, r, c, iova, access, reason);
 		return -EACCES;
 	}
 	if (c->kind == VI_CONTEXT_PAGED)

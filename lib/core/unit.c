@@ -70,6 +70,7 @@ static void init_plain(struct viommu *v, const struct viommu_options *o, void *o
 	vi_fault_queue_init(&v->faults);
 	vi_list_init(&v->threads);
 	vi_list_init(&v->retired_contexts);
+	vi_list_init(&v->resting);
 	for (unsigned i = 0; i < VI_DOMAIN_BUCKETS; i++)
 		vi_list_init(&v->domains[i]);
 }
@@ -134,8 +135,11 @@ int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct 
 static void free_requesters(struct viommu *v)
 {
 	for (unsigned bus = 0; bus < VI_BUSES; bus++) {
-		for (unsigned i = 0; v->buses[bus] && i < VI_FUNCTIONS_OF_A_BUS; i++)
+		for (unsigned i = 0; v->buses[bus] && i < VI_FUNCTIONS_OF_A_BUS; i++) {
+			if (v->buses[bus][i])
+				vi_accounts_close(v, v->buses[bus][i]);
 			free(v->buses[bus][i]);
+		}
 		free(v->buses[bus]);
 	}
 }
@@ -154,6 +158,7 @@ void viommu_destroy(struct viommu *v)
 	vi_list_for_each_safe (node, after, &v->threads)
 		free(VI_CONTAINER_OF(node, struct viommu_thread, link));
 	free_requesters(v);
+	vi_domains_finish(v);
 	vi_guestmem_finish(&v->mem);
 	vi_iotlb_finish(&v->iotlb);
 	vi_epoch_finish(&v->epoch);
@@ -229,6 +234,7 @@ static struct viommu_requester *make_requester(struct viommu *v, uint16_t rid)
 	memset(r, 0, size);
 	r->unit = v;
 	r->rid = rid;
+	vi_list_init(&r->accounts);
 	return r;
 }
 
@@ -285,7 +291,9 @@ void viommu_requester_remove(struct viommu_requester *r)
 	vi_context_drop_devices(v, &d, r->rid, 0);
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
-	vi_counters_keep(v, r);
+	pthread_mutex_lock(&v->context_lock);
+	vi_accounts_close(v, r);
+	pthread_mutex_unlock(&v->context_lock);
 	v->buses[r->rid >> 8][r->rid & 0xff] = NULL;
 	pthread_mutex_unlock(&v->lock);
 	free(r);

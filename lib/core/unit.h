@@ -23,8 +23,10 @@
 
 #include "base/epoch.h"
 #include "base/list.h"
+#include "core/account.h"
 #include "core/counters.h"
 #include "core/drain.h"
+#include "core/fault_history.h"
 #include "core/fault_queue.h"
 #include "core/iotlb.h"
 #include "core/model.h"
@@ -44,7 +46,12 @@ struct viommu_requester {
 	uint16_t rid;
 	/* Cached context entry. Written under the context lock, read inside sections; NULL: not cached. */
 	_Atomic(struct vi_context *) context;
-	struct vi_device_counters counters[]; /* by viommu_thread.index, as many as there may be threads */
+	/* Under the context lock: */
+	struct vi_account *account;		/* the one used last */
+	struct vi_list accounts;		/* all of this device */
+	uint64_t kept[VI_ACCESS_COUNTER_COUNT]; /* of its accounts that are no more */
+	/* Where no domain is charged; by viommu_thread.index, as many as there may be threads. */
+	struct vi_device_counters counters[];
 };
 
 struct viommu_thread {
@@ -76,26 +83,31 @@ struct viommu {
 	struct viommu_requester **buses[VI_BUSES]; /* tables of VI_FUNCTIONS_OF_A_BUS */
 	struct vi_counters counters;		   /* the unit's own, and of devices that have gone */
 	uint64_t drain_times[VIOMMU_DRAIN_BUCKETS];
+	struct vi_fault_history history;
 
 	pthread_mutex_t context_lock;
 	_Atomic uint64_t context_changes; /* counts context invalidations; written under the context lock */
 	struct vi_list domains[VI_DOMAIN_BUCKETS];
+	struct vi_list resting; /* domains, the one that came to rest last at the end */
+	unsigned resting_count;
+	uint64_t rest[VI_DOMAIN_COUNTER_END];	      /* of domains that are not told apart any more */
+	uint64_t undomained[VI_ACCESS_COUNTER_COUNT]; /* charged to no domain by devices that have gone */
 	struct vi_list retired_contexts;
 };
 
 /* ---- counters (counters.c) ---- */
 
-/* By the device thread, on the way of each access. */
-static inline void vi_count_device(struct viommu_thread *t, struct viommu_requester *r, enum vi_counter which,
-				   uint64_t amount)
+/* By the device thread, inside a section: into the counters of its context, or the device's own. */
+static inline void vi_count_access(struct viommu_thread *t, struct vi_device_counters *counters,
+				   enum vi_counter which, uint64_t amount)
 {
-	vi_add(&r->counters[t->index].values[which], amount);
+	vi_add(&counters[t->index].values[which], amount);
 }
 
+/* What all threads counted. Any thread, as long as the counters are there. */
+uint64_t vi_sum(const struct vi_device_counters *counters, unsigned threads, unsigned which);
 /* With the unit lock: a drain took so long. */
 void vi_count_drain(struct viommu *v, uint64_t ns);
-/* With the unit lock: the unit keeps what a device that goes has counted. */
-void vi_counters_keep(struct viommu *v, struct viommu_requester *r);
 
 /* ---- contexts and domains (context.c) ---- */
 
@@ -124,9 +136,10 @@ bool vi_iotlb_maintain(struct viommu *v);
 
 struct vi_place {
 	uint64_t gpa;
-	uint8_t *host;	    /* NULL: through callbacks */
-	uint64_t room;	    /* bytes from here that are contiguous and permitted */
-	uint32_t domain_id; /* for pins */
+	uint8_t *host;			     /* NULL: through callbacks */
+	uint64_t room;			     /* bytes from here that are contiguous and permitted */
+	uint32_t domain_id;		     /* for pins */
+	struct vi_device_counters *counters; /* good for the section */
 };
 
 /* Inside a section. 0 or the errno of viommu_translate(); faults are reported unless VIOMMU_QUIET. */

@@ -125,7 +125,7 @@ int vi_vtd_fault_process(struct vi_vtd *m, unsigned budget)
 	struct vi_fault f;
 	unsigned n;
 
-	for (n = 0; n < budget && vi_fault_queue_pop(&m->unit->faults, &f); n++) {
+	for (n = 0; n < budget && vi_fault_take(m->unit, &f); n++) {
 		record(m, &f);
 		vi_guest_error(m->unit, VIOMMU_GUEST_FAULT, &f, vi_vtd_reason_text(f.reason));
 	}

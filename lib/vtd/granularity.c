@@ -37,7 +37,6 @@ static bool invalidate_pages(struct vi_vtd *m, struct vi_drain *d, uint16_t doma
 	size = VI_PAGE_SIZE << address_mask;
 	first = vi_align_down(address, size) & VI_BITS(51, 0);
 	vi_iotlb_invalidate_range(m->unit, d, domain_id, first, first + size - 1);
-	vi_count(&m->unit->counters, VI_COUNT_iotlb_page_invalidations, 1);
 	return true;
 }
 
@@ -51,7 +50,6 @@ bool vi_vtd_invalidate_iotlb(struct vi_vtd *m, struct vi_drain *d, unsigned gran
 		return true;
 	case VTD_GRANULARITY_DOMAIN:
 		vi_iotlb_invalidate_domain(m->unit, d, domain_id);
-		vi_count(&m->unit->counters, VI_COUNT_iotlb_domain_invalidations, 1);
 		return true;
 	case VTD_GRANULARITY_SELECTIVE:
 		return invalidate_pages(m, d, domain_id, address, address_mask);
