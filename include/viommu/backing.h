@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The IOMMU that a DMA address space (dma.h) is built on, seen from the
+ * driver's side: put translations in, take them out, wait until nobody uses
+ * what was taken out.
+ *
+ * A program brings its own (VFIO, say) as a table of functions, or takes one
+ * of those at the end of this page.
+ */
+#ifndef VIOMMU_BACKING_H
+#define VIOMMU_BACKING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+#define VIOMMU_BACKING_READ  (1u << 0) /* the device may read: VIOMMU_READ of access.h */
+#define VIOMMU_BACKING_WRITE (1u << 1) /* the device may write: VIOMMU_WRITE */
+
+/* A range of device addresses; all three numbers are multiples of 4096, len >= 4096. */
+struct viommu_backing_range {
+	uint64_t iova;
+	uint64_t address; /* where it leads, as this backing counts memory; map only */
+	uint64_t len;	  /* bytes */
+	unsigned access;  /* VIOMMU_BACKING_*, at least one; map only */
+};
+
+/* Only leaf entries were taken out, so caches of the tables above them may be kept (VT-d 6.5.2.3, IH). */
+#define VIOMMU_BACKING_LEAVES_ONLY (1u << 0)
+
+/*
+ * Callbacks. `sz` is sizeof(struct viommu_backing_ops) of who fills it. All
+ * but pass_through must be there, may be called from any thread at any time,
+ * several at once, and serialise what they need to; never two at once for
+ * ranges that overlap. They return 0 or a negative errno.
+ */
+struct viommu_backing_ops {
+	size_t sz;
+
+	/*
+	 * Put translations in; when it returns a device can use them. Nothing
+	 * is mapped there yet. All or none: what an error leaves is as before.
+	 * -ENOMEM: no memory for tables. -EEXIST: something is mapped there.
+	 */
+	int (*map)(void *opaque, const struct viommu_backing_range *ranges, size_t count);
+
+	/*
+	 * Take translations out: exactly what some map put in, or a part of it.
+	 * A device may go on using what it has cached until invalidate() of it
+	 * has returned.
+	 */
+	int (*unmap)(void *opaque, const struct viommu_backing_range *ranges, size_t count);
+
+	/*
+	 * Returns when no access through what was unmapped in these ranges can
+	 * still happen, and none is under way. Flags VIOMMU_BACKING_*_ONLY.
+	 * -EIO: the IOMMU does not answer; nothing may be reused then.
+	 */
+	int (*invalidate)(void *opaque, const struct viommu_backing_range *ranges, size_t count,
+			  unsigned flags);
+
+	/* The same for all that was unmapped before the call, at the cost of one invalidation. */
+	int (*invalidate_all)(void *opaque);
+
+	/*
+	 * Let the device reach all memory untranslated (an iova is an address),
+	 * or no longer. NULL: not possible.
+	 */
+	int (*pass_through)(void *opaque, bool on);
+};
+
+struct viommu_backing {
+	const struct viommu_backing_ops *ops;
+	void *opaque;
+	uint8_t address_width; /* bits of an iova that it translates, 32..57 */
+};
+
+/* ------------------------------------------------- one that only remembers */
+
+/* What a backing was asked to do. Each is exact; the set is no snapshot. */
+struct viommu_backing_work {
+	uint64_t table_writes;	       /* leaf entries written, to map or to unmap */
+	uint64_t page_invalidations;   /* ranges invalidated one by one */
+	uint64_t domain_invalidations; /* invalidations of everything */
+	uint64_t invalidation_waits;   /* times somebody waited for completion */
+	uint64_t mapped_pages;	       /* now in the tables */
+	uint64_t reachable_pages;      /* now in the tables, or taken out and not yet invalidated */
+	uint64_t peak_reachable_pages; /* the most of those at a time */
+	uint64_t reserved[8];
+};
+
+/*
+ * A backing without an IOMMU: keeps what is mapped and checks that callers
+ * keep the rules (nothing mapped twice, nothing unmapped that is not mapped).
+ * Tells what a strategy asks for when nothing has a cost. `address_width`
+ * 32..57 bits. *ret_backing is the caller's, ends with
+ * viommu_backing_null_destroy(). -EINVAL, -ENOMEM.
+ */
+int viommu_backing_null_create(unsigned address_width, struct viommu_backing *ret_backing);
+/* NULL opaque is fine. */
+void viommu_backing_null_destroy(struct viommu_backing *backing);
+void viommu_backing_null_work(const struct viommu_backing *backing, struct viommu_backing_work *ret_work);
+
+/* ------------------------------------------------------- an Intel VT-d unit */
+
+/* How the driver reaches the unit, and what it may build with. Zeros are defaults but where said. */
+struct viommu_backing_vtd_options {
+	size_t sz;
+	/* Registers, `size` 4 or 8 bytes, as viommu_regs_read() and viommu_regs_write(); or a polled page. */
+	uint64_t (*read)(void *arg, uint64_t offset, unsigned size);
+	void (*write)(void *arg, uint64_t offset, unsigned size, uint64_t value);
+	/* Called again and again while waiting for the unit; false gives up (-EIO). NULL: spins for ever. */
+	bool (*relax)(void *arg);
+	void *arg;
+	/* Memory for tables and the queue: `table_memory` is at gpa `table_gpa` for the unit. */
+	void *table_memory;
+	uint64_t table_gpa;
+	uint64_t table_size; /* bytes, a multiple of 4096, at least 64 KiB */
+	uint16_t rid;	     /* the device that is attached to the address space */
+	uint16_t domain_id;  /* 0: 1 */
+	bool no_queue;	     /* invalidate through registers instead of the queue */
+};
+
+/*
+ * Bring the unit up (root table, queue, translation on), attach the device to
+ * an empty table. Tables are built in memory, invalidations are posted and
+ * waited for as an operating system does (VT-d 6.5.2). Thread-safe. -EINVAL,
+ * -ENOMEM: table memory is too small, -EIO: the unit does not answer.
+ */
+int viommu_backing_vtd_create(const struct viommu_backing_vtd_options *options,
+			      struct viommu_backing *ret_backing);
+/* Detach the device and turn translation off. */
+void viommu_backing_vtd_destroy(struct viommu_backing *backing);
+
+/* ----------------------------------------------------- a paravirtual IOMMU */
+
+enum viommu_backing_request_type { VIOMMU_BACKING_REQUEST_MAP, VIOMMU_BACKING_REQUEST_UNMAP };
+
+/* The shape of a virtio-iommu request; status is the answer: 0 or a negative errno. */
+struct viommu_backing_request {
+	enum viommu_backing_request_type type;
+	struct viommu_backing_range range;
+	int status;
+};
+
+struct viommu_backing_paravirt_options {
+	size_t sz;
+	/*
+	 * Hand over a batch and wait until all of it is answered, in order. When
+	 * an unmap is answered no access through it can still happen. 0, or a
+	 * negative errno when the batch did not get through.
+	 */
+	int (*submit)(void *arg, struct viommu_backing_request *requests, size_t count);
+	void *arg;
+	uint8_t address_width; /* 0: 48 */
+	unsigned batch;	       /* requests of one submission at most, 0: 64 */
+};
+
+/*
+ * Requests in place of tables: maps go out at once with what waits, unmaps
+ * wait until they are invalidated or the batch is full. -EINVAL, -ENOMEM.
+ */
+int viommu_backing_paravirt_create(const struct viommu_backing_paravirt_options *options,
+				   struct viommu_backing *ret_backing);
+void viommu_backing_paravirt_destroy(struct viommu_backing *backing);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+#endif

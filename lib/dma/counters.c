@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dma/counters.h"
+
+#include "dma/space.h"
+
+static uint64_t load(const _Atomic uint64_t *value)
+{
+	return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+/* The smallest i with ns <= 2^i. */
+static unsigned bucket(uint64_t ns)
+{
+	unsigned bits = ns > 1 ? 64 - (unsigned)__builtin_clzll(ns - 1) : 0;
+
+	return (unsigned)vi_min(bits, VIOMMU_DMA_STALE_BUCKETS - 1);
+}
+
+void vi_dma_count_stale(struct vi_dma_counters *c, uint64_t ns)
+{
+	_Atomic uint64_t *most = &c->values[VI_DMA_COUNT_stale_ns_max], *times = &c->stale[bucket(ns)];
+
+	vi_dma_count(c, VI_DMA_COUNT_stale_ns_total, ns);
+	if (ns > load(most))
+		atomic_store_explicit(most, ns, memory_order_relaxed);
+	atomic_store_explicit(times, load(times) + 1, memory_order_relaxed);
+}
+
+/* Sums, but for the one that is a maximum. */
+static uint64_t joined(unsigned which, uint64_t a, uint64_t b)
+{
+	return which == VI_DMA_COUNT_stale_ns_max ? vi_max(a, b) : a + b;
+}
+
+void vi_dma_counters_keep(struct vi_dma_counters *kept, const struct vi_dma_counters *c)
+{
+	for (unsigned i = 0; i < VI_DMA_COUNTER_COUNT; i++)
+		atomic_store_explicit(&kept->values[i],
+				      joined(i, load(&kept->values[i]), load(&c->values[i])),
+				      memory_order_relaxed);
+	for (unsigned i = 0; i < VIOMMU_DMA_STALE_BUCKETS; i++)
+		atomic_store_explicit(&kept->stale[i], load(&kept->stale[i]) + load(&c->stale[i]),
+				      memory_order_relaxed);
+}
+
+const struct viommu_dma_counter_info *viommu_dma_counters_describe(size_t *ret_count)
+{
+	static const struct viommu_dma_counter_info table[] = {
+#define X(name, unit, doc) {#name, unit, doc},
+		VI_DMA_COUNTERS(X) VI_DMA_GAUGES(X)
+#undef X
+	};
+
+	*ret_count = VI_ARRAY_SIZE(table);
+	return table;
+}
+
+/* With the lock: what all threads, those that are gone too, have counted. */
+static void sum_up(struct viommu_dma *d, struct vi_dma_counters *ret_sum)
+{
+	struct vi_list *link;
+
+	*ret_sum = (struct vi_dma_counters){0};
+	vi_dma_counters_keep(ret_sum, &d->kept);
+	vi_list_for_each (link, &d->threads)
+		vi_dma_counters_keep(ret_sum,
+				     &VI_CONTAINER_OF(link, struct viommu_dma_thread, link)->counters);
+}
+
+size_t viommu_dma_counters_read(struct viommu_dma *d, uint64_t *ret_values, size_t count)
+{
+	const uint64_t gauges[] = {
+#define X(name, unit, doc) load(&d->name),
+		VI_DMA_GAUGES(X)
+#undef X
+	};
+	size_t n = vi_min(count, VI_DMA_COUNTER_COUNT + VI_ARRAY_SIZE(gauges));
+	struct vi_dma_counters sum;
+
+	pthread_mutex_lock(&d->lock);
+	sum_up(d, &sum);
+	pthread_mutex_unlock(&d->lock);
+	for (size_t i = 0; i < n; i++)
+		ret_values[i] =
+			i < VI_DMA_COUNTER_COUNT ? load(&sum.values[i]) : gauges[i - VI_DMA_COUNTER_COUNT];
+	return n;
+}
+
+size_t viommu_dma_stale_times_read(struct viommu_dma *d, uint64_t *ret_counts, size_t count)
+{
+	size_t n = vi_min(count, VIOMMU_DMA_STALE_BUCKETS);
+	struct vi_dma_counters sum;
+
+	pthread_mutex_lock(&d->lock);
+	sum_up(d, &sum);
+	pthread_mutex_unlock(&d->lock);
+	for (size_t i = 0; i < n; i++)
+		ret_counts[i] = load(&sum.stale[i]);
+	return n;
+}

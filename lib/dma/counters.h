@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Statistics of DMA address spaces, declared once with their documentation:
+ * viommu_dma_counters_describe(), the tools, man pages and tests are made from
+ * this table.
+ */
+#ifndef DMA_COUNTERS_H
+#define DMA_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <viommu/dma.h>
+
+#define VI_DMA_COUNTERS(X)                                                                                   \
+	X(maps, "events", "buffers mapped by the driver")                                                    \
+	X(unmaps, "events", "buffers unmapped by the driver")                                                \
+	X(maps_failed, "events", "maps that were refused")                                                   \
+	X(bytes_mapped, "bytes", "bytes of those buffers")                                                   \
+	X(reused, "events", "maps answered by a translation that was there already")                         \
+	X(table_writes, "events", "leaf entries of 4 KiB written, to map or to unmap")                       \
+	X(page_invalidations, "events", "ranges of pages invalidated one by one")                            \
+	X(full_invalidations, "events", "invalidations of the whole address space")                          \
+	X(invalidation_waits, "events", "times a thread waited for an invalidation to complete")             \
+	X(pages_died, "pages", "pages unmapped by the driver while their translation stayed")                \
+	X(pages_revived, "pages", "dead pages that were mapped again without the IOMMU")                     \
+	X(pages_ended, "pages", "dead pages that were taken out of the IOMMU")                               \
+	X(evictions, "events", "translations ended early, to stay within a quota")                           \
+	X(bytes_copied, "bytes", "bytes copied between buffers and shadow buffers")                          \
+	X(stale_ns_total, "ns", "sum of the stale times")                                                    \
+	X(stale_ns_max, "ns", "the longest stale time")
+
+/* Of all threads together, not per thread. */
+#define VI_DMA_GAUGES(X)                                                                                     \
+	X(mapped_pages, "pages", "pages that are in the tables now, or taken out and not yet invalidated")   \
+	X(mapped_pages_peak, "pages", "the most of those at a time")
+
+enum vi_dma_counter {
+#define X(name, unit, doc) VI_DMA_COUNT_##name,
+	VI_DMA_COUNTERS(X)
+#undef X
+		VI_DMA_COUNTER_COUNT
+};
+
+/* One writer, the thread whose they are; any number of readers. */
+struct vi_dma_counters {
+	_Alignas(128) _Atomic uint64_t values[VI_DMA_COUNTER_COUNT];
+	_Atomic uint64_t stale[VIOMMU_DMA_STALE_BUCKETS];
+};
+
+static inline void vi_dma_count(struct vi_dma_counters *c, enum vi_dma_counter which, uint64_t amount)
+{
+	_Atomic uint64_t *value = &c->values[which];
+
+	atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + amount,
+			      memory_order_relaxed);
+}
+
+/* A translation was of use to the device for `ns` longer than the driver had it mapped. */
+void vi_dma_count_stale(struct vi_dma_counters *c, uint64_t ns);
+
+/* Add what a thread that goes has counted. */
+void vi_dma_counters_keep(struct vi_dma_counters *kept, const struct vi_dma_counters *c);
+
+#endif
