@@ -108,10 +108,10 @@ static bool is_range(const struct vi_driver_page_table *p, uint64_t iova, uint64
 	       last <= vi_pgtable_last(&p->table);
 }
 
-int vi_driver_map(struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, uint64_t size, unsigned access)
+/* Each leaf of the range: is there room for it, or write it. */
+static int map_leaves(struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, uint64_t size,
+		      unsigned access, bool write)
 {
-	if (!is_range(p, iova, size) || !vi_is_aligned(gpa, VI_PAGE_SIZE))
-		return -EINVAL;
 	while (size > 0) {
 		unsigned level = 0;
 		uint64_t page, entry = 0;
@@ -120,12 +120,24 @@ int vi_driver_map(struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, u
 		if (ret)
 			return ret;
 		page = vi_pgtable_page_size(level);
-		vi_driver_store64(p->memory, entry, p->table.format->encode_leaf(gpa, level, access));
+		if (write)
+			vi_driver_store64(p->memory, entry, p->table.format->encode_leaf(gpa, level, access));
 		iova += page;
 		gpa += page;
 		size -= page;
 	}
 	return 0;
+}
+
+/* All tables first: a device must not see, and cache, half of a range that is then taken back. */
+int vi_driver_map(struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, uint64_t size, unsigned access)
+{
+	int ret;
+
+	if (!is_range(p, iova, size) || !vi_is_aligned(gpa, VI_PAGE_SIZE))
+		return -EINVAL;
+	ret = map_leaves(p, iova, gpa, size, access, false);
+	return ret ? ret : map_leaves(p, iova, gpa, size, access, true);
 }
 
 /* The entry that ends the walk of iova, and its level. */

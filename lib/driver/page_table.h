@@ -26,8 +26,8 @@ void vi_driver_page_table_finish(struct vi_driver_page_table *p);
 /*
  * Map size bytes at iova to gpa (all multiples of 4096, size >= 1 page) with
  * VI_PGTABLE_* rights and the largest pages that fit. -EEXIST: something is
- * mapped there; what came before it in the range stays mapped. -EINVAL: not
- * aligned or beyond the levels. -ENOMEM.
+ * mapped there. -EINVAL: not aligned or beyond the levels. -ENOMEM. Nothing of
+ * the range was mapped then; tables that were made for it stay.
  */
 int vi_driver_map(struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, uint64_t size,
 		  unsigned access);

@@ -49,23 +49,33 @@ int vi_driver_vtd_command(struct vi_driver_vtd *d, uint32_t bit, bool set)
 	return 0;
 }
 
-int vi_driver_vtd_set_root(struct vi_driver_vtd *d)
+static int make_root(struct vi_driver_vtd *d)
 {
 	if (!d->root)
 		d->root = vi_driver_page_alloc(d->memory);
-	if (!d->root)
-		return -ENOMEM;
+	return d->root ? 0 : -ENOMEM;
+}
+
+int vi_driver_vtd_set_root(struct vi_driver_vtd *d)
+{
+	int ret = make_root(d);
+
+	if (ret)
+		return ret;
 	vi_driver_vtd_write64(d, VTD_RTADDR, d->root);
 	return vi_driver_vtd_command(d, VTD_GCMD_SRTP, true);
 }
 
 int vi_driver_vtd_enable_queue(struct vi_driver_vtd *d, unsigned pages_lg2)
 {
-	d->queue = vi_driver_pages_alloc(d->memory, 1u << pages_lg2);
+	uint64_t queue;
+
 	if (!d->status)
 		d->status = vi_driver_page_alloc(d->memory);
-	if (!d->queue || !d->status)
+	queue = d->status ? vi_driver_pages_alloc(d->memory, 1u << pages_lg2) : 0;
+	if (!queue)
 		return -ENOMEM;
+	d->queue = queue; /* from now on invalidations go through it */
 	d->queue_size = 4096u << pages_lg2;
 	d->tail = 0;
 	vi_driver_vtd_write64(d, VTD_IQT, 0);
@@ -86,8 +96,10 @@ int vi_driver_vtd_enable_translation(struct vi_driver_vtd *d, bool enable)
 
 int vi_driver_vtd_start(struct vi_driver_vtd *d, bool use_queue)
 {
-	int ret = use_queue ? vi_driver_vtd_enable_queue(d, 0) : 0;
+	int ret = make_root(d); /* whatever needs a page comes before the unit is touched */
 
+	if (ret == 0 && use_queue)
+		ret = vi_driver_vtd_enable_queue(d, 0);
 	if (ret == 0)
 		ret = vi_driver_vtd_set_root(d);
 	if (ret == 0)
