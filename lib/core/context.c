@@ -64,19 +64,20 @@ static void hold_domain(struct viommu *v, struct vi_domain *d)
 	wipe_if_exhausted(v);
 }
 
-/* With the context lock. Without memory for the account nothing of this context is cached. */
-static void charge(struct viommu *v, struct viommu_requester *r, struct vi_context *c)
+/* With the context lock. False: no memory for the account. */
+static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_context *c)
 {
 	if (c->domain_id == VI_PIN_IDENTITY)
-		return;
+		return true;
 	c->account = vi_account_hold(v, r, (uint16_t)c->domain_id);
 	if (!c->account)
-		return;
+		return false;
 	c->counters = c->account->counters;
 	if (c->kind == VI_CONTEXT_PAGED) {
 		c->domain = c->account->domain;
 		hold_domain(v, c->domain);
 	}
+	return true;
 }
 
 static void release(struct viommu *v, struct vi_context *c)
@@ -109,27 +110,32 @@ void vi_context_reclaim(struct viommu *v, bool all)
 	pthread_mutex_unlock(&v->context_lock);
 }
 
-/* Publish what was resolved, unless the guest invalidated contexts meanwhile. No memory: it is only not
- * cached. */
+/*
+ * Publish what was resolved, unless the guest invalidated contexts meanwhile,
+ * or there is no memory for it and its account: then this access does without,
+ * and the next one tries again. A context without an account would stay, and
+ * keep the device from the IOTLB until the guest invalidates it.
+ */
 static const struct vi_context *publish(struct viommu *v, struct viommu_requester *r,
 					struct vi_context *resolved, uint64_t changes)
 {
 	struct vi_context *c = malloc(sizeof(*c)), *found;
+	bool published;
 
 	if (!c)
 		return resolved;
+	*c = *resolved;
 	pthread_mutex_lock(&v->context_lock);
 	found = atomic_load_explicit(&r->context, memory_order_acquire);
-	if (found || atomic_load_explicit(&v->context_changes, memory_order_relaxed) != changes) {
-		pthread_mutex_unlock(&v->context_lock);
-		free(c);
-		return resolved; /* as good as a cached one for this section */
-	}
-	*c = *resolved;
-	charge(v, r, c);
-	atomic_store_explicit(&r->context, c, memory_order_release);
+	published = !found && atomic_load_explicit(&v->context_changes, memory_order_relaxed) == changes &&
+		    charge(v, r, c);
+	if (published)
+		atomic_store_explicit(&r->context, c, memory_order_release);
 	pthread_mutex_unlock(&v->context_lock);
-	return c;
+	if (published)
+		return c;
+	free(c);
+	return resolved; /* as good as a cached one for this section */
 }
 
 vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, struct vi_context *scratch,
