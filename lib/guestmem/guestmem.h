@@ -43,6 +43,7 @@ struct vi_region_map;
 
 struct vi_guestmem {
 	_Atomic(struct vi_region_map *) map;
+	struct vi_region_map *empty; /* what is published when nothing is left; made once, never retired */
 	const struct viommu_host_ops *ops;
 	void *opaque;
 	_Atomic(uintptr_t) *slots; /* entry written before a region that names it is published */
@@ -58,7 +59,10 @@ void vi_guestmem_finish(struct vi_guestmem *gm);
 
 /* `slot` of the region is not looked at. 0, -EEXIST when it overlaps a region, -ENOMEM. */
 int vi_guestmem_add(struct vi_guestmem *gm, const struct vi_region *region);
-/* Take first..last away, splitting what reaches out. Bytes taken, or -ENOMEM and nothing changed. */
+/*
+ * Take first..last away, splitting what reaches out. Bytes taken, or -ENOMEM
+ * and nothing changed. To take all there is needs no memory.
+ */
 int64_t vi_guestmem_remove(struct vi_guestmem *gm, uint64_t first, uint64_t last);
 void vi_guestmem_reclaim(struct vi_guestmem *gm);
 

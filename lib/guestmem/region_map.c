@@ -72,6 +72,7 @@ int vi_guestmem_init(struct vi_guestmem *gm, const struct viommu_host_ops *ops, 
 		return -ENOMEM;
 	}
 	gm->slot_count = 1; /* 0 means none */
+	gm->empty = empty;
 	atomic_init(&gm->map, empty);
 	gm->ops = ops;
 	gm->opaque = opaque;
@@ -98,7 +99,9 @@ void vi_guestmem_finish(struct vi_guestmem *gm)
 	vi_guestmem_reclaim(gm);
 	for (unsigned i = 0; i < m->count; i++)
 		free(m->entries[i].leaf);
-	free(m);
+	if (m != gm->empty)
+		free(m);
+	free(gm->empty);
 	free(gm->slots);
 }
 
@@ -195,8 +198,8 @@ static int replace_leaves(struct vi_guestmem *gm, unsigned at, unsigned drop, st
 			  unsigned add)
 {
 	struct vi_region_map *old = current(gm);
-	struct vi_region_map *m = map_alloc(old->count - drop + add);
-	unsigned n = at;
+	unsigned count = old->count - drop + add, n = at;
+	struct vi_region_map *m = count ? map_alloc(count) : gm->empty;
 
 	if (!m)
 		return -ENOMEM;
@@ -209,7 +212,8 @@ static int replace_leaves(struct vi_guestmem *gm, unsigned at, unsigned drop, st
 	atomic_store_explicit(&gm->map, m, memory_order_release);
 	for (unsigned i = 0; i < drop; i++)
 		retire(gm, &old->entries[at + i].leaf->part);
-	retire(gm, &old->part);
+	if (old != gm->empty)
+		retire(gm, &old->part);
 	return 0;
 }
 
@@ -285,21 +289,34 @@ static unsigned pieces_outside(const struct vi_region *r, uint64_t first, uint64
 	return n;
 }
 
-/* One new leaf that keeps what lies outside first..last; *ret_taken bytes are gone. */
-static struct leaf *leaf_without(const struct leaf *l, uint64_t first, uint64_t last, uint64_t *ret_taken)
+static uint64_t bytes_within(const struct leaf *l, uint64_t first, uint64_t last)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < l->count; i++) {
+		const struct vi_region *r = &l->regions[i];
+
+		if (r->first <= last && r->last >= first)
+			bytes += vi_min(r->last, last) - vi_max(r->first, first) + 1;
+	}
+	return bytes;
+}
+
+static bool vanishes(const struct leaf *l, uint64_t first, uint64_t last)
+{
+	return l->regions[0].first >= first && l->regions[l->count - 1].last <= last;
+}
+
+/* One new leaf that keeps what lies outside first..last. */
+static struct leaf *leaf_without(const struct leaf *l, uint64_t first, uint64_t last)
 {
 	struct leaf *kept = leaf_alloc(l->count + 1); /* one region may become two */
 	unsigned n = 0;
 
 	if (!kept)
 		return NULL;
-	for (unsigned i = 0; i < l->count; i++) {
-		const struct vi_region *r = &l->regions[i];
-
-		n += pieces_outside(r, first, last, &kept->regions[n]);
-		if (r->first <= last && r->last >= first)
-			*ret_taken += vi_min(r->last, last) - vi_max(r->first, first) + 1;
-	}
+	for (unsigned i = 0; i < l->count; i++)
+		n += pieces_outside(&l->regions[i], first, last, &kept->regions[n]);
 	kept->count = n;
 	return kept;
 }
@@ -331,14 +348,14 @@ int64_t vi_guestmem_remove(struct vi_guestmem *gm, uint64_t first, uint64_t last
 	if (from > 0)
 		from--;
 	for (unsigned i = from; i < to; i++) {
-		struct leaf *kept = leaf_without(m->entries[i].leaf, first, last, &taken);
+		const struct leaf *l = m->entries[i].leaf;
 
-		if (!kept)
+		taken += bytes_within(l, first, last);
+		if (vanishes(l, first, last))
+			continue;
+		leaves[add] = leaf_without(l, first, last);
+		if (!leaves[add++])
 			goto no_memory;
-		if (kept->count == 0)
-			free(kept);
-		else
-			leaves[add++] = kept;
 	}
 	if (add == 1 && leaves[0]->count > REGIONS_PER_LEAF) {
 		leaves[1] = upper_half(leaves[0]);

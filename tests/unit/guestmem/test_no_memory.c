@@ -45,20 +45,20 @@ static const struct change {
 	unsigned count;
 	bool add;
 	uint64_t first, last; /* pages */
-	unsigned least;	      /* allocations that there must at least be to fail */
+	unsigned least;	      /* allocations that there must at least be to fail; 0: none at all */
 } changes[] = {
 	{"add to an empty map", 0, true, 0, 0, 2},
 	{"add to a leaf", 10, true, 3, 3, 2},
 	{"add to a full leaf", FULL_LEAF, true, 3, 3, 3},
 	{"add with many leaves", MANY_LEAVES, true, 403, 403, 2},
-	{"remove the only region", 1, false, 0, 2, 1},
+	{"remove the only region", 1, false, 0, 2, 0},
 	{"remove one of some", 10, false, 4, 6, 2},
 	{"remove the end of one", 10, false, 6, 6, 2},
 	{"make a hole", 10, false, 5, 5, 2},
 	{"remove from a full leaf", FULL_LEAF, false, 4, 4, 2},
 	{"make a hole in a region of a full leaf", FULL_LEAF, false, 5, 5, 3},
 	{"remove across leaves", MANY_LEAVES, false, 401, 5000, 3},
-	{"remove all of many leaves", MANY_LEAVES, false, 0, 6000, 1},
+	{"remove all of many leaves", MANY_LEAVES, false, 0, 6000, 0},
 };
 
 static void fill(struct vi_guestmem *gm, unsigned count)
@@ -123,8 +123,8 @@ static void test_changes(void **state)
 
 		fill(&gm, c->count);
 		failed = fail_each(&gm, c);
-		if (failed < c->least)
-			fail_msg("%s: only %u allocations failed", c->name, failed);
+		if (failed < c->least || (c->least == 0 && failed > 0))
+			fail_msg("%s: %u allocations failed", c->name, failed);
 		assert_int_equal(vi_guestmem_find(&gm, c->first * PAGE) != NULL, c->add);
 		vi_guestmem_finish(&gm);
 		assert_int_equal(alloc_live(), 0);
