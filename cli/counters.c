@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/query.h"
+#include "cli/sibling.h"
 #include "control/message.h"
 
 static void show_counter(const char *name, struct json_object *counter)
@@ -25,12 +28,25 @@ static void show_all(struct json_object *counters)
 		show_counter(json_object_iter_peek_name(&at), json_object_iter_peek_value(&at));
 }
 
+/* The table is built into the daemon, and no daemon needs to run for it. */
+static int describe(void)
+{
+	char viommud[PATH_MAX];
+
+	sibling_find("viommud", viommud);
+	execlp(viommud, viommud, "--describe-counters", NULL);
+	return failure("viommud cannot be started (%s); put it beside viommu or into PATH", strerror(errno));
+}
+
 static int run(int argc, char **argv)
 {
 	struct json_object *reply, *counters;
 	struct query q;
-	int err = query_parse(&q, argc, argv, NULL);
+	int err;
 
+	if (argc == 2 && !strcmp(argv[1], "--describe"))
+		return describe();
+	err = query_parse(&q, argc, argv, NULL);
 	if (!err)
 		err = query_ask(&q, "counters", NULL, &reply);
 	if (err || !reply)
@@ -45,6 +61,8 @@ const struct command counters_command = {
 	.name = "counters",
 	.run = run,
 	.summary = "what the IOMMU has counted since the daemon started",
-	.help = "usage: viommu counters --dir DIR [--json]\n\n"
-		"Each counter with its value, its unit and what it counts.\n",
+	.help = "usage: viommu counters --dir DIR [--json]\n"
+		"       viommu counters --describe\n\n"
+		"Each counter with its value, its unit and what it counts. --describe prints what is\n"
+		"counted and needs no daemon: name, unit, where and meaning, with tabs in between.\n",
 };

@@ -7,10 +7,9 @@
 
 #include "control/message.h"
 #include "daemon/device_tables.h"
+#include "daemon/stat.h"
 #include "daemon/vm.h"
 #include "daemon/work_thread.h"
-
-#define COUNTERS_MAX 256
 
 /* ------------------------------------------------------------------- status */
 
@@ -61,37 +60,6 @@ static struct json_object *expect(struct vm *vm, struct json_object *request)
 	return control_ok();
 }
 
-/* ----------------------------------------------------------------- counters */
-
-static struct json_object *counters(struct vm *vm, struct json_object *request)
-{
-	struct json_object *reply = control_ok(), *list = json_object_new_object();
-	uint64_t values[COUNTERS_MAX], sums[COUNTERS_MAX] = {0};
-	const struct viommu_counter_info *infos;
-	size_t count;
-
-	(void)request;
-	infos = viommu_counters_describe(&count);
-	if (count > COUNTERS_MAX)
-		count = COUNTERS_MAX;
-	for (unsigned u = 0; u < vm->unit_count; u++) {
-		size_t n = viommu_counters_read(vm->units[u]->v, values, count);
-
-		for (size_t i = 0; i < n; i++)
-			sums[i] += values[i];
-	}
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *counter = json_object_new_object();
-
-		control_set_u64(counter, "value", sums[i]);
-		control_set_string(counter, "unit", infos[i].unit);
-		control_set_string(counter, "doc", infos[i].doc);
-		json_object_object_add(list, infos[i].name, counter);
-	}
-	json_object_object_add(reply, "counters", list);
-	return reply;
-}
-
 /* ----------------------------------------------------------------- dispatch */
 
 static struct json_object *shut_down(struct vm *vm, struct json_object *request)
@@ -107,7 +75,7 @@ static const struct {
 	const char *name;
 	struct json_object *(*handle)(struct vm *vm, struct json_object *request);
 } commands[] = {
-	{"status", status},	 {"expect", expect},	{"counters", counters},
+	{"status", status},	 {"expect", expect},	{"counters", stat_counters}, {"stat", stat_all},
 	{"reach", device_reach}, {"dump", device_dump}, {"shutdown", shut_down},
 };
 
@@ -121,7 +89,7 @@ struct json_object *commands_handle(void *vm, struct json_object *request)
 		if (!strcmp(name, commands[i].name))
 			return commands[i].handle(vm, request);
 	}
-	return control_error(
-		"there is no command '%.64s'; there are status, expect, counters, reach, dump, shutdown",
-		name);
+	return control_error("there is no command '%.64s'; there are status, expect, counters, stat, reach, "
+			     "dump, shutdown",
+			     name);
 }

@@ -63,12 +63,17 @@ static struct json_object *reach_of(struct nvme_function *f)
 
 /* ------------------------------------------------------------------- entries */
 
-static const char *const translations[] = {
-	[VIOMMU_TRANSLATION_OFF] = "off",
-	[VIOMMU_TRANSLATION_BLOCKED] = "blocked",
-	[VIOMMU_TRANSLATION_PASS_THROUGH] = "pass-through",
-	[VIOMMU_TRANSLATION_PAGED] = "paged",
-};
+const char *device_translation_text(enum viommu_translation translation)
+{
+	static const char *const texts[] = {
+		[VIOMMU_TRANSLATION_OFF] = "off",
+		[VIOMMU_TRANSLATION_BLOCKED] = "blocked",
+		[VIOMMU_TRANSLATION_PASS_THROUGH] = "pass-through",
+		[VIOMMU_TRANSLATION_PAGED] = "paged",
+	};
+
+	return texts[translation];
+}
 
 static void add_entry(struct json_object *object, const char *key, const struct viommu_entry *entry)
 {
@@ -88,7 +93,7 @@ void device_describe(struct nvme_function *f, struct json_object *ret_info)
 	struct viommu_requester_info info = {.sz = sizeof(info)};
 
 	viommu_requester_describe(nvme_function_requester(f), &info);
-	control_set_string(ret_info, "translation", translations[info.translation]);
+	control_set_string(ret_info, "translation", device_translation_text(info.translation));
 	control_set_bool(ret_info, "cached", info.cached);
 	control_set_bool(ret_info, "faults_silent", info.faults_silent);
 	if (info.translation == VIOMMU_TRANSLATION_BLOCKED) {

@@ -8,12 +8,16 @@
 
 #include <json-c/json.h>
 
+#include <viommu/viommu.h>
+
 struct nvme_function;
 struct vm;
 
 struct json_object *device_reach(struct vm *vm, struct json_object *request);
 struct json_object *device_dump(struct vm *vm, struct json_object *request);
 
+/* As "paged". */
+const char *device_translation_text(enum viommu_translation translation);
 /* Fill in what the device's entries say now. */
 void device_describe(struct nvme_function *f, struct json_object *ret_info);
 

@@ -68,6 +68,7 @@ static void registers_read(struct iommu_function *f, uint64_t offset, void *buf,
 	memset(buf, 0xff, len);
 	if (!is_register_access(offset, len))
 		return;
+	vm_count(&f->vm->counters, VM_COUNT_register_reads);
 	/* The BAR is larger than the register set: zeros, as reserved registers read. */
 	if (viommu_regs_read(f->unit->v, offset, (unsigned)len, &value))
 		value = 0;
@@ -81,6 +82,7 @@ static void registers_write(struct iommu_function *f, uint64_t offset, const voi
 	if (!is_register_access(offset, len))
 		return;
 	memcpy(&value, buf, len);
+	vm_count(&f->vm->counters, VM_COUNT_register_writes);
 	viommu_regs_write(f->unit->v, offset, (unsigned)len, value);
 	/* What was left of the work is for the work thread. */
 	waker_kick(f->vm->waker);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/counters.h"
 #include "daemon/directory.h"
 #include "daemon/sandbox.h"
 #include "daemon/value_list.h"
@@ -278,6 +279,8 @@ static const struct option_info infos[] = {
 	 "give up, once started, all that serving does not need: system\ncalls, files, capabilities; default "
 	 "on"},
 	{"verbose", NULL, take_verbose, NULL, "say when a client comes and goes"},
+	{"describe-counters", NULL, NULL, NULL,
+	 "print what is counted: name, unit, where, meaning, with tabs\nin between"},
 	{"version", NULL, NULL, NULL, "print the version"},
 	{"help", NULL, NULL, NULL, "print this"},
 };
@@ -391,6 +394,10 @@ static enum options_verdict take(struct daemon_options *o, const struct option_i
 	}
 	if (!strcmp(info->name, "version")) {
 		printf("viommud %s\n", VIOMMU_VERSION);
+		return OPTIONS_ANSWERED;
+	}
+	if (!strcmp(info->name, "describe-counters")) {
+		counters_print();
 		return OPTIONS_ANSWERED;
 	}
 	if (take_argument(o, info, why))

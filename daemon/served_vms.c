@@ -25,7 +25,8 @@ static int open_vm(struct served_vms *s, struct vm_options *options, struct dire
 	served->vm = (struct vm){.options = options,
 				 .directory = options->name ? &served->directory : directory,
 				 .loop = s->loop,
-				 .waker = &s->waker};
+				 .waker = &s->waker,
+				 .sidecore = &s->sidecore};
 	s->count++;
 	return 0;
 }
@@ -76,7 +77,10 @@ static int start_vms(struct served_vms *s, const struct daemon_options *options,
 static int start_thread(struct served_vms *s, const struct daemon_options *options, char *why,
 			size_t why_size)
 {
-	struct work_options work = {.waker = &s->waker, .idle_us = options->idle_us, .cpu = options->cpu};
+	struct work_options work = {.waker = &s->waker,
+				    .counters = &s->sidecore,
+				    .idle_us = options->idle_us,
+				    .cpu = options->cpu};
 	int err;
 
 	for (unsigned i = 0; i < s->count; i++)

@@ -6,6 +6,7 @@
 #ifndef DAEMON_SERVED_VMS_H
 #define DAEMON_SERVED_VMS_H
 
+#include "daemon/counters.h"
 #include "daemon/directory.h"
 #include "daemon/loop.h"
 #include "daemon/options.h"
@@ -18,6 +19,7 @@ struct work_thread;
 struct served_vms {
 	struct loop *loop;
 	struct waker waker;
+	struct sidecore_counters sidecore;
 	struct work_thread *work;
 	unsigned count;
 	struct served_vm {

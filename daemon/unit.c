@@ -20,6 +20,7 @@ static int mem_read(void *opaque, uint64_t gpa, void *buf, size_t len)
 {
 	struct unit *u = opaque;
 
+	vm_count(&u->vm->counters, VM_COUNT_memory_requests);
 	return work_thread_is_current() ? vfu_dma_read(u->memory, gpa, buf, len) : -EDEADLK;
 }
 
@@ -27,6 +28,7 @@ static int mem_write(void *opaque, uint64_t gpa, const void *buf, size_t len)
 {
 	struct unit *u = opaque;
 
+	vm_count(&u->vm->counters, VM_COUNT_memory_requests);
 	return work_thread_is_current() ? vfu_dma_write(u->memory, gpa, buf, len) : -EDEADLK;
 }
 

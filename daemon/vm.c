@@ -20,6 +20,7 @@ void vm_send_interrupt(struct vm *vm, uint16_t rid, uint64_t address, uint32_t d
 		if (nvme_function_send(vm->nvme[i], address, data))
 			return;
 	}
+	vm_count(&vm->counters, VM_COUNT_interrupts_lost);
 	log_limited(&vm->guest_errors,
 		    "an interrupt of the IOMMU was lost: no served device masters the bus");
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/counters.h"
 #include "daemon/directory.h"
 #include "daemon/iommu_function.h"
 #include "daemon/log.h"
@@ -24,9 +25,11 @@ struct vm {
 	const struct directory *directory;
 	struct loop *loop;   /* the main thread's */
 	struct waker *waker; /* the work thread's */
+	const struct sidecore_counters *sidecore;
 	bool verbose;
 	char label[VM_NAME_MAX + 3]; /* "NAME: ", which begins its log lines; "" for the only VM */
 	struct log_bucket guest_errors;
+	struct vm_counters counters;
 	struct iommu_function *iommu; /* NULL: no remapping */
 	unsigned nvme_count;
 	struct nvme_function *nvme[NVME_MAX];

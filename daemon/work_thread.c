@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
+#include "daemon/counters.h"
 #include "daemon/vm.h"
 
 #define UNIT_BUDGET 256 /* steps of a unit before the controllers get their turn */
@@ -27,6 +28,8 @@ struct work_thread {
 	unsigned fd_count;
 	struct pollfd fds[1 + VM_MAX * NVME_MAX];
 	uint64_t idle_since_ns; /* 0: it worked in the last round */
+	uint64_t counted_ns;	/* time is counted up to here */
+	unsigned busy_rounds;	/* since then */
 	unsigned nap_us;	/* how long the next nap would be */
 	bool pending;		/* an invalidation waits for accesses in flight */
 };
@@ -44,6 +47,34 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/*
+ * Time is counted where the clock is read anyway: at the end of a round without
+ * work, and around sleep. A stretch of busy rounds ends with the first idle
+ * one; a long one is told of meanwhile.
+ */
+#define BUSY_ROUNDS_UNTOLD 256
+
+static void spend(struct work_thread *w, enum sidecore_counter which, uint64_t now)
+{
+	sidecore_count(w->options.counters, which, now - w->counted_ns);
+	w->counted_ns = now;
+	w->busy_rounds = 0;
+}
+
+static void count_busy_round(struct work_thread *w)
+{
+	sidecore_count(w->options.counters, SIDECORE_COUNT_sidecore_polls, 1);
+	sidecore_count(w->options.counters, SIDECORE_COUNT_sidecore_busy_polls, 1);
+	if (++w->busy_rounds == BUSY_ROUNDS_UNTOLD)
+		spend(w, SIDECORE_COUNT_sidecore_busy_ns, now_ns());
+}
+
+static void count_idle_round(struct work_thread *w, uint64_t now)
+{
+	sidecore_count(w->options.counters, SIDECORE_COUNT_sidecore_polls, 1);
+	spend(w, w->busy_rounds ? SIDECORE_COUNT_sidecore_busy_ns : SIDECORE_COUNT_sidecore_idle_ns, now);
 }
 
 static inline void relax(void)
@@ -95,6 +126,7 @@ static bool keep_polling(struct work_thread *w)
 {
 	uint64_t now = now_ns();
 
+	count_idle_round(w, now);
 	if (w->all_trap && !w->pending)
 		return false;
 	if (!w->idle_since_ns)
@@ -151,6 +183,8 @@ static void sleep_a_while(struct work_thread *w)
 		return;
 	n = ppoll(w->fds, w->fd_count, timeout, NULL);
 	waker_woke(w->options.waker);
+	sidecore_count(w->options.counters, SIDECORE_COUNT_sidecore_sleeps, 1);
+	spend(w, SIDECORE_COUNT_sidecore_sleep_ns, now_ns());
 	if (n > 0) {
 		w->idle_since_ns = 0;
 		w->nap_us = WORK_NAP_FIRST_US;
@@ -166,9 +200,11 @@ static void *run(void *arg)
 	is_current = true;
 	pthread_setname_np(pthread_self(), "sidecore");
 	prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0);
+	w->counted_ns = now_ns();
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
 		waker_begin(w->options.waker);
 		if (work(w)) {
+			count_busy_round(w);
 			w->idle_since_ns = 0;
 			w->nap_us = WORK_NAP_FIRST_US;
 		} else if (keep_polling(w)) {

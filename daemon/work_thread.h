@@ -22,12 +22,14 @@
 #define WORK_NAP_FIRST_US 20
 #define WORK_NAP_LAST_US  500
 
+struct sidecore_counters;
 struct vm;
 struct waker;
 struct work_thread;
 
 struct work_options {
 	struct waker *waker;
+	struct sidecore_counters *counters; /* the thread writes them */
 	unsigned idle_us;
 	int cpu; /* -1: any */
 	unsigned vm_count;

@@ -98,7 +98,8 @@ for bad_name, (bad_options, *bad_words) in BAD_OPTIONS.items():
 def viommud_help():
     result = run(VIOMMUD, "--help")
     check(result.returncode == 0 and not result.stderr, "help fails")
-    for option in ("dir", "iommu", "registers", "nvme", "idle-us", "cpu", "expect", "verbose", "version", "help"):
+    for option in ("dir", "iommu", "registers", "nvme", "idle-us", "cpu", "expect", "verbose", "describe-counters",
+                   "version", "help"):
         check(f"--{option}" in result.stdout, f"--{option} is not explained")
 
 
@@ -258,11 +259,46 @@ def control_status():
         check((nvme["name"], nvme["address"], nvme["memory_decode"]) == ("nvme0", "11.0", False), nvme)
 
 
+def described():
+    """{name: (unit, where, doc)} by the table that the daemon is built with."""
+    result = run(VIOMMU, "counters", "--describe")
+    check(result.stdout == run(VIOMMUD, "--describe-counters").stdout, "viommu and viommud differ")
+    check(result.returncode == 0 and not result.stderr, result)
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    check(len(rows) > 30 and all(len(row) == 4 and all(row) for row in rows), rows)
+    table = {name: (unit, where.split(","), doc) for name, unit, where, doc in rows}
+    check(len(table) == len(rows), "a name is there twice")
+    return table
+
+
 @case
-def control_counters():
+def control_counters_are_those_of_the_table():
+    table = described()
     with daemon() as d:
         counters = d.ask({"command": "counters"})["counters"]
-        check(counters and all({"value", "unit", "doc"} <= set(c) for c in counters.values()), counters)
+        check({n: (c["unit"], c["doc"]) for n, c in counters.items()} ==
+              {n: (unit, doc) for n, (unit, _, doc) in table.items()}, counters)
+
+
+@case
+def control_stat():
+    table = described()
+    with daemon() as d:
+        stat = d.ask({"command": "stat"})
+        check({t["name"]: (t["unit"], t["doc"]) for t in stat["tables"]} ==
+              {n: (unit, doc) for n, (unit, _, doc) in table.items()}, stat["tables"])
+        here = {"iommu": stat["counters"], "vm": stat["counters"], "sidecore": stat["sidecore"],
+                "device": stat["devices"][0]["counters"], "domain": stat["no_domain"]}
+        for name, (_, where, _) in table.items():
+            for place in set(where) - {"maximum"}:
+                check(isinstance(here[place].pop(name), int), (name, place))
+        check(not here["device"] and not here["domain"] and list(here["sidecore"]) == ["busy_share"], here)
+        check(not here["iommu"], here)
+        check(stat["devices"][0]["device"] == "nvme0" and stat["devices"][0]["translation"] == "off", stat)
+        check(stat["domains"] == [] and stat["last_faults"] == [] and stat["faults_by_reason"] == [], stat)
+        check(sum(b["count"] for b in stat["drains"]["buckets"]) == 0 and stat["drains"]["p99_ns"] == 0, stat)
+    with daemon("--iommu", "none") as d:
+        check(d.ask({"command": "stat"})["iommu"] == "none", "no stat without an IOMMU")
 
 
 @case
