@@ -262,6 +262,8 @@ static int open_file(struct disk *d, const struct disk_options *opts, const char
 			return d->fd;
 	} else {
 		d->fd = fcntl(opts->fd, F_DUPFD_CLOEXEC, 0);
+		if (d->fd < 0)
+			return -errno;
 	}
 	if (fstat(d->fd, &d->st) < 0)
 		return -errno;
