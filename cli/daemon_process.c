@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/daemon_process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -142,6 +144,32 @@ void daemon_process_stop(struct daemon_process *d)
 	if (d->pid)
 		child_stop(d->pid, STOP_MS);
 	d->pid = 0;
+}
+
+static bool is_socket(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 5 && !strcmp(name + len - 5, ".sock");
+}
+
+void daemon_process_tidy(const struct daemon_process *d, bool chosen_by_it)
+{
+	DIR *dir = opendir(d->dir);
+	struct dirent *entry;
+
+	/* Another viommud may serve there by now, and holds the lock then. */
+	if (!dir || flock(dirfd(dir), LOCK_EX | LOCK_NB)) {
+		if (dir)
+			closedir(dir);
+		return;
+	}
+	while ((entry = readdir(dir)))
+		if (is_socket(entry->d_name))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	if (chosen_by_it)
+		rmdir(d->dir);
+	closedir(dir);
 }
 
 /* --------------------------------------------------------------------- asking */

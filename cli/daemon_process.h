@@ -27,6 +27,8 @@ struct daemon_process {
  */
 int daemon_process_start(struct daemon_process *d, const struct argument_list *options, int signals);
 void daemon_process_stop(struct daemon_process *d);
+/* What a viommud that was killed has left: its sockets, and the folder if that was of its own choice. */
+void daemon_process_tidy(const struct daemon_process *d, bool chosen_by_it);
 
 /* Its status; NULL when it does not answer. The caller puts it. */
 struct json_object *daemon_process_status(const struct daemon_process *d);

@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "cli/child.h"
 #include "cli/command.h"
@@ -21,25 +23,39 @@ struct machine {
 	bool ended;
 };
 
-static void stop(struct machine *m, int status)
+/* Before the reason is told: what QEMU has to say of its end must not stand below it. */
+static void stop(struct machine *m)
 {
 	child_stop(m->qemu, QEMU_STOP_MS);
 	m->ended = true;
-	m->status = status;
 }
 
+static void daemon_has_ended(struct machine *m, int wait_status)
+{
+	char how[64];
+
+	if (WIFSIGNALED(wait_status))
+		snprintf(how, sizeof(how), "was killed by signal %d (%s)", WTERMSIG(wait_status),
+			 strsignal(WTERMSIG(wait_status)));
+	else
+		snprintf(how, sizeof(how), "has ended (status %d)", WEXITSTATUS(wait_status));
+	m->daemon->pid = 0;
+	stop(m);
+	m->status = failure("viommud %s, so the guest's devices are gone; QEMU was stopped. What the guest "
+			    "had flushed is in its disk files",
+			    how);
+}
+
+/* viommud first: an end of QEMU may come of its end, and is then not the reason to tell. */
 static void look_at_children(struct machine *m)
 {
 	int status;
 
-	if (child_ended(m->qemu, &status)) {
+	if (child_ended(m->daemon->pid, &status)) {
+		daemon_has_ended(m, status);
+	} else if (child_ended(m->qemu, &status)) {
 		m->ended = true;
 		m->status = child_exit_status(status);
-	} else if (child_ended(m->daemon->pid, &status)) {
-		m->daemon->pid = 0;
-		stop(m, failure("viommud has ended (status %d), so the guest's devices are gone; QEMU was "
-				"stopped",
-				child_exit_status(status)));
 	}
 }
 
@@ -49,10 +65,10 @@ static void look_at_registers(struct machine *m)
 
 	if (!m->daemon->iommu || !daemon_process_base_is_wrong(m->daemon, &base))
 		return;
-	stop(m,
-	     failure("firmware placed the IOMMU's registers at 0x%" PRIx64 ", which is not where the guest's "
-		     "DMAR table says; QEMU was stopped. Run the command again",
-		     base));
+	stop(m);
+	m->status = failure("firmware placed the IOMMU's registers at 0x%" PRIx64 ", which is not where the "
+			    "guest's DMAR table says; QEMU was stopped. Run the command again",
+			    base);
 }
 
 /* A script around QEMU that did not exec it may have ended before it, without passing a signal on. */

@@ -240,6 +240,8 @@ static int run(int argc, char **argv)
 		err = daemon_process_start(&r.daemon, &r.daemon_options, r.signals);
 	if (!err)
 		err = serve(&r);
+	if (*r.daemon.dir && !r.daemon.pid)
+		daemon_process_tidy(&r.daemon, !r.dir);
 	daemon_process_stop(&r.daemon);
 	if (err && r.made_dir)
 		rmdir(r.dir);
@@ -261,6 +263,8 @@ const struct command run_command = {
 		"The guest uses the IOMMU when its kernel is told to: append intel_iommu=on for Linux.\n"
 		"With --iommu none the devices stand behind no IOMMU, or behind QEMU's own when its\n"
 		"arguments have -device intel-iommu,caching-mode=on.\n\n"
+		"When viommud ends before QEMU, QEMU is stopped, since no guest can go on without its\n"
+		"IOMMU, and the exit status is 1. What the guest had flushed is in its disk files.\n\n"
 		"  --print   do not run the machine; print viommud's command and the arguments to add, for\n"
 		"            scripts and libvirt. Needs --dir DIR, where the DMAR table is left.\n\n"
 		"'viommud --help' lists the options of viommud.\n",

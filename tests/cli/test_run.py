@@ -65,7 +65,7 @@ esac
 WRAPPED_QEMU = """#!/bin/sh
 case "$*" in
 "-device help") echo 'name "vfio-user-pci", bus PCI' ;;
-*) sleep 60 & echo $! > "$0.pid"; wait ;;
+*) printf '%s\\n' "$@" > "$0.arguments"; sleep 60 & echo $! > "$0.pid"; wait ;;
 esac
 """
 
@@ -89,6 +89,16 @@ def read_pid(path):
         pid = int(f.read())
     os.remove(path)
     return pid
+
+
+def viommud_of(p):
+    with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
+        children = [int(pid) for pid in f.read().split()]
+    for pid in children:
+        with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+            if f.read() == "viommud\n":
+                return pid
+    raise AssertionError(f"no viommud among {children}")
 
 
 @contextlib.contextmanager
@@ -170,15 +180,28 @@ def leaves_nothing_when_it_ends_by_a_signal():
 @case
 def notices_that_viommud_ends_in_the_firmware_pass():
     with in_the_firmware_pass() as (p, folder, qemu):
-        with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
-            children = [int(pid) for pid in f.read().split()]
-        for pid in children:
-            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
-                if f.read() == "viommud\n":
-                    os.kill(pid, signal.SIGKILL)
+        os.kill(viommud_of(p), signal.SIGKILL)
         check(p.wait(5) == 1, f"exit status {p.returncode}")
         check("viommud has ended" in p.stderr.read().splitlines()[-1], "not said")
         until(lambda: not runs(qemu), "QEMU ends")
+
+
+@case
+def tidies_up_after_a_viommud_that_was_killed():
+    with fake_qemu(WRAPPED_QEMU) as (qemu, disk):
+        for named in (True, False):
+            folder = os.path.join(os.path.dirname(qemu), "run")
+            own = ["--dir", folder] if named else []
+            with started(VIOMMU, "run", "--iommu", "none", *own, "--nvme", disk, "--", qemu) as p:
+                pid = read_pid(qemu + ".pid")
+                with ended_at_last(pid):
+                    with open(qemu + ".arguments", encoding="utf-8") as f:
+                        served = os.path.dirname(json.loads(f.read().splitlines()[-1])["socket"]["path"])
+                    os.kill(viommud_of(p), signal.SIGKILL)
+                    check(p.wait(DEADLINE) == 1, f"exit status {p.returncode}")
+                    check("was killed by signal 9" in p.stderr.read().splitlines()[-1], "not said")
+                    check(not runs(pid), "QEMU goes on")
+            check(os.listdir(served) == [] if named else not os.path.exists(served), f"left: {served}")
 
 
 @case

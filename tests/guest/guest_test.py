@@ -13,6 +13,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -305,6 +306,80 @@ def case_bench_guest(rig):
     ratio = report["ratios"]["none"]["viommu_sidecore_lazy"]["randread_4k_qd1_iops"]
     rates = [report[mode]["randread_4k_qd1_iops"] for mode in modes]
     check(abs(ratio - rates[1] / rates[0]) < 0.01, f"ratio {ratio} of {rates}")
+
+
+CRASH = "nvme_core.io_timeout=2 nvme_core.admin_timeout=2 viommu.test=crash"
+PAGE_SIZE = 4096
+
+
+def check_flushed(vm, disk, seed=1):
+    """All that the guest said it had flushed is in the disk file; returns the last page's number."""
+    last = int(vm.value("crash.flushed"))
+    with open(disk, "rb") as f:
+        for number in range(last + 1):
+            words = struct.unpack("<512Q", f.read(PAGE_SIZE))
+            check(all(word == seed << 56 | number << 16 | i for i, word in enumerate(words)),
+                  f"page {number} of {last} was flushed and is not there")
+    return last
+
+
+def kill_under_load(vm, pid, pages=400):
+    vm.follow(180, until=lambda: len(vm.values("crash.flushed")) >= pages)
+    check(vm.values("crash.flushed"), "the guest has flushed nothing")
+    os.kill(pid, signal.SIGKILL)
+
+
+def crash(rig, name, cmdline, options):
+    """viommud is killed under load: a bounded end, the reason in a line, all that was flushed there, and a new start."""
+    with rig.disks(name, 1) as (disk,):
+        with rig.start(name, f"{cmdline} {CRASH}", options=options, kept=[disk]) as guest:
+            guest.vm.wait_for("crash.flushed", 180)
+            family = children_of(guest.vm.pid)
+            kill_under_load(guest.vm, guest.ask("status")["pid"])
+            killed = time.monotonic()
+            check(guest.vm.follow(240), "the machine does not end")
+            await_gone([*family, guest.vm.pid], 20)
+            check(time.monotonic() - killed < 15, f"it took {time.monotonic() - killed:.0f} s")
+        check(guest.vm.status == 1, f"exit status {guest.vm.status}")
+        said = last_words(guest.vm.stderr, most=1)
+        check("viommud was killed by signal 9 (Killed)" in said, f"it says: {said}")
+        last = check_flushed(guest.vm, disk)
+        vm = rig.boot(name, f"{cmdline} viommu.test=facts,recovered,rogue viommu.flushed={last}", options=options,
+                      kept=[disk])
+    check_ok(vm)
+    check(vm.value("recovered.pages") == str(last + 1), f"recovered: {vm.value('recovered.pages')} of {last + 1}")
+    check_quiet(vm)
+    return vm
+
+
+def case_crash_sidecore(rig):
+    check_blocked(crash(rig, "crash-sidecore", STRICT, []))
+
+
+def case_crash_trap(rig):
+    check_blocked(crash(rig, "crash-trap", LAZY, TRAP))
+
+
+def case_crash_no_iommu(rig):
+    check_went_through(crash(rig, "crash-no-iommu", ON, BARE))
+
+
+def case_crash_beside_qemu(rig):
+    """QEMU is not ended with viommud here. Its guest sees a dead disk and lives, unless QEMU ends by itself:
+    QEMU 11.1 aborts when it reads the end of a vfio-user connection before a write to it has failed."""
+    name = "crash-beside-qemu"
+    with rig.disks(name, 1) as (disk,), rig.start_apart(name, f"{ON} {CRASH}", disk, options=BARE) as (viommud, vm):
+        kill_under_load(vm, viommud.pid)
+        killed = time.monotonic()
+        check(vm.follow(240), "neither the guest nor QEMU ends")
+        seconds = time.monotonic() - killed
+        check_flushed(vm, disk)
+    if vm.status != -signal.SIGABRT:
+        check(vm.value("crash.error").split()[1] == "EIO", f"the guest sees {vm.value('crash.error')}")
+        check(int(vm.value("crash.error").split()[3]) < 10000, f"the guest waited: {vm.value('crash.error')}")
+        check(vm.values("crash.alive") == ["1", "2", "3"], "the guest does not go on")
+        check_ok(vm)
+    check(seconds < 30, f"the end took {seconds:.0f} s")
 
 
 def case_reach_without_daemon(rig):

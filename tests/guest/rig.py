@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 
 from vm import Vm, VmError, qemu_args
@@ -94,23 +95,51 @@ class Rig:
         self.kernel, self.initrd = kernel, initrd
 
     @contextlib.contextmanager
-    def start(self, name, cmdline, options=(), disks=1, rogue=True, cpus=1, qemu=(), fill=False):
-        """A Guest that runs, and is ended when the block is left. fill: no block of a disk is a hole."""
-        made = [os.path.join(self.folder, f"{name}.disk{i}") for i in range(disks)]
-        daemon_dir = os.path.join(self.folder, name + ".run")
+    def disks(self, name, count, fill=False):
+        """New disks, as long as the block lasts. fill: no block of a disk is a hole."""
+        made = [os.path.join(self.folder, f"{name}.disk{i}") for i in range(count)]
         for path in made:
             make_disk(path, fill)
-        command = [self.viommu, "run", "--dir", daemon_dir, *options]
-        for path in made:
-            command += ["--nvme", path + (",rogue=on" if rogue else "")]
-        command += ["--", self.qemu, *qemu_args(self.kernel, self.initrd, cmdline, cpus=cpus), *qemu]
-        vm = Vm(command, self.folder, name).start()
         try:
-            yield Guest(vm, daemon_dir, self.viommu)
+            yield made
         finally:
-            vm.stop()
             for path in made:
                 os.remove(path)
+
+    def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, cpus=1, qemu=()):
+        command = [self.viommu, "run", "--dir", daemon_dir, *options]
+        for path in disks:
+            command += ["--nvme", path + (",rogue=on" if rogue else "")]
+        return [*command, "--", self.qemu, *qemu_args(self.kernel, self.initrd, cmdline, cpus=cpus), *qemu]
+
+    @contextlib.contextmanager
+    def start(self, name, cmdline, disks=1, fill=False, kept=(), **how):
+        """A Guest that runs, and is ended when the block is left. Its disks are new, or those that are kept."""
+        daemon_dir = os.path.join(self.folder, name + ".run")
+        with self.disks(name, 0 if kept else disks, fill) as made:
+            vm = Vm(self.command(daemon_dir, kept or made, cmdline, **how), self.folder, name).start()
+            try:
+                yield Guest(vm, daemon_dir, self.viommu)
+            finally:
+                vm.stop()
+
+    @contextlib.contextmanager
+    def start_apart(self, name, cmdline, disk, **how):
+        """viommud (a Popen) and QEMU (a Vm) side by side, as `viommu run --print` says: nobody ends one for the other."""
+        command = self.command(os.path.join(self.folder, name + ".run"), [disk], cmdline, **how)
+        command.insert(2, "--print")
+        printed = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True).stdout
+        daemon, added = (part.partition("\n")[2].replace("\\\n", "") for part in printed.split("# to ")[1:])
+        with subprocess.Popen(shlex.split(daemon), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as viommud:
+            try:
+                check(viommud.stdout.readline().startswith("viommud: ready"), "viommud does not start")
+                vm = Vm([*command[command.index("--") + 1:], *shlex.split(added)], self.folder, name).start()
+                try:
+                    yield viommud, vm
+                finally:
+                    vm.stop()
+            finally:
+                viommud.kill()
 
     def boot(self, name, cmdline, deadline=180, while_idle=None, **how):
         """Runs a guest to its end, and gives its facts. while_idle(guest) is
