@@ -12,11 +12,17 @@
 #include <time.h>
 
 #include "daemon/counters.h"
+#include "daemon/turns.h"
 #include "daemon/vm.h"
 
-#define UNIT_BUDGET 256 /* steps of a unit before the controllers get their turn */
-#define NVME_BUDGET 64
-#define SLACK_NS    1000 /* the usual 50 us of timer slack would blur short naps */
+/* Steps of a controller before its unit gets its turn, and before other VMs get theirs, if there are any. */
+#define BUDGET_ALONE	64
+#define BUDGET_FIRST	8
+#define UNIT_STEPS	4    /* of a unit, for each of a controller */
+#define COSTLY_NS	1000 /* a look that finds nothing and takes longer is work */
+#define LOOKS_PER_CLOCK 8    /* reading it costs a quarter of a look */
+#define ROUNDS_PER_LOOK 8    /* at the next of the quiet VMs */
+#define SLACK_NS	1000 /* the usual 50 us of timer slack would blur short naps */
 
 struct work_thread {
 	struct work_options options;
@@ -25,6 +31,15 @@ struct work_thread {
 	_Atomic bool stop;
 
 	/* The thread's own. */
+	struct turns turns; /* of several VMs */
+	struct served {
+		unsigned budget; /* such that its steps take about a turn */
+		unsigned looks;
+		bool costly; /* the last look whose time was taken */
+	} served[VM_MAX];
+	uint64_t now_ns; /* when the clock was read last */
+	unsigned rounds;
+	bool owing; /* a VM has no turn for a time; it may have work */
 	unsigned fd_count;
 	struct pollfd fds[1 + VM_MAX * NVME_MAX];
 	uint64_t idle_since_ns; /* 0: it worked in the last round */
@@ -86,9 +101,9 @@ static inline void relax(void)
 
 /* ------------------------------------------------------------------- a round */
 
-static unsigned process_unit(struct work_thread *w, struct unit *u)
+static unsigned process_unit(struct work_thread *w, struct unit *u, unsigned budget)
 {
-	int done = viommu_process(u->v, UNIT_BUDGET);
+	int done = viommu_process(u->v, budget);
 
 	if (done < 0)
 		return 0;
@@ -99,25 +114,107 @@ static unsigned process_unit(struct work_thread *w, struct unit *u)
 
 /* Each returns the steps done. */
 
-static unsigned work_for(struct work_thread *w, struct vm *vm)
+static unsigned work_for(struct work_thread *w, struct vm *vm, unsigned budget)
 {
 	unsigned steps = 0;
 
 	for (unsigned i = 0; i < vm->unit_count; i++)
-		steps += process_unit(w, vm->units[i]);
+		steps += process_unit(w, vm->units[i], budget * UNIT_STEPS);
 	for (unsigned i = 0; i < vm->nvme_count; i++)
-		steps += nvme_function_poll(vm->nvme[i], NVME_BUDGET);
+		steps += nvme_function_poll(vm->nvme[i], budget);
 	return steps;
 }
 
-static unsigned work(struct work_thread *w)
+/* The clock is read after work, and else now and then: to find out that looking alone takes long. */
+static unsigned look(struct work_thread *w, unsigned who, unsigned budget, uint64_t *ret_began)
 {
+	struct served *s = &w->served[who];
+	bool timed = s->costly || turns_is_heavy(&w->turns, who) || ++s->looks % LOOKS_PER_CLOCK == 0;
+	unsigned steps;
+
+	if (timed)
+		w->now_ns = now_ns();
+	*ret_began = w->now_ns;
+	steps = work_for(w, w->options.vms[who], budget);
+	if (!timed && !steps)
+		return 0;
+	w->now_ns = now_ns();
+	s->costly = timed && !steps && w->now_ns - *ret_began > COSTLY_NS;
+	return steps + s->costly;
+}
+
+/* So that a turn is some looks long, or one where a step takes longer. */
+static void adapt_budget(struct served *s, unsigned steps, uint64_t ns)
+{
+	if (ns > TURN_NS / 2 && s->budget > 1)
+		s->budget /= 2;
+	else if (ns < TURN_NS / 8 && steps >= s->budget && s->budget < BUDGET_ALONE)
+		s->budget *= 2;
+}
+
+static unsigned take_turn(struct work_thread *w, unsigned who)
+{
+	struct served *s = &w->served[who];
+	uint64_t began, looked;
+	unsigned steps = look(w, who, s->budget, &began), total = steps;
+
+	if (!steps) {
+		turns_idle(&w->turns, who);
+		return 0;
+	}
+	turns_begun(&w->turns, who, began);
+	adapt_budget(s, steps, w->now_ns - began);
+	while (steps && w->now_ns - began < TURN_NS) {
+		steps = look(w, who, s->budget, &looked);
+		total += steps;
+	}
+	/* Time is over, and so may be the work. */
+	if (steps)
+		steps = look(w, who, 1, &looked);
+	turns_ended(&w->turns, who, began, w->now_ns, steps > 0);
+	return total;
+}
+
+/* While one has work, those that have none are looked at in turn, one in ROUNDS_PER_LOOK rounds. */
+static bool is_passed_over(struct work_thread *w, unsigned who)
+{
+	return w->rounds % (ROUNDS_PER_LOOK * w->options.vm_count) != ROUNDS_PER_LOOK * who &&
+	       turns_is_quiet(&w->turns, who, w->now_ns);
+}
+
+static bool all_are_quiet(struct work_thread *w)
+{
+	for (unsigned i = 0; i < w->options.vm_count; i++) {
+		if (!turns_is_quiet(&w->turns, i, w->now_ns))
+			return false;
+	}
+	return true;
+}
+
+static unsigned work_in_turns(struct work_thread *w, bool kicked)
+{
+	bool look_at_all = kicked || all_are_quiet(w);
 	unsigned steps = 0;
 
-	w->pending = false;
-	for (unsigned i = 0; i < w->options.vm_count; i++)
-		steps += work_for(w, w->options.vms[i]);
+	w->rounds++;
+	w->owing = false;
+	for (unsigned i = 0; i < w->options.vm_count; i++) {
+		if (!look_at_all && is_passed_over(w, i))
+			continue;
+		if (turns_may_begin(&w->turns, i, w->now_ns))
+			steps += take_turn(w, i);
+		else
+			w->owing = true;
+	}
 	return steps;
+}
+
+static unsigned work(struct work_thread *w, bool kicked)
+{
+	w->pending = false;
+	if (w->options.vm_count == 1)
+		return work_for(w, w->options.vms[0], BUDGET_ALONE);
+	return work_in_turns(w, kicked);
 }
 
 /* --------------------------------------------------------------------- sleep */
@@ -127,6 +224,9 @@ static bool keep_polling(struct work_thread *w)
 	uint64_t now = now_ns();
 
 	count_idle_round(w, now);
+	w->now_ns = now;
+	if (w->owing)
+		return true;
 	if (w->all_trap && !w->pending)
 		return false;
 	if (!w->idle_since_ns)
@@ -202,8 +302,7 @@ static void *run(void *arg)
 	prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0);
 	w->counted_ns = now_ns();
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
-		waker_begin(w->options.waker);
-		if (work(w)) {
+		if (work(w, waker_begin(w->options.waker))) {
 			count_busy_round(w);
 			w->idle_since_ns = 0;
 			w->nap_us = WORK_NAP_FIRST_US;
@@ -238,8 +337,11 @@ static void watch(struct work_thread *w, int fd)
 	w->fds[w->fd_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
 }
 
-static void add_vm(struct work_thread *w, struct vm *vm)
+static void add_vm(struct work_thread *w, unsigned who)
 {
+	struct vm *vm = w->options.vms[who];
+
+	w->served[who].budget = BUDGET_FIRST;
 	w->all_trap = w->all_trap && vm->options->trap;
 	for (unsigned i = 0; i < vm->nvme_count; i++)
 		watch(w, nvme_completion_fd(nvme_function_controller(vm->nvme[i])));
@@ -256,8 +358,9 @@ int work_thread_start(const struct work_options *o, struct work_thread **ret_thr
 	w->all_trap = true;
 	w->nap_us = WORK_NAP_FIRST_US;
 	watch(w, o->waker->fd);
+	turns_init(&w->turns, o->vm_count);
 	for (unsigned i = 0; i < o->vm_count; i++)
-		add_vm(w, o->vms[i]);
+		add_vm(w, i);
 	err = create_thread(w);
 	if (err) {
 		free(w);
