@@ -50,9 +50,9 @@ struct viommu_backing_ops {
 	int (*map)(void *opaque, const struct viommu_backing_range *ranges, size_t count);
 
 	/*
-	 * Take translations out: exactly what some map put in, or a part of it.
-	 * A device may go on using what it has cached until invalidate() of it
-	 * has returned.
+	 * Take translations out: whole ranges that maps put in, one by one or
+	 * joined. A device may go on using what it has cached until
+	 * invalidate() of it has returned.
 	 */
 	int (*unmap)(void *opaque, const struct viommu_backing_range *ranges, size_t count);
 
@@ -80,31 +80,40 @@ struct viommu_backing {
 	uint8_t address_width; /* bits of an iova that it translates, 32..57 */
 };
 
-/* ------------------------------------------------- one that only remembers */
+/* ------------------------------------------------------ one that remembers */
 
-/* What a backing was asked to do. Each is exact; the set is no snapshot. */
+/* What a backing was asked to do, and what a device can reach through it. Sizes in pages of 4096 bytes. */
 struct viommu_backing_work {
 	uint64_t table_writes;	       /* leaf entries written, to map or to unmap */
 	uint64_t page_invalidations;   /* ranges invalidated one by one */
-	uint64_t domain_invalidations; /* invalidations of everything */
+	uint64_t full_invalidations;   /* of the whole address space */
 	uint64_t invalidation_waits;   /* times somebody waited for completion */
-	uint64_t mapped_pages;	       /* now in the tables */
-	uint64_t reachable_pages;      /* now in the tables, or taken out and not yet invalidated */
+	uint64_t mapped_pages;	       /* device addresses in the tables now */
+	uint64_t stale_pages;	       /* taken out and not yet invalidated */
+	uint64_t reachable_pages;      /* different pages of memory that a device can reach through either */
 	uint64_t peak_reachable_pages; /* the most of those at a time */
-	uint64_t reserved[8];
+	uint64_t broken_rules;	       /* something mapped twice, or unmapped that was not mapped */
 };
 
 /*
- * A backing without an IOMMU: keeps what is mapped and checks that callers
- * keep the rules (nothing mapped twice, nothing unmapped that is not mapped).
- * Tells what a strategy asks for when nothing has a cost. `address_width`
- * 32..57 bits. *ret_backing is the caller's, ends with
- * viommu_backing_null_destroy(). -EINVAL, -ENOMEM.
+ * A backing that remembers what is mapped, and hands everything on to `inner`
+ * (copied); with inner NULL there is no IOMMU, and it tells what a strategy
+ * asks for when nothing has a cost. What breaks the rules of this page is counted,
+ * refused (-EEXIST, -ENOENT) and not handed on. `address_width` 32..57 bits is for
+ * inner NULL. *ret_backing is the caller's. -EINVAL, -ENOMEM.
  */
-int viommu_backing_null_create(unsigned address_width, struct viommu_backing *ret_backing);
-/* NULL opaque is fine. */
-void viommu_backing_null_destroy(struct viommu_backing *backing);
-void viommu_backing_null_work(const struct viommu_backing *backing, struct viommu_backing_work *ret_work);
+int viommu_backing_observer_create(const struct viommu_backing *inner, unsigned address_width,
+				   struct viommu_backing *ret_backing);
+/* Not the inner one. A backing that was never created, all zeros, is fine. */
+void viommu_backing_observer_destroy(struct viommu_backing *backing);
+/* A snapshot. */
+void viommu_backing_observer_work(const struct viommu_backing *backing, struct viommu_backing_work *ret_work);
+/*
+ * The rights (VIOMMU_BACKING_*) with which a device can reach the page of
+ * memory at `address` now: through the tables, or through what was taken out and not yet
+ * invalidated. All rights in pass-through, which the counts above leave out.
+ */
+unsigned viommu_backing_observer_reach(const struct viommu_backing *backing, uint64_t address);
 
 /* ------------------------------------------------------- an Intel VT-d unit */
 
@@ -158,7 +167,7 @@ struct viommu_backing_paravirt_options {
 	int (*submit)(void *arg, struct viommu_backing_request *requests, size_t count);
 	void *arg;
 	uint8_t address_width; /* 0: 48 */
-	unsigned batch;	       /* requests of one submission at most, 0: 64 */
+	unsigned batch;	       /* requests of one submission at most, 1..4096; 0: 64 */
 };
 
 /*

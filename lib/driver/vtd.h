@@ -67,10 +67,13 @@ int vi_driver_vtd_detach(struct vi_driver_vtd *d, uint16_t rid, uint16_t domain_
 /* Second-stage tables for this unit: 3 or 4 levels, the page sizes that CAP offers. 0 or -ENOMEM. */
 int vi_driver_vtd_table_init(struct vi_driver_vtd *d, struct vi_driver_page_table *p, unsigned levels);
 
-/* Put a descriptor into the queue and move the tail. Returns its index. */
+/* Put a descriptor into the queue; the unit sees it with the next vi_driver_vtd_ring(). Returns its index. */
+uint32_t vi_driver_vtd_put(struct vi_driver_vtd *d, uint64_t lo, uint64_t hi);
+void vi_driver_vtd_ring(struct vi_driver_vtd *d);
+/* Both. */
 uint32_t vi_driver_vtd_submit(struct vi_driver_vtd *d, uint64_t lo, uint64_t hi);
-/* Submit a wait descriptor, with `flags` beside SW, and wait. 0, or -ETIMEDOUT; -EIO: the queue stopped
- * (FSTS.IQE). */
+/* Submit a wait descriptor, with `flags` beside SW, and all that was put before it, and wait. 0, or
+ * -ETIMEDOUT; -EIO: the queue stopped (FSTS.IQE). */
 int vi_driver_vtd_wait(struct vi_driver_vtd *d, uint64_t flags);
 
 /*
@@ -83,6 +86,11 @@ int vi_driver_vtd_flush_iotlb(struct vi_driver_vtd *d, unsigned granularity, uin
 			      uint64_t address, unsigned address_mask);
 /* The range as page-selective invalidations, or one of the domain when that is not possible. */
 int vi_driver_vtd_flush_range(struct vi_driver_vtd *d, uint16_t domain_id, uint64_t first, uint64_t last);
+
+/* The descriptors of it, put and not rung: one at the most, `flags` VTD_QI_IOTLB_IH or 0. */
+void vi_driver_vtd_put_range(struct vi_driver_vtd *d, uint16_t domain_id, uint64_t first, uint64_t last,
+			     uint64_t flags);
+void vi_driver_vtd_put_domain(struct vi_driver_vtd *d, uint16_t domain_id);
 
 /* The oldest fault: read, cleared in its record. False: none. */
 bool vi_driver_vtd_next_fault(struct vi_driver_vtd *d, struct vi_driver_vtd_fault *ret_fault);

@@ -7,15 +7,27 @@
 #include "spec/vtd_queue.h"
 #include "spec/vtd_registers.h"
 
-uint32_t vi_driver_vtd_submit(struct vi_driver_vtd *d, uint64_t lo, uint64_t hi)
+uint32_t vi_driver_vtd_put(struct vi_driver_vtd *d, uint64_t lo, uint64_t hi)
 {
 	uint32_t at = d->tail;
 
 	vi_driver_store64(d->memory, d->queue + at, lo);
 	vi_driver_store64(d->memory, d->queue + at + 8, hi);
 	d->tail = (at + VTD_QI_SIZE) % d->queue_size;
-	vi_driver_vtd_write64(d, VTD_IQT, d->tail); /* release: the descriptor before the tail */
 	return at / VTD_QI_SIZE;
+}
+
+void vi_driver_vtd_ring(struct vi_driver_vtd *d)
+{
+	vi_driver_vtd_write64(d, VTD_IQT, d->tail); /* release: the descriptors before the tail */
+}
+
+uint32_t vi_driver_vtd_submit(struct vi_driver_vtd *d, uint64_t lo, uint64_t hi)
+{
+	uint32_t index = vi_driver_vtd_put(d, lo, hi);
+
+	vi_driver_vtd_ring(d);
+	return index;
 }
 
 int vi_driver_vtd_wait(struct vi_driver_vtd *d, uint64_t flags)
@@ -55,22 +67,22 @@ int vi_driver_vtd_flush_contexts(struct vi_driver_vtd *d, unsigned granularity, 
 					      vi_to_field(VTD_CCMD_DID, domain_id));
 		return wait_for_clear(d, VTD_CCMD, VTD_CCMD_ICC);
 	}
-	vi_driver_vtd_submit(d,
-			     VTD_QI_CONTEXT_CACHE | vi_to_field(VTD_QI_GRANULARITY, granularity) |
-				     vi_to_field(VTD_QI_CC_DID, domain_id) | vi_to_field(VTD_QI_CC_SID, rid) |
-				     vi_to_field(VTD_QI_CC_FM, function_mask),
-			     0);
+	vi_driver_vtd_put(d,
+			  VTD_QI_CONTEXT_CACHE | vi_to_field(VTD_QI_GRANULARITY, granularity) |
+				  vi_to_field(VTD_QI_CC_DID, domain_id) | vi_to_field(VTD_QI_CC_SID, rid) |
+				  vi_to_field(VTD_QI_CC_FM, function_mask),
+			  0);
 	return vi_driver_vtd_wait(d, 0);
 }
 
-static void submit_iotlb(struct vi_driver_vtd *d, unsigned granularity, uint16_t domain_id, uint64_t address,
-			 unsigned address_mask)
+static void put_iotlb(struct vi_driver_vtd *d, unsigned granularity, uint16_t domain_id, uint64_t address,
+		      uint64_t mask_and_hint)
 {
-	vi_driver_vtd_submit(d,
-			     VTD_QI_IOTLB | VTD_QI_IOTLB_DR | VTD_QI_IOTLB_DW |
-				     vi_to_field(VTD_QI_GRANULARITY, granularity) |
-				     vi_to_field(VTD_QI_IOTLB_DID, domain_id),
-			     (address & VTD_QI_IOTLB_ADDR) | address_mask);
+	vi_driver_vtd_put(d,
+			  VTD_QI_IOTLB | VTD_QI_IOTLB_DR | VTD_QI_IOTLB_DW |
+				  vi_to_field(VTD_QI_GRANULARITY, granularity) |
+				  vi_to_field(VTD_QI_IOTLB_DID, domain_id),
+			  (address & VTD_QI_IOTLB_ADDR) | mask_and_hint);
 }
 
 int vi_driver_vtd_flush_iotlb(struct vi_driver_vtd *d, unsigned granularity, uint16_t domain_id,
@@ -79,7 +91,7 @@ int vi_driver_vtd_flush_iotlb(struct vi_driver_vtd *d, unsigned granularity, uin
 	uint64_t iro = vi_field(d->ecap, VTD_ECAP_IRO) * 16;
 
 	if (d->queue) {
-		submit_iotlb(d, granularity, domain_id, address, address_mask);
+		put_iotlb(d, granularity, domain_id, address, address_mask);
 		return vi_driver_vtd_wait(d, 0);
 	}
 	if (granularity == VTD_GRANULARITY_SELECTIVE)
@@ -101,11 +113,32 @@ static unsigned covering_mask(uint64_t first, uint64_t last)
 	return mask;
 }
 
+static bool is_selectable(const struct vi_driver_vtd *d, unsigned mask)
+{
+	return d->cap & VTD_CAP_PSI && mask <= vi_field(d->cap, VTD_CAP_MAMV);
+}
+
 int vi_driver_vtd_flush_range(struct vi_driver_vtd *d, uint16_t domain_id, uint64_t first, uint64_t last)
 {
 	unsigned mask = covering_mask(first, last);
 
-	if (!(d->cap & VTD_CAP_PSI) || mask > vi_field(d->cap, VTD_CAP_MAMV))
+	if (!is_selectable(d, mask))
 		return vi_driver_vtd_flush_iotlb(d, VTD_GRANULARITY_DOMAIN, domain_id, 0, 0);
 	return vi_driver_vtd_flush_iotlb(d, VTD_GRANULARITY_SELECTIVE, domain_id, first, mask);
+}
+
+void vi_driver_vtd_put_range(struct vi_driver_vtd *d, uint16_t domain_id, uint64_t first, uint64_t last,
+			     uint64_t flags)
+{
+	unsigned mask = covering_mask(first, last);
+
+	if (is_selectable(d, mask))
+		put_iotlb(d, VTD_GRANULARITY_SELECTIVE, domain_id, first, mask | flags);
+	else
+		vi_driver_vtd_put_domain(d, domain_id);
+}
+
+void vi_driver_vtd_put_domain(struct vi_driver_vtd *d, uint16_t domain_id)
+{
+	put_iotlb(d, VTD_GRANULARITY_DOMAIN, domain_id, 0, 0);
 }
