@@ -132,11 +132,12 @@ static int map_leaves(struct vi_driver_page_table *p, uint64_t iova, uint64_t gp
 /* All tables first: a device must not see, and cache, half of a range that is then taken back. */
 int vi_driver_map(struct vi_driver_page_table *p, uint64_t iova, uint64_t gpa, uint64_t size, unsigned access)
 {
-	int ret;
+	int ret = 0;
 
 	if (!is_range(p, iova, size) || !vi_is_aligned(gpa, VI_PAGE_SIZE))
 		return -EINVAL;
-	ret = map_leaves(p, iova, gpa, size, access, false);
+	if (size > VI_PAGE_SIZE) /* one page is one leaf */
+		ret = map_leaves(p, iova, gpa, size, access, false);
 	return ret ? ret : map_leaves(p, iova, gpa, size, access, true);
 }
 
