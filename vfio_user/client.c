@@ -233,16 +233,11 @@ static int agree_on_version(struct vfu_client *c)
 	};
 	struct vfio_user_version version = {VFIO_USER_MAJOR, VFIO_USER_MINOR};
 	struct outgoing out = with_payload(&version, sizeof(version));
-	char *text = vfu_capabilities_format(&caps);
-	int err;
+	char text[VFU_CAPABILITIES_MAX];
 
-	if (!text)
-		return -ENOMEM;
-	out.parts[2] = (struct iovec){text, strlen(text) + 1};
+	out.parts[2] = (struct iovec){text, vfu_capabilities_format(&caps, text)};
 	out.part_count = 3;
-	err = call(c, VFIO_USER_VERSION, &out, sizeof(version));
-	free(text);
-	return err;
+	return call(c, VFIO_USER_VERSION, &out, sizeof(version));
 }
 
 static int connect_socket(const char *path, int *ret_sock)

@@ -42,18 +42,16 @@ static int format_version(struct vfu_server *s, const struct vfu_capabilities *p
 		/* Only what the client knows of: an answer is a subset of the proposal. */
 		.write_multiple = peer->write_multiple,
 	};
-	char *text = vfu_capabilities_format(&own);
-	struct vfio_user_version *out = NULL;
+	char text[VFU_CAPABILITIES_MAX];
+	size_t size = vfu_capabilities_format(&own, text);
+	struct vfio_user_version *out = vfu_reply_payload(reply, sizeof(*out) + size);
 
-	if (text)
-		out = vfu_reply_payload(reply, sizeof(*out) + strlen(text) + 1);
-	if (out) {
-		out->major = VFIO_USER_MAJOR;
-		out->minor = VFIO_USER_MINOR;
-		memcpy(out + 1, text, strlen(text) + 1);
-	}
-	free(text);
-	return out ? 0 : -ENOMEM;
+	if (!out)
+		return -ENOMEM;
+	out->major = VFIO_USER_MAJOR;
+	out->minor = VFIO_USER_MINOR;
+	memcpy(out + 1, text, size);
+	return 0;
 }
 
 static int handle_version(struct vfu_server *s, struct vfu_message *m, struct vfu_reply *reply)

@@ -2,8 +2,9 @@
 #include "vfio_user/version.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <json-c/json.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "vfio_user/protocol.h"
@@ -65,20 +66,23 @@ static int read_capabilities(struct json_object *object, struct vfu_capabilities
 	return 0;
 }
 
+/* NULL: it is no JSON; or there is no memory for it, which errno tells. */
 static struct json_object *parse_text(const char *text, size_t size)
 {
 	struct json_tokener *tokener = json_tokener_new_ex(MAX_DEPTH);
 	struct json_object *root;
+	bool whole;
 
 	if (!tokener)
 		return NULL;
 	root = json_tokener_parse_ex(tokener, text, (int)size);
-	if (json_tokener_get_error(tokener) != json_tokener_success) {
-		json_object_put(root);
-		root = NULL;
-	}
+	/* json-c leaves out what it finds no memory for, and says nothing. */
+	whole = json_tokener_get_error(tokener) == json_tokener_success && errno != ENOMEM;
 	json_tokener_free(tokener);
-	return root;
+	if (whole)
+		return root;
+	json_object_put(root);
+	return NULL;
 }
 
 int vfu_capabilities_parse(const char *text, size_t size, struct vfu_capabilities *ret_caps)
@@ -93,7 +97,10 @@ int vfu_capabilities_parse(const char *text, size_t size, struct vfu_capabilitie
 	}
 	if (size > MAX_TEXT || text[size - 1] != '\0')
 		return -EINVAL;
+	errno = 0;
 	root = parse_text(text, size);
+	if (!root && errno == ENOMEM)
+		return -ENOMEM;
 	if (!json_object_is_type(root, json_type_object))
 		goto out;
 	if (!json_object_object_get_ex(root, "capabilities", &object))
@@ -107,25 +114,18 @@ out:
 	return err;
 }
 
-char *vfu_capabilities_format(const struct vfu_capabilities *caps)
+size_t vfu_capabilities_format(const struct vfu_capabilities *caps, char text[VFU_CAPABILITIES_MAX])
 {
-	struct json_object *root = json_object_new_object(), *object = json_object_new_object();
-	char *text = NULL;
+	size_t used = (size_t)snprintf(text, VFU_CAPABILITIES_MAX, "{\"capabilities\":{");
 	uint64_t v;
 	size_t i;
 
-	if (!root || !object)
-		goto out;
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		memcpy(&v, (const char *)caps + numbers[i].offset, sizeof(v));
-		json_object_object_add(object, numbers[i].name, json_object_new_uint64(v));
+		used += (size_t)snprintf(text + used, VFU_CAPABILITIES_MAX - used, "%s\"%s\":%" PRIu64,
+					 i ? "," : "", numbers[i].name, v);
 	}
-	if (caps->write_multiple)
-		json_object_object_add(object, "write_multiple", json_object_new_boolean(1));
-	json_object_object_add(root, "capabilities", json_object_get(object));
-	text = strdup(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN));
-out:
-	json_object_put(object);
-	json_object_put(root);
-	return text;
+	used += (size_t)snprintf(text + used, VFU_CAPABILITIES_MAX - used, "%s}}",
+				 caps->write_multiple ? ",\"write_multiple\":true" : "");
+	return used + 1;
 }

@@ -21,10 +21,11 @@ extern const struct vfu_capabilities vfu_capabilities_default;
 /*
  * Reads the text behind the version header. Capabilities that are not named
  * keep their default, names that are not known are passed over. -EINVAL: not
- * JSON, not NUL-terminated, or a value of the wrong type or range.
+ * JSON, not NUL-terminated, or a value of the wrong type or range. -ENOMEM.
  */
 int vfu_capabilities_parse(const char *text, size_t size, struct vfu_capabilities *ret_caps);
-/* Compact JSON, to be freed; NULL: no memory. */
-char *vfu_capabilities_format(const struct vfu_capabilities *caps);
+/* Compact JSON. Returns its bytes, with the NUL. */
+#define VFU_CAPABILITIES_MAX 256
+size_t vfu_capabilities_format(const struct vfu_capabilities *caps, char text[VFU_CAPABILITIES_MAX]);
 
 #endif
