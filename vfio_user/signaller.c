@@ -73,8 +73,9 @@ bool vfu_signaller_signal(struct vfu_signaller *s, int fd)
 		return write_at_once(fd);
 	if (submit(s, fd))
 		return true;
-	if (errno != EAGAIN)
+	if (errno != EAGAIN && errno != ENOMEM)
 		return false;
 	drop_completions(s);
-	return submit(s, fd);
+	/* For want of kernel memory no interrupt must get lost: a guest would wait for it for ever. */
+	return submit(s, fd) || ((errno == EAGAIN || errno == ENOMEM) && write_at_once(fd));
 }

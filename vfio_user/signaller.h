@@ -20,8 +20,9 @@ struct vfu_signaller {
 
 /*
  * 0 or a negative errno. A system without asynchronous I/O (or with no contexts
- * left) is not an error: signalling then is a write with O_NONBLOCK set just
- * before it, and a peer that wins that race does block the caller.
+ * left) is not an error: signalling then, and when the kernel has no memory for a
+ * request, is a write with O_NONBLOCK set just before it, and a peer that wins
+ * that race does block the caller.
  */
 int vfu_signaller_init(struct vfu_signaller *s);
 void vfu_signaller_finish(struct vfu_signaller *s);
