@@ -204,6 +204,13 @@ static void set_timer(struct control_server *s, bool on)
 	timerfd_settime(s->timer, 0, &t, NULL);
 }
 
+/* It is lost when others take the descriptor that turn_away() gives up for a moment. */
+static void keep_spare(struct control_server *s)
+{
+	if (s->spare < 0)
+		s->spare = eventfd(0, EFD_CLOEXEC);
+}
+
 /* Without a descriptor left, a caller would stand in the door and keep us busy for ever. */
 static void turn_away(struct control_server *s)
 {
@@ -220,9 +227,11 @@ static void turn_away(struct control_server *s)
 
 static void accept_client(struct control_server *s)
 {
-	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *c;
+	int fd;
 
+	keep_spare(s);
+	fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
 		turn_away(s);
 	if (fd < 0)

@@ -235,13 +235,24 @@ static void start_session(struct vfu_server *s, int sock)
 	vfu_fd_maps_init(&s->files, &s->sigbus);
 }
 
+/* It is lost when others take the descriptor that turn_away() gives up for a moment. */
+static void keep_spare(struct vfu_server *s)
+{
+	if (s->spare < 0)
+		s->spare = eventfd(0, EFD_CLOEXEC);
+}
+
 /* Without a descriptor left, a caller would stand in the door and keep us busy for ever. */
 static void turn_away(struct vfu_server *s)
 {
+	int sock;
+
 	if (s->spare < 0)
 		return;
 	close(s->spare);
-	close(accept4(s->listener, NULL, NULL, SOCK_CLOEXEC));
+	sock = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
+	if (sock >= 0)
+		close(sock);
 	s->spare = eventfd(0, EFD_CLOEXEC);
 	vfu_server_log(s, "a client was refused: no file descriptors left");
 }
@@ -249,8 +260,10 @@ static void turn_away(struct vfu_server *s)
 /* A device has one client: who comes while there is one is shown out. */
 static void accept_client(struct vfu_server *s)
 {
-	int sock = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int sock;
 
+	keep_spare(s);
+	sock = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (sock < 0 && (errno == EMFILE || errno == ENFILE))
 		turn_away(s);
 	if (sock < 0)
