@@ -23,7 +23,7 @@ void __wrap_free(void *p);
 
 static _Thread_local unsigned fail_in;
 static _Thread_local bool lasting, paused;
-static _Thread_local const char *failed;
+static _Thread_local const char *failed, *exempt;
 static _Thread_local int failed_error;
 static atomic_long live;
 static atomic_size_t largest; /* where threads allocate at once it may miss one */
@@ -52,6 +52,11 @@ void alloc_pause(bool on)
 	paused = on;
 }
 
+void alloc_exempt(const char *name)
+{
+	exempt = name;
+}
+
 long alloc_live(void)
 {
 	return live;
@@ -64,7 +69,9 @@ size_t alloc_largest(void)
 
 bool alloc_call_fails(const char *name, int error)
 {
-	if (paused || fail_in == 0 || --fail_in > 0)
+	if (paused || (exempt && strcmp(exempt, name) == 0))
+		return false;
+	if (fail_in == 0 || --fail_in > 0)
 		return false;
 	fail_in = lasting ? 1 : 0;
 	failed = name;
