@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The IOMMU that a DMA address space (dma.h) is built on, seen from the
- * driver's side: put translations in, take them out, wait until nobody uses
- * what was taken out.
+ * The IOMMU below DMA address spaces, seen from the driver's side. It can put
+ * translations in, take them out, and wait until nobody uses what was taken
+ * out; viommu/dma.h builds on it.
  *
  * A program brings its own (VFIO, say) as a table of functions, or takes one
  * of those at the end of this page.
@@ -22,9 +22,9 @@ extern "C" {
 #define VIOMMU_BACKING_READ  (1u << 0) /* the device may read: VIOMMU_READ of access.h */
 #define VIOMMU_BACKING_WRITE (1u << 1) /* the device may write: VIOMMU_WRITE */
 
-/* A range of device addresses; all three numbers are multiples of 4096, len >= 4096. */
+/* A range of device addresses; its three numbers are multiples of 4096, len >= 4096. */
 struct viommu_backing_range {
-	uint64_t iova;
+	uint64_t iova;	  /* where it begins */
 	uint64_t address; /* where it leads, as this backing counts memory; map only */
 	uint64_t len;	  /* bytes */
 	unsigned access;  /* VIOMMU_BACKING_*, at least one; map only */
@@ -34,13 +34,12 @@ struct viommu_backing_range {
 #define VIOMMU_BACKING_LEAVES_ONLY (1u << 0)
 
 /*
- * Callbacks. `sz` is sizeof(struct viommu_backing_ops) of who fills it. All
- * but pass_through must be there, may be called from any thread at any time,
+ * Callbacks. All but `pass_through` must be there, may be called from any thread at any time,
  * several at once, and serialise what they need to; never two at once for
  * ranges that overlap. They return 0 or a negative errno.
  */
 struct viommu_backing_ops {
-	size_t sz;
+	size_t sz; /* sizeof(struct viommu_backing_ops) of the program */
 
 	/*
 	 * Put translations in; when it returns a device can use them. Nothing
@@ -52,7 +51,7 @@ struct viommu_backing_ops {
 	/*
 	 * Take translations out: whole ranges that maps put in, one by one or
 	 * joined. A device may go on using what it has cached until
-	 * invalidate() of it has returned.
+	 * `invalidate` of it has returned.
 	 */
 	int (*unmap)(void *opaque, const struct viommu_backing_range *ranges, size_t count);
 
@@ -64,7 +63,7 @@ struct viommu_backing_ops {
 	int (*invalidate)(void *opaque, const struct viommu_backing_range *ranges, size_t count,
 			  unsigned flags);
 
-	/* The same for all that was unmapped before the call, at the cost of one invalidation. */
+	/* As `invalidate`, for all that was unmapped before the call, at the cost of one invalidation. */
 	int (*invalidate_all)(void *opaque);
 
 	/*
@@ -74,10 +73,11 @@ struct viommu_backing_ops {
 	int (*pass_through)(void *opaque, bool on);
 };
 
+/* A backing. */
 struct viommu_backing {
-	const struct viommu_backing_ops *ops;
-	void *opaque;
-	uint8_t address_width; /* bits of an iova that it translates, 32..57 */
+	const struct viommu_backing_ops *ops; /* what it does */
+	void *opaque;			      /* handed to each of these */
+	uint8_t address_width;		      /* bits of an iova that it translates, 32..57 */
 };
 
 /* ------------------------------------------------------ one that remembers */
@@ -97,21 +97,25 @@ struct viommu_backing_work {
 
 /*
  * A backing that remembers what is mapped, and hands everything on to `inner`
- * (copied); with inner NULL there is no IOMMU, and it tells what a strategy
- * asks for when nothing has a cost. What breaks the rules of this page is counted,
- * refused (-EEXIST, -ENOENT) and not handed on. `address_width` 32..57 bits is for
- * inner NULL. *ret_backing is the caller's. -EINVAL, -ENOMEM.
+ * (copied); with `inner` NULL there is no IOMMU, and it tells what a strategy
+ * asks for when nothing has a cost. What breaks the rules of this page is
+ * counted, refused (with EEXIST or ENOENT) and not handed on. `address_width`,
+ * 32..57 bits, is for `inner` NULL. *ret_backing is the caller's, who ends it
+ * with viommu_backing_observer_destroy().
+ *
+ * -EINVAL: another width. -ENOMEM.
  */
 int viommu_backing_observer_create(const struct viommu_backing *inner, unsigned address_width,
 				   struct viommu_backing *ret_backing);
-/* Not the inner one. A backing that was never created, all zeros, is fine. */
+/* End it, not the inner one. A backing that was never created, all zeros, is fine. */
 void viommu_backing_observer_destroy(struct viommu_backing *backing);
-/* A snapshot. */
+/* Tell what it was asked to do so far, as a snapshot. */
 void viommu_backing_observer_work(const struct viommu_backing *backing, struct viommu_backing_work *ret_work);
 /*
- * The rights (VIOMMU_BACKING_*) with which a device can reach the page of
- * memory at `address` now: through the tables, or through what was taken out and not yet
- * invalidated. All rights in pass-through, which the counts above leave out.
+ * The rights (VIOMMU_BACKING_READ, VIOMMU_BACKING_WRITE) with which a device can
+ * reach the page of memory at `address` now: through the tables, or through what
+ * was taken out and not yet invalidated. All rights in pass-through, which the
+ * counts above leave out.
  */
 unsigned viommu_backing_observer_reach(const struct viommu_backing *backing, uint64_t address);
 
@@ -119,13 +123,13 @@ unsigned viommu_backing_observer_reach(const struct viommu_backing *backing, uin
 
 /* How the driver reaches the unit, and what it may build with. Zeros are defaults but where said. */
 struct viommu_backing_vtd_options {
-	size_t sz;
+	size_t sz; /* sizeof(struct viommu_backing_vtd_options) of the program */
 	/* Registers, `size` 4 or 8 bytes, as viommu_regs_read() and viommu_regs_write(); or a polled page. */
 	uint64_t (*read)(void *arg, uint64_t offset, unsigned size);
 	void (*write)(void *arg, uint64_t offset, unsigned size, uint64_t value);
 	/* Called again and again while waiting for the unit; false gives up (-EIO). NULL: spins for ever. */
 	bool (*relax)(void *arg);
-	void *arg;
+	void *arg; /* handed to the three */
 	/* Memory for tables and the queue: `table_memory` is at gpa `table_gpa` for the unit. */
 	void *table_memory;
 	uint64_t table_gpa;
@@ -138,8 +142,10 @@ struct viommu_backing_vtd_options {
 /*
  * Bring the unit up (root table, queue, translation on), attach the device to
  * an empty table. Tables are built in memory, invalidations are posted and
- * waited for as an operating system does (VT-d 6.5.2). Thread-safe. -EINVAL,
- * -ENOMEM: table memory is too small, -EIO: the unit does not answer.
+ * waited for as an operating system does (VT-d 6.5.2). Thread-safe.
+ *
+ * -EINVAL: an option is missing or out of its range. -ENOMEM: table memory is
+ * too small. -EIO: the unit does not answer.
  */
 int viommu_backing_vtd_create(const struct viommu_backing_vtd_options *options,
 			      struct viommu_backing *ret_backing);
@@ -148,34 +154,42 @@ void viommu_backing_vtd_destroy(struct viommu_backing *backing);
 
 /* ----------------------------------------------------- a paravirtual IOMMU */
 
-enum viommu_backing_request_type { VIOMMU_BACKING_REQUEST_MAP, VIOMMU_BACKING_REQUEST_UNMAP };
-
-/* The shape of a virtio-iommu request; status is the answer: 0 or a negative errno. */
-struct viommu_backing_request {
-	enum viommu_backing_request_type type;
-	struct viommu_backing_range range;
-	int status;
+/* What is asked for. */
+enum viommu_backing_request_type {
+	VIOMMU_BACKING_REQUEST_MAP,   /* put a translation in */
+	VIOMMU_BACKING_REQUEST_UNMAP, /* take it out */
 };
 
+/* The shape of a virtio-iommu request. */
+struct viommu_backing_request {
+	enum viommu_backing_request_type type; /* what */
+	struct viommu_backing_range range;     /* where */
+	int status;			       /* the answer: 0 or a negative errno */
+};
+
+/* How the driver reaches a paravirtual IOMMU. Zeros are defaults but for `submit`. */
 struct viommu_backing_paravirt_options {
-	size_t sz;
+	size_t sz; /* sizeof(struct viommu_backing_paravirt_options) of the program */
 	/*
 	 * Hand over a batch and wait until all of it is answered, in order. When
 	 * an unmap is answered no access through it can still happen. 0, or a
 	 * negative errno when the batch did not get through.
 	 */
 	int (*submit)(void *arg, struct viommu_backing_request *requests, size_t count);
-	void *arg;
-	uint8_t address_width; /* 0: 48 */
+	void *arg;	       /* handed to it */
+	uint8_t address_width; /* bits of an iova; 0: 48 */
 	unsigned batch;	       /* requests of one submission at most, 1..4096; 0: 64 */
 };
 
 /*
  * Requests in place of tables: maps go out at once with what waits, unmaps
- * wait until they are invalidated or the batch is full. -EINVAL, -ENOMEM.
+ * wait until they are invalidated or the batch is full.
+ *
+ * -EINVAL: an option is missing or out of its range. -ENOMEM.
  */
 int viommu_backing_paravirt_create(const struct viommu_backing_paravirt_options *options,
 				   struct viommu_backing *ret_backing);
+/* End it. */
 void viommu_backing_paravirt_destroy(struct viommu_backing *backing);
 
 #pragma GCC visibility pop

@@ -5,6 +5,10 @@
  * The library has no threads, no event loop, no clock and no log of its own.
  * Everything it needs from outside comes through one struct of callbacks and
  * an opaque pointer that it hands back untouched.
+ *
+ * Threads: unless its comment says otherwise a callback may be called from any
+ * thread that is inside a call of the library, from several at a time, and must
+ * not call back into the library.
  */
 #ifndef VIOMMU_HOST_H
 #define VIOMMU_HOST_H
@@ -25,24 +29,22 @@ enum viommu_guest_error {
 
 /* One such event, for the host's log. Lives only for the time of the call. */
 struct viommu_guest_event {
-	size_t sz; /* sizeof of this struct as the library knows it */
-	enum viommu_guest_error error;
-	uint16_t segment;
-	uint16_t rid;	  /* requester id; 0 when no device was involved */
-	uint8_t reason;	  /* the specification's own code, 0 when it has none */
-	uint8_t write;	  /* 1: the device wanted to write */
-	uint64_t address; /* iova of the access, or register offset */
-	const char *text; /* the reason in words, never NULL */
+	size_t sz;		       /* sizeof of this struct as the library knows it */
+	enum viommu_guest_error error; /* what */
+	uint16_t segment;	       /* PCI segment of the unit */
+	uint16_t rid;		       /* requester id; 0 when no device was involved */
+	uint8_t reason;		       /* the specification's own code, 0 when it has none */
+	uint8_t write;		       /* 1: the device wanted to write */
+	uint64_t address;	       /* iova of the access, or offset of the register */
+	const char *text;	       /* the reason in words, never NULL */
 };
 
 /*
- * Callbacks. `sz` is sizeof(struct viommu_host_ops) of the program; members
- * that an older program does not know are taken as NULL. Unless a member says
- * otherwise it may be NULL, may be called from any thread that is inside a
- * library call, and must not call back into the library.
+ * The callbacks. Unless its comment says otherwise each may be NULL. Members
+ * that an older program does not know are taken as NULL.
  */
 struct viommu_host_ops {
-	size_t sz;
+	size_t sz; /* sizeof(struct viommu_host_ops) of the program */
 
 	/*
 	 * Data in memory registered without a host pointer: read or write

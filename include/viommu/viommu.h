@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libviommu: an IOMMU unit in software.
+ * Units: memory, requesters, registers and counters of an IOMMU in software.
  *
- * A `struct viommu` is one remapping unit with its registers, its caches and
- * the guest memory that its tables live in. Devices behind it are requesters;
- * their accesses are in access.h.
+ * A struct viommu is one remapping unit with its registers, its caches and the
+ * guest memory that its tables live in. Devices behind it are requesters; their
+ * accesses are in viommu/access.h.
  *
  * Return values: 0 or a positive count on success, a negative errno when the
- * *program* asked for something impossible; nothing has changed then. What a
- * *guest* does wrong is never an error here: it is recorded where the
+ * program asked for something impossible; nothing has changed then. What a
+ * guest does wrong is never an error here: it is recorded where the
  * specification says and counted.
  *
  * Threads: every function may be called from any thread unless it says
- * otherwise; the library serialises what needs to be. create and destroy must
- * not run beside any other call on the same object.
+ * otherwise; the library serialises what needs to be. viommu_create() and
+ * viommu_destroy() must not run beside any other call on the same unit.
  */
 #ifndef VIOMMU_VIOMMU_H
 #define VIOMMU_VIOMMU_H
@@ -32,6 +32,9 @@ extern "C" {
 struct viommu;
 struct viommu_requester;
 
+/* ------------------------------------------------------------------- units */
+
+/* What a unit pretends to be. */
 enum viommu_model {
 	VIOMMU_MODEL_NONE, /* no remapping: a device address is a guest physical address */
 	VIOMMU_MODEL_VTD,  /* Intel VT-d, legacy mode */
@@ -40,11 +43,11 @@ enum viommu_model {
 /*
  * Options. Fill with zeros, set `sz` and what should differ from the default:
  * 0 always means the default. Members that this library does not know must be
- * zero (-E2BIG otherwise).
+ * zero.
  */
 struct viommu_options {
-	size_t sz;
-	enum viommu_model model;
+	size_t sz;		    /* sizeof(struct viommu_options) of the program */
+	enum viommu_model model;    /* what the unit pretends to be; default: no remapping */
 	uint16_t segment;	    /* PCI segment of all its requesters */
 	uint8_t host_address_width; /* bits of guest physical address, 32..52; 0: 46 */
 	uint8_t max_threads_lg2;    /* device threads at a time, 1..10; 0: 6 (64 threads) */
@@ -65,14 +68,17 @@ struct viommu_options {
  * `ops` is copied; `opaque` is handed to each callback. *ret_viommu is owned
  * by the caller, who ends it with viommu_destroy().
  *
- * -EINVAL: a value out of range, or ops/opts NULL. -E2BIG: an option that this
- * library does not know is set. -ENOMEM.
+ * -EINVAL: a value out of range, or a pointer other than `opaque` is NULL.
+ * -E2BIG: an option or a callback that this library does not know is set.
+ * -ENOMEM.
  */
 int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
 		  struct viommu **ret_viommu);
 
-/* End a unit. No thread may be inside it and no pin held; its requesters and threads go with it. NULL is
- * fine. */
+/*
+ * End a unit. No thread may be inside it and no pin held; its requesters and
+ * threads go with it. NULL is fine.
+ */
 void viommu_destroy(struct viommu *v);
 
 /* ------------------------------------------------------------------ memory */
@@ -84,7 +90,8 @@ void viommu_destroy(struct viommu *v);
  * Register guest physical memory gpa .. gpa + len - 1 (bytes, no alignment
  * asked). With `host` the memory is there, contiguous, and stays valid until
  * viommu_mem_remove() of it has returned. With NULL each access goes through
- * mem_read and mem_write of the host ops.
+ * `mem_read` and `mem_write` of the host's callbacks. `flags` is
+ * VIOMMU_MEM_READ or VIOMMU_MEM_WRITE or both.
  *
  * -EINVAL: len 0, the range wraps or exceeds the host address width, unknown
  * flags, or no callbacks for memory without a pointer. -EEXIST: it overlaps
@@ -96,12 +103,14 @@ int viommu_mem_add(struct viommu *v, uint64_t gpa, uint64_t len, void *host, uns
  * Take away whatever is registered in gpa .. gpa + len - 1; a region that
  * reaches out of the range keeps its rest. When it returns no thread of this
  * process touches the memory through the unit any more: short accesses have
- * ended, pins have been revoked and unpinned. (A mem_read or mem_write of the
- * host that is running is the host's own.) Must not be called by a thread
+ * ended, pins have been revoked and unpinned. (A `mem_read` or `mem_write` of
+ * the host that is running is the host's own.) Must not be called by a thread
  * that holds a pin or is between viommu_enter() and viommu_exit().
  *
- * Returns the bytes taken away, 0 when there were none. -EINVAL: len 0 or the
- * range wraps. -ENOMEM: a region had to be split; nothing was taken away.
+ * Returns the bytes taken away, 0 when there were none.
+ *
+ * -EINVAL: len 0 or the range wraps. -ENOMEM: a region had to be split and there
+ * is no memory for that; nothing was taken away.
  */
 int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len);
 
@@ -111,17 +120,19 @@ int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len);
  * Put a device with requester id `rid` (bus 15..8, device 7..3, function 2..0)
  * behind the unit. *ret_requester belongs to the unit and lives until
  * viommu_requester_remove() or viommu_destroy().
+ *
  * -EEXIST: that id is there already. -ENOMEM.
  */
 int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester);
 
 /*
- * Take it out. Asks its pins back and waits for them and for calls that are
- * running for it; no new one may begin. Not by a thread that holds a pin or is
- * between enter and exit. NULL is fine.
+ * Take a device out. Asks its pins back and waits for them and for calls that
+ * are running for it; no new one may begin. Must not be called by a thread that
+ * holds a pin or is between viommu_enter() and viommu_exit(). NULL is fine.
  */
 void viommu_requester_remove(struct viommu_requester *r);
 
+/* How the accesses of a device are translated. */
 enum viommu_translation {
 	VIOMMU_TRANSLATION_OFF,		 /* the unit translates for nobody: an iova is a gpa */
 	VIOMMU_TRANSLATION_BLOCKED,	 /* the guest's entries refuse every access */
@@ -131,53 +142,57 @@ enum viommu_translation {
 
 /* An entry of 16 bytes as it lies in guest memory. */
 struct viommu_entry {
-	bool was_read;	   /* false: it was not come so far, the rest is 0 */
-	uint64_t gpa;	   /* where */
-	uint64_t words[2]; /* what */
+	bool was_read;	   /* false: there was no need to read it, the rest is 0 */
+	uint64_t gpa;	   /* where it lies */
+	uint64_t words[2]; /* what it holds */
 };
 
 /* What the guest's tables say about a device. `sz` is set by the caller, the rest by the library. */
 struct viommu_requester_info {
-	size_t sz;
-	uint16_t rid;
-	enum viommu_translation translation;
+	size_t sz;			     /* sizeof(struct viommu_requester_info) of the program */
+	uint16_t rid;			     /* requester id */
+	enum viommu_translation translation; /* how its accesses are translated */
 	bool cached;	       /* accesses use a cached copy, which may be older than what is told here */
 	bool faults_silent;    /* the guest wants no faults of this device recorded (VT-d FPD) */
-	uint8_t reason;	       /* BLOCKED: why, the specification's own code */
-	const char *text;      /* and in words; "" otherwise. Lives as long as the program */
-	uint16_t domain_id;    /* PASS_THROUGH and PAGED */
-	uint8_t address_width; /* the same: bits of an iova that are translated at all */
-	uint8_t levels;	       /* PAGED: of the tables */
-	uint64_t table;	       /* PAGED: gpa of the root table */
-	struct viommu_entry root, context;
+	uint8_t reason;	       /* of what is BLOCKED: the specification's own code; 0 otherwise */
+	const char *text;      /* the same in words; "" otherwise. Lives as long as the program */
+	uint16_t domain_id;    /* of what is PASS_THROUGH or PAGED: the guest's number of the domain */
+	uint8_t address_width; /* of the same: bits of an iova that are translated at all */
+	uint8_t levels;	       /* of what is PAGED: how many levels of tables */
+	uint64_t table;	       /* of the same: gpa of the table at the top */
+	struct viommu_entry root, context; /* the entries that lead there */
 };
 
 /*
  * Read what the guest's tables say about this device now; accesses may still
  * go by what they said before, until the guest invalidates (`cached`). Members
- * beyond ret_info->sz are left out, those that this library does not know
- * untouched. -EINVAL: sz is less than its own size.
+ * beyond `ret_info->sz` are left out, those that this library does not know
+ * untouched.
+ *
+ * -EINVAL: sz is less than its own size.
  */
 int viommu_requester_describe(struct viommu_requester *r, struct viommu_requester_info *ret_info);
 
 /*
- * Called for each range a device can reach, ascending, neighbours joined.
- * Return non-zero to stop; viommu_reach() returns that value.
+ * Called for each range that a device can reach: ascending, neighbours joined,
+ * both ends included. `access` is VIOMMU_READ or VIOMMU_WRITE or both, of
+ * viommu/access.h. Return 0 to go on; viommu_reach() stops at another value and
+ * returns it. Must not call back into the library.
  */
 typedef int (*viommu_reach_fn)(void *arg, uint64_t iova_first, uint64_t iova_last, uint64_t gpa_first,
 			       unsigned access);
 
 /*
  * Which memory can this device reach right now, by the tables that the guest
- * wrote (caches are not consulted)? `access` in the callback is VIOMMU_READ |
- * VIOMMU_WRITE of access.h. Memory that is not registered is left out. A table
- * walk of a running guest is a moving picture, not a snapshot. The callback
- * must not call back into the library.
+ * wrote (caches are not consulted)? `fn` is called with `arg` for each range.
+ * Memory that is not registered is left out. A table walk of a running guest is
+ * a moving picture, not a snapshot.
  *
- * Returns 0 when all was told. -ENOENT: the tables block this device
- * entirely. -E2BIG: more than `max_entries` table entries had to be read (a
- * guest can make its tables refer to themselves), what was told is right but
- * not all.
+ * Returns 0 when all was told.
+ *
+ * -ENOENT: the tables block this device entirely. -E2BIG: more than
+ * `max_entries` table entries had to be read (a guest can make its tables refer
+ * to themselves); what was told is right but not all.
  */
 int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_fn fn, void *arg);
 
@@ -191,7 +206,8 @@ size_t viommu_regs_size(const struct viommu *v);
  * Little-endian value. Reserved offsets read as 0 and ignore writes, as the
  * specification says. A write that starts work (an invalidation, say) does a
  * bounded amount of it before it returns; the rest is left to
- * viommu_process(), announced by kick.
+ * viommu_process(), announced by the `kick` callback.
+ *
  * -EINVAL: another size, not aligned, or outside the register set.
  */
 int viommu_regs_read(struct viommu *v, uint64_t offset, unsigned size, uint64_t *ret_value);
@@ -203,17 +219,20 @@ int viommu_regs_write(struct viommu *v, uint64_t offset, unsigned size, uint64_t
  * mode, and viommu_process() watches it. Offsets beyond 4095 stay trapped, and
  * trapped accesses to the first page go on working. NULL ends the sharing. The
  * page must stay valid until then. What registers hold is kept.
+ *
  * -EINVAL: not aligned. -ENOTSUP: the model has no pollable page.
  */
 int viommu_regs_share(struct viommu *v, void *page);
 
-#define VIOMMU_PROCESS_PENDING                                                                               \
-	(1 << 30) /* there is more to do, now or when accesses in flight have ended: come again */
+/* There is more to do, now or when accesses in flight have ended: come again. */
+#define VIOMMU_PROCESS_PENDING (1 << 30)
 
 /*
  * Do what registers and queue ask for, without ever waiting: at most `budget`
- * descriptors and faults, and the few commands that registers can hold. One thread at a time works; a
- * second that comes meanwhile returns VIOMMU_PROCESS_PENDING at once.
+ * descriptors and faults, and the few commands that registers can hold. One
+ * thread at a time works; a second that comes meanwhile returns
+ * VIOMMU_PROCESS_PENDING at once.
+ *
  * Returns the steps done, with VIOMMU_PROCESS_PENDING or-ed in when something
  * is begun and not complete, or left over.
  */
@@ -234,45 +253,49 @@ void viommu_reset(struct viommu *v);
  * Waits for what the guest has begun (accesses in flight, pins). Nobody should
  * write the shared register page meanwhile: stop the guest first.
  *
- * Returns the bytes of the state; with `buf` NULL that is all. -ENOSPC: `size`
- * is smaller, nothing was written.
+ * Returns the bytes of the state; with `buf` NULL that is all.
+ *
+ * -ENOSPC: `size` is smaller, nothing was written.
  */
 int64_t viommu_save(struct viommu *v, void *buf, size_t size);
 
 /*
  * Take over a saved state: what the guest had under way goes on here. Caches
  * are dropped; waits for accesses in flight.
+ *
  * -EBADMSG: not a saved state, or damaged. -ENOTSUP: of another version, model
- * or set of capabilities. -ENOMEM. Nothing has changed then.
+ * or set of capabilities. -ENOMEM.
  */
 int viommu_restore(struct viommu *v, const void *buf, size_t size);
 
 /* ---------------------------------------------------------------- counters */
 
+/* One counter. */
 struct viommu_counter_info {
 	const char *name; /* stable, lower case, for machines */
-	const char *unit; /* "events", "bytes", "ns" */
-	const char *doc;  /* one sentence */
-	unsigned flags;	  /* VIOMMU_COUNTER_... */
+	const char *unit; /* "events", "bytes" or "ns" */
+	const char *doc;  /* what it counts, in a few words */
+	unsigned flags;	  /* VIOMMU_COUNTER_..., or-ed */
 };
 
 #define VIOMMU_COUNTER_OF_DEVICE (1u << 0) /* also counted for each device */
 #define VIOMMU_COUNTER_OF_DOMAIN (1u << 1) /* also counted for each domain */
 #define VIOMMU_COUNTER_MAXIMUM	 (1u << 2) /* the highest value so far, no count */
 
-/* The counters there are: a table of *ret_count entries that lives as long as the program. */
+/* Returns the counters there are: a table of *ret_count entries that lives as long as the program. */
 const struct viommu_counter_info *viommu_counters_describe(size_t *ret_count);
 
 /*
- * Their values, in the order of the table; at most `count` are written.
- * Returns how many. Each value is exact, the set of them is no snapshot.
+ * The values of a unit's counters, in the order of the table; at most `count`
+ * are written. Returns how many. Each value is exact, the set of them is no
+ * snapshot.
  */
 size_t viommu_counters_read(struct viommu *v, uint64_t *ret_values, size_t count);
 
 /*
- * The same of one device. The first counters of the table are counted for each
- * device; at most `count` of them are written. Returns how many. What a device
- * that was removed has counted stays in the sums of the unit.
+ * The values of one device's counters, which are the first of the table: those
+ * with VIOMMU_COUNTER_OF_DEVICE. At most `count` are written. Returns how many.
+ * What a device that was removed has counted stays in the sums of the unit.
  */
 size_t viommu_requester_counters_read(struct viommu_requester *r, uint64_t *ret_values, size_t count);
 
@@ -301,13 +324,14 @@ size_t viommu_domains_list(struct viommu *v, uint16_t *ret_ids, size_t count);
  */
 int64_t viommu_domain_counters_read(struct viommu *v, uint32_t domain, uint64_t *ret_values, size_t count);
 
+/* How many values viommu_drain_times_read() has. */
 #define VIOMMU_DRAIN_BUCKETS 32
 
 /*
  * How long drains (the wait of an invalidation for accesses in flight) took:
  * ret_counts[i] is how many took at most 2^i ns and more than 2^(i-1), the last
  * one how many took longer than that. At most `count` are written; returns how
- * many. Without now_ns in the host's ops all of them are in the first.
+ * many. Without the `now_ns` callback all of them are in the first.
  */
 size_t viommu_drain_times_read(struct viommu *v, uint64_t *ret_counts, size_t count);
 
@@ -323,27 +347,29 @@ size_t viommu_drain_times_read(struct viommu *v, uint64_t *ret_counts, size_t co
  */
 size_t viommu_refusals_read(struct viommu *v, uint64_t *ret_counts, size_t count);
 
-/* Such a code in words. Never NULL, lives as long as the program. */
+/* Returns such a code in words. Never NULL, lives as long as the program. */
 const char *viommu_reason_text(const struct viommu *v, uint8_t reason);
 
+/* How many faults viommu_fault_find() knows. */
 #define VIOMMU_FAULTS_KEPT 64
 
 /* One fault. `sz` is set by the caller, the rest by the library. */
 struct viommu_fault {
-	size_t sz;
+	size_t sz;	  /* sizeof(struct viommu_fault) of the program */
 	uint64_t number;  /* the first fault of this unit has 1 */
-	uint64_t ns;	  /* when the unit took it up, by now_ns of the host's ops; 0 without */
+	uint64_t ns;	  /* when the unit took it up, by the `now_ns` callback; 0 without */
 	uint64_t address; /* iova */
-	uint16_t rid;
-	uint8_t reason;
-	bool write;
+	uint16_t rid;	  /* requester id */
+	uint8_t reason;	  /* the specification's own code */
+	bool write;	  /* the device wanted to write */
 	const char *text; /* the reason in words */
 };
 
 /*
- * The first fault with at least this number among the VIOMMU_FAULTS_KEPT that
+ * Find the first fault with at least this number among the VIOMMU_FAULTS_KEPT that
  * came last. Faults that came faster than viommu_process() took them up, and
  * those that the guest wants no record of, are not among them.
+ *
  * -ENOENT: none. -EINVAL: sz is less than its own size.
  */
 int viommu_fault_find(struct viommu *v, uint64_t number, struct viommu_fault *ret_fault);
