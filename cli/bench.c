@@ -49,12 +49,14 @@ const struct command bench_command = {
 	.name = "bench",
 	.run = run,
 	.summary = "measure this machine",
+	.hands_on = true,
 	.help = "usage: viommu bench micro [--json]\n"
 		"       viommu bench guest [--json] [--quick] [--mode NAME]... [OPTION]...\n\n"
 		"  micro   translations, invalidations polled and trapped, DMA copies; about a minute\n"
 		"  guest   fio in a stock guest, its disk behind no IOMMU, behind viommu in each mode, and\n"
 		"          behind QEMU's own; about ten minutes, with --quick two. Fetches what the guest\n"
-		"          needs once. 'viommu bench guest --help' lists the options.\n\n"
+		"          needs once.\n\n"
+		"'viommu bench guest --help' lists the options of that one, and so for each.\n\n"
 		"Figures are medians or percentiles of one run. Leave the machine alone meanwhile: the\n"
 		"sidecore, the measuring thread and anything else share its cores.\n",
 };

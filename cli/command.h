@@ -3,6 +3,8 @@
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
+#include <stdbool.h>
+
 #define EXIT_USAGE 2
 
 struct command {
@@ -11,6 +13,7 @@ struct command {
 	int (*run)(int argc, char **argv);
 	const char *summary; /* one line */
 	const char *help;    /* the whole text of --help */
+	bool hands_on;	     /* its operands have a --help of their own */
 };
 
 extern const struct command run_command, status_command, reach_command, dump_command, counters_command,

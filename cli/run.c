@@ -36,22 +36,6 @@ struct run {
 
 /* --------------------------------------------------------------- the request */
 
-/* --help and --version, wherever they stand, as those of viommud would answer for it alone. */
-static bool answer(int argc, char **argv)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
-		if (!strcmp(argv[i], "--help")) {
-			fputs(run_command.help, stdout);
-			return true;
-		}
-		if (!strcmp(argv[i], "--version")) {
-			printf("viommu %s\n", VIOMMU_VERSION);
-			return true;
-		}
-	}
-	return false;
-}
-
 /* Nothing to serve: QEMU answers as it does without viommu. Returns when it cannot be started. */
 static int ask_qemu(char **qemu)
 {
@@ -226,8 +210,6 @@ static int run(int argc, char **argv)
 	struct run r = {0};
 	int err;
 
-	if (answer(argc, argv))
-		return EXIT_SUCCESS;
 	err = parse(&r, argc, argv);
 	if (!err && qemu_arguments_only_ask(r.qemu))
 		err = ask_qemu(r.qemu);
@@ -259,7 +241,7 @@ const struct command run_command = {
 	.help = "usage: viommu run [VIOMMUD'S OPTION]... [--print] -- qemu-system-x86_64 [ARGUMENT]...\n\n"
 		"Starts viommud, adds to QEMU's arguments what it needs (a q35 machine, shared memory, the\n"
 		"devices, the DMAR table), and runs it until it ends. QEMU must be 10.1 or newer.\n\n"
-		"  viommu run --nvme disk.img -- qemu-system-x86_64 -m 1G -nographic -kernel vmlinuz ...\n\n"
+		"  viommu run --nvme disk.img -- qemu-system-x86_64 -m 1G -kernel vmlinuz ...\n\n"
 		"The guest uses the IOMMU when its kernel is told to: append intel_iommu=on for Linux.\n"
 		"With --iommu none the devices stand behind no IOMMU, or behind QEMU's own when its\n"
 		"arguments have -device intel-iommu,caching-mode=on.\n\n"

@@ -257,17 +257,22 @@ static const struct option_info infos[] = {
 	 "DIR'"},
 	{"iommu", "vtd[,caching-mode=on][,aw=39|48][,addr=10.0] | none", NULL, take_iommu,
 	 "which IOMMU the guest sees; default vtd. none: plain devices,\nto be put behind QEMU's own or no "
-	 "IOMMU"},
+	 "IOMMU\n"
+	 "caching-mode=on: the guest announces new mappings, too\n"
+	 "aw=39: guest addresses of 39 bits and tables of 3 levels; usual\nare 48 and 4\n"
+	 "addr=10.0: function 0 of a slot of PCI bus 0; the usual one"},
 	{"registers", "sidecore|trap", NULL, take_registers,
 	 "whether a thread polls what the guest writes, or the guest\nexits for it; default sidecore"},
 	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N]", NULL, take_nvme,
-	 "an NVMe controller with FILE as its disk; may be repeated.\naddr=11.0: function 0 of a slot of PCI "
-	 "bus 0\n"
-	 "rogue=on: admin command 0xc0 reads or writes at any address"},
+	 "an NVMe controller with FILE as its disk; may be repeated\n"
+	 "rogue=on: admin command 0xc0 reads or writes at any address\n"
+	 "readonly=on: the guest cannot write to the disk\n"
+	 "addr=11.0: function 0 of a slot of PCI bus 0; usually\n11.0, 12.0, ...\n"
+	 "serial=S: 1 to 20 characters; usually nvme0, nvme1, ...\n"
+	 "queues=N: pairs of I/O queues, 1 to 64; usually 8"},
 	{"vm", "NAME", take_vm, NULL,
 	 "serve several VMs with one polling thread: what follows, --iommu,\n--registers, --nvme and "
-	 "--expect, is "
-	 "for the VM of that name, whose\nsockets are in DIR/NAME. At most 8"},
+	 "--expect, is for the VM of that name, whose\nsockets are in DIR/NAME. At most 8"},
 	{"idle-us", "N", take_idle, NULL,
 	 "poll that many microseconds without work before backing off;\ndefault 200. Afterwards the IOMMU "
 	 "answers within 500"},
@@ -291,7 +296,7 @@ static const struct option_info infos[] = {
 
 static void print_help(void)
 {
-	printf("viommud serves an emulated IOMMU and NVMe controllers behind it to one QEMU (>= 10.1).\n"
+	printf("viommud serves an IOMMU in software, and NVMe controllers behind it, to QEMU 10.1 or newer.\n"
 	       "'viommu run' starts both; viommud alone is for scripts, or for several QEMUs.\n\n"
 	       "usage: viommud [OPTION]... --nvme FILE...\n"
 	       "       viommud [OPTION]... --vm NAME --nvme FILE... [--vm NAME2 --nvme FILE...]...\n\n");

@@ -7,6 +7,7 @@ usage: test_usage.py VIOMMUD VIOMMU [WORD]    WORD: only the cases whose name ha
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -449,7 +450,10 @@ def control_without_a_descriptor_left():
 VIOMMU_BAD = {
     "nothing": ([], "--help"),
     "command": (["explode"], "explode", "--help"),
+    "command_with_help": (["explode", "--help"], "explode", "--help"),
     "option_as_command": (["--foo"], "--foo"),
+    "help_of_nothing": (["help", "explode"], "explode", "--help"),
+    "help_of_two": (["help", "run", "status"], "status"),
     "status_without_dir": (["status"], "--dir"),
     "status_dir_without_value": (["status", "--dir"], "--dir"),
     "status_option": (["status", "--foo"], "--foo"),
@@ -473,10 +477,16 @@ for viommu_name, (viommu_arguments, *viommu_words) in VIOMMU_BAD.items():
 def viommu_help():
     result = run(VIOMMU, "--help")
     check(result.returncode == 0 and not result.stderr, "help fails")
-    for command in ("run", "status", "reach", "dump", "counters"):
-        check(command in result.stdout, f"{command} is not listed")
+    check(run(VIOMMU, "help").stdout == result.stdout, "help and --help differ")
+    commands = re.findall(r"^  ([a-z]+)  ", result.stdout, re.M)
+    check({"run", "status", "reach", "dump", "counters", "help"} <= set(commands), f"only {commands} are listed")
+    for command in commands:
         more = run(VIOMMU, command, "--help")
         check(more.returncode == 0 and more.stdout.startswith(f"usage: viommu {command}"), more)
+        check(run(VIOMMU, "help", command).stdout == more.stdout, f"help {command} and {command} --help differ")
+        if command != "bench":  # its operands have a help of their own
+            check(run(VIOMMU, command, "x", "--help").stdout == more.stdout, f"{command} x --help is something else")
+        check(run(VIOMMU, command, "--version").stdout.startswith("viommu "), f"{command} --version")
 
 
 @case
