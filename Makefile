@@ -32,6 +32,7 @@ links:
 	@ln -sfn ../daemon/viommud $(BUILD)/bin/viommud
 	@ln -sfn ../bench/viommu-bench $(BUILD)/bin/viommu-bench
 	@ln -sfn $(CURDIR)/bench/guest/viommu-bench-guest $(BUILD)/bin/viommu-bench-guest
+	@ln -sfn docs/man $(BUILD)/man
 
 # DESTDIR is meson's own. PREFIX, once given, is kept.
 install: all
