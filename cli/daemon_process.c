@@ -230,7 +230,7 @@ bool daemon_process_base_is_wrong(const struct daemon_process *d, uint64_t *ret_
 
 int daemon_process_expect(const struct daemon_process *d, uint64_t base)
 {
-	struct json_object *request = json_object_new_object(), *reply;
+	struct json_object *request = control_object(), *reply;
 	int err;
 
 	control_set_string(request, "command", "expect");
@@ -275,7 +275,7 @@ int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar)
 
 static void add_device(struct argument_list *added, struct json_object *function)
 {
-	struct json_object *device = json_object_new_object(), *socket = json_object_new_object();
+	struct json_object *device = control_object(), *socket = control_object();
 
 	control_set_string(socket, "type", "unix");
 	control_set_string(socket, "path", control_get_text(function, "socket"));
@@ -283,7 +283,7 @@ static void add_device(struct argument_list *added, struct json_object *function
 	/* The requester ids in the DMAR table are on bus 0, so that is said too. */
 	control_set_string(device, "bus", "pcie.0");
 	control_set_string(device, "addr", control_get_text(function, "address"));
-	json_object_object_add(device, "socket", socket);
+	control_add(device, "socket", socket);
 	argument_list_add(added, "-device");
 	argument_list_add(added, json_object_to_json_string_ext(
 					 device, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));

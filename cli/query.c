@@ -79,7 +79,7 @@ static int explain(const char *dir, int err)
 int query_ask(const struct query *q, const char *command, const char *operand_key,
 	      struct json_object **ret_reply)
 {
-	struct json_object *request = json_object_new_object(), *reply;
+	struct json_object *request = control_object(), *reply;
 	const char *error;
 	int err;
 

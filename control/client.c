@@ -139,7 +139,7 @@ static int receive_reply(int fd, int64_t deadline, struct json_object **ret_repl
 	if (done > 0) {
 		end = memchr(r.data, '\n', r.used);
 		*ret_reply = control_parse(r.data, (size_t)(end - r.data), &why);
-		done = *ret_reply ? 0 : -EPROTO;
+		done = *ret_reply ? 0 : errno == ENOMEM ? -ENOMEM : -EPROTO;
 	}
 	free(r.data);
 	return done;
@@ -166,7 +166,7 @@ int control_call(const char *directory, struct json_object *request, unsigned ti
 int control_ask(const char *directory, const char *command, unsigned timeout_ms,
 		struct json_object **ret_reply)
 {
-	struct json_object *request = json_object_new_object();
+	struct json_object *request = control_object();
 	int err;
 
 	control_set_string(request, "command", command);

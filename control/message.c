@@ -10,44 +10,91 @@
 
 #include "control/protocol.h"
 
+/* Objects and arrays have no other use for json-c's user data. */
+static char incomplete;
+
+static void mark(struct json_object *object)
+{
+	if (object)
+		json_object_set_userdata(object, &incomplete, NULL);
+}
+
+static bool is_complete(struct json_object *object)
+{
+	return object && json_object_get_userdata(object) != &incomplete;
+}
+
+static bool is_whole(struct json_object *value)
+{
+	return value && (!(json_object_is_type(value, json_type_object) ||
+			   json_object_is_type(value, json_type_array)) ||
+			 is_complete(value));
+}
+
+struct json_object *control_object(void)
+{
+	return json_object_new_object();
+}
+
+struct json_object *control_array(void)
+{
+	return json_object_new_array();
+}
+
 struct json_object *control_ok(void)
 {
-	struct json_object *reply = json_object_new_object();
+	struct json_object *reply = control_object();
 
-	if (!reply)
-		abort();
 	control_set_bool(reply, "ok", true);
 	return reply;
 }
 
 struct json_object *control_error(const char *format, ...)
 {
-	struct json_object *reply = json_object_new_object();
+	struct json_object *reply = control_object();
 	char text[1024];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (!reply)
-		abort();
 	control_set_string(reply, "error", text);
 	return reply;
 }
 
+void control_add(struct json_object *object, const char *key, struct json_object *value)
+{
+	if (!is_whole(value))
+		mark(object);
+	if (value && (!object || json_object_object_add(object, key, value))) {
+		mark(object);
+		json_object_put(value);
+	}
+}
+
+void control_append(struct json_object *array, struct json_object *value)
+{
+	if (!is_whole(value))
+		mark(array);
+	if (value && (!array || json_object_array_add(array, value))) {
+		mark(array);
+		json_object_put(value);
+	}
+}
+
 void control_set_string(struct json_object *object, const char *key, const char *value)
 {
-	json_object_object_add(object, key, json_object_new_string(value));
+	control_add(object, key, json_object_new_string(value));
 }
 
 void control_set_bool(struct json_object *object, const char *key, bool value)
 {
-	json_object_object_add(object, key, json_object_new_boolean(value));
+	control_add(object, key, json_object_new_boolean(value));
 }
 
 void control_set_u64(struct json_object *object, const char *key, uint64_t value)
 {
-	json_object_object_add(object, key, json_object_new_uint64(value));
+	control_add(object, key, json_object_new_uint64(value));
 }
 
 static struct json_object *find(struct json_object *object, const char *key, enum json_type type)
@@ -104,10 +151,15 @@ struct json_object *control_get_item(struct json_object *object, const char *key
 	return found ? json_object_array_get_idx(found, index) : NULL;
 }
 
+static const char no_memory[] = "there is no memory for it";
+
 static const char *refuse(struct json_tokener *tok, struct json_object *object)
 {
 	enum json_tokener_error error = json_tokener_get_error(tok);
 
+	/* json-c leaves out what it finds no memory for, and says nothing. */
+	if (errno == ENOMEM)
+		return no_memory;
 	if (error == json_tokener_error_depth)
 		return "it is nested too deeply";
 	if (error != json_tokener_success || !object)
@@ -121,10 +173,12 @@ struct json_object *control_parse(const char *text, size_t len, const char **ret
 {
 	struct json_tokener *tok = json_tokener_new_ex(CONTROL_JSON_DEPTH);
 	struct json_object *object;
-	const char *why = "there is no memory for it";
+	const char *why = no_memory;
 
+	errno = tok ? 0 : ENOMEM;
 	if (!tok || len > INT_MAX) {
-		json_tokener_free(tok);
+		if (tok)
+			json_tokener_free(tok);
 		*ret_why = why;
 		return NULL;
 	}
@@ -142,10 +196,15 @@ struct json_object *control_parse(const char *text, size_t len, const char **ret
 
 char *control_line(struct json_object *object, size_t *ret_len)
 {
+	const char *text;
+	char *line;
 	size_t len;
-	const char *text = json_object_to_json_string_length(object, JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-	char *line = text ? malloc(len + 2) : NULL;
 
+	if (!is_complete(object))
+		return NULL;
+	errno = 0; /* a text that it has no memory for is only cut short */
+	text = json_object_to_json_string_length(object, JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+	line = text && errno != ENOMEM ? malloc(len + 2) : NULL;
 	if (!line)
 		return NULL;
 	memcpy(line, text, len);

@@ -9,11 +9,23 @@
 
 #include <json-c/json.h>
 
-/* A reply that holds only {"ok": true}, to be filled. Never NULL: no memory ends the process. */
+/*
+ * Who builds a message need not look whether there was memory for each part of
+ * it. What could not be made is NULL, which all of these take; an object that
+ * lacks something is marked, and so is what it is put into; and of what is
+ * NULL or marked control_line() makes no line.
+ */
+
+struct json_object *control_object(void);
+struct json_object *control_array(void);
+/* A reply that holds only {"ok": true}, to be filled. */
 struct json_object *control_ok(void);
 /* A reply {"error": "..."}; what is wrong and what to do, without a full stop at its end. */
 struct json_object *control_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* These take `value` over. */
+void control_add(struct json_object *object, const char *key, struct json_object *value);
+void control_append(struct json_object *array, struct json_object *value);
 void control_set_string(struct json_object *object, const char *key, const char *value);
 void control_set_bool(struct json_object *object, const char *key, bool value);
 void control_set_u64(struct json_object *object, const char *key, uint64_t value);
@@ -30,11 +42,12 @@ struct json_object *control_get_item(struct json_object *object, const char *key
 
 /*
  * Parse `len` bytes as exactly one JSON object, strictly. NULL: they are not,
- * and *ret_why (static) says why. The caller puts the object.
+ * and *ret_why (static) says why; errno is ENOMEM when it is for want of memory.
+ * The caller puts the object.
  */
 struct json_object *control_parse(const char *text, size_t len, const char **ret_why);
 
-/* The object as one line with its newline, malloc'ed; NULL without memory. */
+/* The object as one line with its newline, malloc'ed; NULL without memory, now or when it was built. */
 char *control_line(struct json_object *object, size_t *ret_len);
 
 #endif

@@ -24,9 +24,11 @@ struct client {
 	int64_t moved; /* ms when it last moved a byte */
 	size_t in_used;
 	char in[CONTROL_REQUEST_MAX];
-	char *out; /* the reply on its way; no request is taken meanwhile */
+	char *out; /* the reply on its way, or no_memory; no request is taken meanwhile */
 	size_t out_len, out_sent;
 };
+
+static char no_memory[] = "{\"error\":\"there is no memory for the reply; try again\"}\n";
 
 struct control_server {
 	int epoll, listener, timer;
@@ -55,11 +57,18 @@ static int watch(struct control_server *s, int operation, int fd, uint32_t event
 	return epoll_ctl(s->epoll, operation, fd, &event) ? -errno : 0;
 }
 
+static void forget_reply(struct client *c)
+{
+	if (c->out != no_memory)
+		free(c->out);
+	c->out = NULL;
+}
+
 static void drop(struct client *c)
 {
 	if (c->fd >= 0)
 		close(c->fd);
-	free(c->out);
+	forget_reply(c);
 	*c = (struct client){.fd = -1};
 }
 
@@ -78,8 +87,7 @@ static bool send_reply(struct client *c)
 		c->out_sent += (size_t)n;
 		c->moved = now_ms();
 	}
-	free(c->out);
-	c->out = NULL;
+	forget_reply(c);
 	return true;
 }
 
@@ -95,11 +103,9 @@ static void begin_reply(struct client *c, struct json_object *reply)
 		line = control_line(reply, &len);
 	}
 	json_object_put(reply);
-	c->out = line;
-	c->out_len = len;
+	c->out = line ? line : no_memory;
+	c->out_len = line ? len : strlen(no_memory);
 	c->out_sent = 0;
-	if (!line)
-		c->ended = true;
 }
 
 /* ---------------------------------------------------------------- requests */

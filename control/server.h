@@ -11,7 +11,7 @@
 
 struct control_server;
 
-/* Answer one request, which is a JSON object. Returns the reply, which the server puts. */
+/* Answer one request, which is a JSON object. Returns the reply, which the server puts; NULL: no memory. */
 typedef struct json_object *(*control_handler_fn)(void *opaque, struct json_object *request);
 
 /*

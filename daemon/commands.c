@@ -15,12 +15,12 @@
 
 static void add_function(struct json_object *functions, struct json_object *function)
 {
-	json_object_array_add(functions, function);
+	control_append(functions, function);
 }
 
 static struct json_object *status(struct vm *vm, struct json_object *request)
 {
-	struct json_object *reply = control_ok(), *functions = json_object_new_array(), *function;
+	struct json_object *reply = control_ok(), *functions = control_array(), *function;
 	uint64_t bound = vm->iommu && !vm->options->trap ? WORK_NAP_LAST_US : 0;
 
 	(void)request;
@@ -34,16 +34,16 @@ static struct json_object *status(struct vm *vm, struct json_object *request)
 	control_set_u64(reply, "idle_latency_us", bound);
 	control_set_u64(reply, "address_width", UNIT_ADDRESS_WIDTH);
 	if (vm->iommu) {
-		function = json_object_new_object();
+		function = control_object();
 		iommu_function_describe(vm->iommu, function, reply);
 		add_function(functions, function);
 	}
 	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		function = json_object_new_object();
+		function = control_object();
 		nvme_function_describe(vm->nvme[i], function);
 		add_function(functions, function);
 	}
-	json_object_object_add(reply, "functions", functions);
+	control_add(reply, "functions", functions);
 	return reply;
 }
 

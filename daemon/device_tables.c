@@ -29,19 +29,19 @@ static int note_range(void *arg, uint64_t first, uint64_t last, uint64_t gpa, un
 		r->writable_pages += pages;
 	if (r->count++ >= REACH_RANGES_MAX)
 		return 0;
-	range = json_object_new_object();
+	range = control_object();
 	control_set_u64(range, "first", first);
 	control_set_u64(range, "last", last);
 	control_set_u64(range, "memory", gpa);
 	control_set_bool(range, "read", access & VIOMMU_READ);
 	control_set_bool(range, "write", access & VIOMMU_WRITE);
-	json_object_array_add(r->ranges, range);
+	control_append(r->ranges, range);
 	return 0;
 }
 
 static struct json_object *reach_of(struct nvme_function *f)
 {
-	struct reach r = {.ranges = json_object_new_array()};
+	struct reach r = {.ranges = control_array()};
 	int err = viommu_reach(nvme_function_requester(f), REACH_ENTRIES, note_range, &r);
 	struct json_object *reply;
 
@@ -57,7 +57,7 @@ static struct json_object *reach_of(struct nvme_function *f)
 	control_set_u64(reply, "pages", r.pages);
 	control_set_u64(reply, "writable_pages", r.writable_pages);
 	control_set_u64(reply, "memory_pages", nvme_function_unit(f)->lent >> PAGE_SHIFT);
-	json_object_object_add(reply, "ranges", r.ranges);
+	control_add(reply, "ranges", r.ranges);
 	return reply;
 }
 
@@ -81,11 +81,11 @@ static void add_entry(struct json_object *object, const char *key, const struct 
 
 	if (!entry->was_read)
 		return;
-	e = json_object_new_object();
+	e = control_object();
 	control_set_u64(e, "memory", entry->gpa);
 	control_set_u64(e, "low", entry->words[0]);
 	control_set_u64(e, "high", entry->words[1]);
-	json_object_object_add(object, key, e);
+	control_add(object, key, e);
 }
 
 void device_describe(struct nvme_function *f, struct json_object *ret_info)
@@ -146,8 +146,8 @@ struct json_object *device_dump(struct vm *vm, struct json_object *request)
 	reply = reach_of(f);
 	if (control_get_string(reply, "error"))
 		return reply;
-	entries = json_object_new_object();
+	entries = control_object();
 	device_describe(f, entries);
-	json_object_object_add(reply, "tables", entries);
+	control_add(reply, "tables", entries);
 	return reply;
 }

@@ -56,21 +56,21 @@ static size_t read_all(struct vm *vm, struct counter_info infos[COUNTERS_MAX], u
 
 struct json_object *stat_counters(struct vm *vm, struct json_object *request)
 {
-	struct json_object *reply = control_ok(), *list = json_object_new_object();
+	struct json_object *reply = control_ok(), *list = control_object();
 	struct counter_info infos[COUNTERS_MAX];
 	uint64_t values[COUNTERS_MAX];
 	size_t count = read_all(vm, infos, values);
 
 	(void)request;
 	for (size_t i = 0; i < count; i++) {
-		struct json_object *counter = json_object_new_object();
+		struct json_object *counter = control_object();
 
 		control_set_u64(counter, "value", values[i]);
 		control_set_string(counter, "unit", infos[i].unit);
 		control_set_string(counter, "doc", infos[i].doc);
-		json_object_object_add(list, infos[i].name, counter);
+		control_add(list, infos[i].name, counter);
 	}
-	json_object_object_add(reply, "counters", list);
+	control_add(reply, "counters", list);
 	return reply;
 }
 
@@ -78,10 +78,10 @@ static struct json_object *tables(const struct counter_info *infos, size_t count
 {
 	static const char *const scopes[] = {
 		[COUNTER_UNIT] = "iommu", [COUNTER_SIDECORE] = "sidecore", [COUNTER_VM] = "vm"};
-	struct json_object *list = json_object_new_array();
+	struct json_object *list = control_array();
 
 	for (size_t i = 0; i < count; i++) {
-		struct json_object *info = json_object_new_object();
+		struct json_object *info = control_object();
 
 		control_set_string(info, "name", infos[i].name);
 		control_set_string(info, "unit", infos[i].unit);
@@ -90,7 +90,7 @@ static struct json_object *tables(const struct counter_info *infos, size_t count
 		control_set_bool(info, "per_device", infos[i].flags & VIOMMU_COUNTER_OF_DEVICE);
 		control_set_bool(info, "per_domain", infos[i].flags & VIOMMU_COUNTER_OF_DOMAIN);
 		control_set_bool(info, "maximum", infos[i].flags & VIOMMU_COUNTER_MAXIMUM);
-		json_object_array_add(list, info);
+		control_append(list, info);
 	}
 	return list;
 }
@@ -107,7 +107,7 @@ static double busy_share(const struct vm *vm)
 
 static void add_counters(struct vm *vm, struct json_object *reply)
 {
-	struct json_object *counters = json_object_new_object(), *sidecore = json_object_new_object();
+	struct json_object *counters = control_object(), *sidecore = control_object();
 	struct counter_info infos[COUNTERS_MAX];
 	uint64_t values[COUNTERS_MAX];
 	size_t count = read_all(vm, infos, values);
@@ -115,16 +115,16 @@ static void add_counters(struct vm *vm, struct json_object *reply)
 	for (size_t i = 0; i < count; i++)
 		control_set_u64(infos[i].scope == COUNTER_SIDECORE ? sidecore : counters, infos[i].name,
 				values[i]);
-	json_object_object_add(sidecore, "busy_share", json_object_new_double(busy_share(vm)));
-	json_object_object_add(reply, "tables", tables(infos, count));
-	json_object_object_add(reply, "counters", counters);
-	json_object_object_add(reply, "sidecore", sidecore);
+	control_add(sidecore, "busy_share", json_object_new_double(busy_share(vm)));
+	control_add(reply, "tables", tables(infos, count));
+	control_add(reply, "counters", counters);
+	control_add(reply, "sidecore", sidecore);
 }
 
 /* Of a device or a domain: those with `flag`. */
 static struct json_object *some_counters(const uint64_t *values, size_t n, unsigned flag)
 {
-	struct json_object *counters = json_object_new_object();
+	struct json_object *counters = control_object();
 	const struct viommu_counter_info *infos;
 	size_t count;
 
@@ -156,7 +156,7 @@ static uint64_t percentile(const uint64_t *counts, unsigned per_mille, uint64_t 
 
 static void add_drains(struct vm *vm, struct json_object *reply, uint64_t worst)
 {
-	struct json_object *drains = json_object_new_object(), *buckets = json_object_new_array();
+	struct json_object *drains = control_object(), *buckets = control_array();
 	uint64_t counts[VIOMMU_DRAIN_BUCKETS], sums[VIOMMU_DRAIN_BUCKETS] = {0};
 
 	for (unsigned u = 0; u < vm->unit_count; u++) {
@@ -165,18 +165,18 @@ static void add_drains(struct vm *vm, struct json_object *reply, uint64_t worst)
 			sums[i] += counts[i];
 	}
 	for (unsigned i = 0; i < VIOMMU_DRAIN_BUCKETS; i++) {
-		struct json_object *bucket = json_object_new_object();
+		struct json_object *bucket = control_object();
 
 		if (i < VIOMMU_DRAIN_BUCKETS - 1)
 			control_set_u64(bucket, "at_most_ns", UINT64_C(1) << i);
 		control_set_u64(bucket, "count", sums[i]);
-		json_object_array_add(buckets, bucket);
+		control_append(buckets, bucket);
 	}
 	control_set_u64(drains, "p50_ns", percentile(sums, 500, worst));
 	control_set_u64(drains, "p99_ns", percentile(sums, 990, worst));
 	control_set_u64(drains, "worst_ns", worst);
-	json_object_object_add(drains, "buckets", buckets);
-	json_object_object_add(reply, "drains", drains);
+	control_add(drains, "buckets", buckets);
+	control_add(reply, "drains", drains);
 }
 
 /* ------------------------------------------------------- refusals and faults */
@@ -184,7 +184,7 @@ static void add_drains(struct vm *vm, struct json_object *reply, uint64_t worst)
 static void add_refusals(struct vm *vm, struct json_object *reply)
 {
 	uint64_t counts[VIOMMU_REASONS], sums[VIOMMU_REASONS] = {0};
-	struct json_object *refusals = json_object_new_array();
+	struct json_object *refusals = control_array();
 
 	for (unsigned u = 0; u < vm->unit_count; u++) {
 		viommu_refusals_read(vm->units[u]->v, counts, VIOMMU_REASONS);
@@ -192,16 +192,17 @@ static void add_refusals(struct vm *vm, struct json_object *reply)
 			sums[i] += counts[i];
 	}
 	for (unsigned i = 0; i < VIOMMU_REASONS; i++) {
-		struct json_object *refusal = sums[i] ? json_object_new_object() : NULL;
+		struct json_object *refusal;
 
-		if (!refusal)
+		if (!sums[i])
 			continue;
+		refusal = control_object();
 		control_set_u64(refusal, "reason", i);
 		control_set_string(refusal, "text", viommu_reason_text(vm->units[0]->v, (uint8_t)i));
 		control_set_u64(refusal, "count", sums[i]);
-		json_object_array_add(refusals, refusal);
+		control_append(refusals, refusal);
 	}
-	json_object_object_add(reply, "faults_by_reason", refusals);
+	control_add(reply, "faults_by_reason", refusals);
 }
 
 static void set_device_name(struct vm *vm, struct json_object *object, uint16_t rid)
@@ -218,7 +219,7 @@ static void set_device_name(struct vm *vm, struct json_object *object, uint16_t 
 
 static struct json_object *describe_fault(struct vm *vm, const struct viommu_fault *fault, uint64_t now)
 {
-	struct json_object *object = json_object_new_object();
+	struct json_object *object = control_object();
 
 	control_set_u64(object, "number", fault->number);
 	control_set_u64(object, "ago_ns", now > fault->ns ? now - fault->ns : 0);
@@ -233,7 +234,7 @@ static struct json_object *describe_fault(struct vm *vm, const struct viommu_fau
 /* Only the unit with tables has faults, and a VM has one of that kind. */
 static void add_faults(struct vm *vm, struct json_object *reply, uint64_t now)
 {
-	struct json_object *faults = json_object_new_array(), *all[VIOMMU_FAULTS_KEPT];
+	struct json_object *faults = control_array(), *all[VIOMMU_FAULTS_KEPT];
 	struct viommu_fault fault = {.sz = sizeof(fault)};
 	unsigned count = 0, from;
 
@@ -245,20 +246,20 @@ static void add_faults(struct vm *vm, struct json_object *reply, uint64_t now)
 		if (i < from)
 			json_object_put(all[i]);
 		else
-			json_object_array_add(faults, all[i]);
+			control_append(faults, all[i]);
 	}
-	json_object_object_add(reply, "last_faults", faults);
+	control_add(reply, "last_faults", faults);
 }
 
 /* -------------------------------------------------------- devices and domains */
 
 static void add_devices(struct vm *vm, struct json_object *reply)
 {
-	struct json_object *devices = json_object_new_array();
+	struct json_object *devices = control_array();
 	uint64_t values[COUNTERS_MAX];
 
 	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		struct json_object *device = json_object_new_object();
+		struct json_object *device = control_object();
 		struct viommu_requester *r = nvme_function_requester(vm->nvme[i]);
 		struct viommu_requester_info info = {.sz = sizeof(info)};
 		size_t n = viommu_requester_counters_read(r, values, COUNTERS_MAX);
@@ -268,11 +269,10 @@ static void add_devices(struct vm *vm, struct json_object *reply)
 		control_set_string(device, "translation", device_translation_text(info.translation));
 		if (info.translation >= VIOMMU_TRANSLATION_PASS_THROUGH)
 			control_set_u64(device, "domain", info.domain_id);
-		json_object_object_add(device, "counters",
-				       some_counters(values, n, VIOMMU_COUNTER_OF_DEVICE));
-		json_object_array_add(devices, device);
+		control_add(device, "counters", some_counters(values, n, VIOMMU_COUNTER_OF_DEVICE));
+		control_append(devices, device);
 	}
-	json_object_object_add(reply, "devices", devices);
+	control_add(reply, "devices", devices);
 }
 
 struct domain {
@@ -307,26 +307,24 @@ static int by_activity(const void *a, const void *b)
 
 static struct json_object *describe_domain(struct vm *vm, const struct domain *d)
 {
-	struct json_object *object = json_object_new_object(), *devices = json_object_new_array();
+	struct json_object *object = control_object(), *devices = control_array();
 
 	for (unsigned i = 0; i < vm->nvme_count; i++) {
 		struct viommu_requester_info info = {.sz = sizeof(info)};
 
 		viommu_requester_describe(nvme_function_requester(vm->nvme[i]), &info);
 		if (info.translation >= VIOMMU_TRANSLATION_PASS_THROUGH && info.domain_id == d->id)
-			json_object_array_add(devices,
-					      json_object_new_string(nvme_function_name(vm->nvme[i])));
+			control_append(devices, json_object_new_string(nvme_function_name(vm->nvme[i])));
 	}
 	control_set_u64(object, "domain", d->id);
-	json_object_object_add(object, "devices", devices);
-	json_object_object_add(object, "counters",
-			       some_counters(d->values, d->count, VIOMMU_COUNTER_OF_DOMAIN));
+	control_add(object, "devices", devices);
+	control_add(object, "counters", some_counters(d->values, d->count, VIOMMU_COUNTER_OF_DOMAIN));
 	return object;
 }
 
 static void add_domains(struct vm *vm, struct json_object *reply)
 {
-	struct json_object *list = json_object_new_array();
+	struct json_object *list = control_array();
 	struct domain *domains = calloc(DOMAINS_TOLD, sizeof(*domains));
 	uint16_t ids[DOMAINS_TOLD];
 	size_t count = 0, n = viommu_domains_list(vm->units[0]->v, ids, DOMAINS_TOLD);
@@ -336,8 +334,8 @@ static void add_domains(struct vm *vm, struct json_object *reply)
 	if (count)
 		qsort(domains, count, sizeof(*domains), by_activity);
 	for (size_t i = 0; i < count; i++)
-		json_object_array_add(list, describe_domain(vm, &domains[i]));
-	json_object_object_add(reply, "domains", list);
+		control_append(list, describe_domain(vm, &domains[i]));
+	control_add(reply, "domains", list);
 	free(domains);
 }
 
@@ -352,7 +350,7 @@ static void add_without_domain(struct vm *vm, struct json_object *reply, const c
 		for (int64_t i = 0; i < n; i++)
 			sums[i] += values[i];
 	}
-	json_object_object_add(reply, key, some_counters(sums, (size_t)n, VIOMMU_COUNTER_OF_DOMAIN));
+	control_add(reply, key, some_counters(sums, (size_t)n, VIOMMU_COUNTER_OF_DOMAIN));
 }
 
 /* ------------------------------------------------------------------- command */
