@@ -3,7 +3,7 @@
  * json-c is linked into these tests statically, so that its allocations fail
  * too. What its parser (0.16) does wrong without memory is not counted against
  * us: it follows a NULL when it cannot copy a key, so that succeeds here, and
- * loses a value that it cannot add to an object, which is put here.
+ * loses a value that it cannot add to an object or array, which is put here.
  */
 #include <json-c/json.h>
 #include <stdbool.h>
@@ -12,6 +12,8 @@
 
 struct json_object *__real_json_tokener_parse_ex(struct json_tokener *t, const char *text, int len);
 struct json_object *__wrap_json_tokener_parse_ex(struct json_tokener *t, const char *text, int len);
+int __real_json_object_array_add(struct json_object *array, struct json_object *value);
+int __wrap_json_object_array_add(struct json_object *array, struct json_object *value);
 int __real_json_object_object_add(struct json_object *object, const char *key, struct json_object *value);
 int __wrap_json_object_object_add(struct json_object *object, const char *key, struct json_object *value);
 
@@ -32,6 +34,15 @@ struct json_object *__wrap_json_tokener_parse_ex(struct json_tokener *t, const c
 int __wrap_json_object_object_add(struct json_object *object, const char *key, struct json_object *value)
 {
 	int ret = __real_json_object_object_add(object, key, value);
+
+	if (ret && parsing)
+		json_object_put(value);
+	return ret;
+}
+
+int __wrap_json_object_array_add(struct json_object *array, struct json_object *value)
+{
+	int ret = __real_json_object_array_add(array, value);
 
 	if (ret && parsing)
 		json_object_put(value);
