@@ -155,8 +155,7 @@ int firmware_pass(struct daemon_process *d, const struct argument_list *line, in
 	gone = end(&p);
 	if (err || gone)
 		return err ? err : gone;
-	fprintf(stderr, "viommu: at 0x%" PRIx64 " (%.1f s); starting the machine\n", base,
-		(double)(now_ms() - p.began) / 1000);
+	fprintf(stderr, "viommu: at 0x%" PRIx64 " (%.1f s)\n", base, (double)(now_ms() - p.began) / 1000);
 	*ret_base = base;
 	return 0;
 }

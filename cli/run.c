@@ -180,6 +180,13 @@ static int check_iommu(struct run *r)
 	return 0;
 }
 
+static int start_machine(struct run *r, const struct argument_list *line)
+{
+	fprintf(stderr, "viommu: starting the machine; 'viommu status --dir %s' tells about it\n",
+		r->daemon.dir);
+	return machine_run(&r->daemon, line, r->signals);
+}
+
 static int serve(struct run *r)
 {
 	struct argument_list line = {0};
@@ -191,7 +198,7 @@ static int serve(struct run *r)
 	if (!err && r->daemon.iommu)
 		err = learn_base(r, &line);
 	if (!err)
-		err = r->print ? print_arguments(r) : machine_run(&r->daemon, &line, r->signals);
+		err = r->print ? print_arguments(r) : start_machine(r, &line);
 	argument_list_finish(&line);
 	/* Before viommud ends and removes the folder, if it made it. */
 	if (*r->dmar_path && (err || !r->print))
