@@ -130,8 +130,9 @@ def read_members(body, end):
 # --------------------------------------------------------------- declarations
 
 def layout(code):
-    """A struct or an enum as it is declared, without its comments."""
+    """A struct or an enum as it is declared, without its comments, a member on one line."""
     code = re.sub(r"[ \t]*/\*.*?\*/", "", code, flags=re.S)
+    code = re.sub(r"\([^()]*\)", lambda brackets: " ".join(brackets.group().split()), code)
     return "\n".join(re.sub(r"(?<=\S)[ \t]+", " ", line.rstrip()) for line in code.splitlines() if line.strip())
 
 
