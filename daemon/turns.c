@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-#define HEAVY_ENDINGS 24 /* of the last 32 */
-#define ENDING_BITS   8	 /* of a long turn, at most */
+#define DEEP_NS_MAX (4 * TURNS_DEEP_NS)
 
 void turns_init(struct turns *t, unsigned count)
 {
@@ -13,7 +12,7 @@ void turns_init(struct turns *t, unsigned count)
 
 bool turns_is_heavy(const struct turns *t, unsigned who)
 {
-	return __builtin_popcount(t->of[who].endings) > HEAVY_ENDINGS;
+	return t->of[who].deep_ns >= TURNS_DEEP_NS;
 }
 
 static bool worked_within(const struct turn *turn, uint64_t now, uint64_t ns)
@@ -80,8 +79,20 @@ static void forget_waiting(struct turns *t, unsigned who)
 	memset(t->of[who].kept, 0, sizeof(t->of[who].kept));
 }
 
+static void get_lighter(struct turn *turn, uint64_t ns)
+{
+	turn->deep_ns -= turn->deep_ns < ns ? turn->deep_ns : ns;
+}
+
+static void get_heavier(struct turn *turn, uint64_t ns)
+{
+	turn->deep_ns += ns;
+	turn->deep_ns = turn->deep_ns < DEEP_NS_MAX ? turn->deep_ns : DEEP_NS_MAX;
+}
+
 void turns_idle(struct turns *t, unsigned who)
 {
+	get_lighter(&t->of[who], TURNS_IDLE_NS);
 	forget_waiting(t, who);
 }
 
@@ -106,14 +117,16 @@ void turns_begun(struct turns *t, unsigned who, uint64_t now)
 	forget_waiting(t, who);
 }
 
-void turns_ended(struct turns *t, unsigned who, uint64_t began, uint64_t ended, bool more)
+void turns_ended(struct turns *t, unsigned who, uint64_t began, uint64_t ended, bool deep)
 {
 	struct turn *turn = &t->of[who];
 	uint64_t ns = ended > began ? ended - began : 0;
-	unsigned bits = ns / TURN_NS < ENDING_BITS ? (unsigned)(ns / TURN_NS) + 1 : ENDING_BITS;
 
 	turn->worked_ns = ended;
-	turn->endings = turn->endings << bits | (more ? (1u << bits) - 1 : 0);
+	if (deep)
+		get_heavier(turn, ns);
+	else
+		get_lighter(turn, ns);
 	for (unsigned i = 0; i < t->count; i++) {
 		if (i != who)
 			t->of[i].kept[who] += ns;

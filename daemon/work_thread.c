@@ -18,7 +18,9 @@
 /* Steps of a controller before its unit gets its turn, and before other VMs get theirs, if there are any. */
 #define BUDGET_ALONE	64
 #define BUDGET_FIRST	8
+#define BUDGET_LEAST	2    /* a doorbell, and a command */
 #define UNIT_STEPS	4    /* of a unit, for each of a controller */
+#define DEEP		8    /* commands that wait in the queues of a controller: as many as it likes */
 #define COSTLY_NS	1000 /* a look that finds nothing and takes longer is work */
 #define LOOKS_PER_CLOCK 8    /* reading it costs a quarter of a look */
 #define ROUNDS_PER_LOOK 8    /* at the next of the quiet VMs */
@@ -47,6 +49,7 @@ struct work_thread {
 	unsigned busy_rounds;	/* since then */
 	unsigned nap_us;	/* how long the next nap would be */
 	bool pending;		/* an invalidation waits for accesses in flight */
+	bool deep;		/* the last look left many requests waiting */
 };
 
 static _Thread_local bool is_current;
@@ -104,12 +107,15 @@ static inline void relax(void)
 static unsigned process_unit(struct work_thread *w, struct unit *u, unsigned budget)
 {
 	int done = viommu_process(u->v, budget);
+	unsigned steps;
 
 	if (done < 0)
 		return 0;
 	if (done & VIOMMU_PROCESS_PENDING)
 		w->pending = true;
-	return (unsigned)done & ~(unsigned)VIOMMU_PROCESS_PENDING;
+	steps = (unsigned)done & ~(unsigned)VIOMMU_PROCESS_PENDING;
+	w->deep = w->deep || steps >= budget / 2; /* faults get half of it */
+	return steps;
 }
 
 /* Each returns the steps done. */
@@ -118,10 +124,13 @@ static unsigned work_for(struct work_thread *w, struct vm *vm, unsigned budget)
 {
 	unsigned steps = 0;
 
+	w->deep = false;
 	for (unsigned i = 0; i < vm->unit_count; i++)
 		steps += process_unit(w, vm->units[i], budget * UNIT_STEPS);
-	for (unsigned i = 0; i < vm->nvme_count; i++)
+	for (unsigned i = 0; i < vm->nvme_count; i++) {
 		steps += nvme_function_poll(vm->nvme[i], budget);
+		w->deep = w->deep || nvme_backlog(nvme_function_controller(vm->nvme[i])) >= DEEP;
+	}
 	return steps;
 }
 
@@ -146,7 +155,7 @@ static unsigned look(struct work_thread *w, unsigned who, unsigned budget, uint6
 /* So that a turn is some looks long, or one where a step takes longer. */
 static void adapt_budget(struct served *s, unsigned steps, uint64_t ns)
 {
-	if (ns > TURN_NS / 2 && s->budget > 1)
+	if (ns > TURN_NS / 2 && s->budget > BUDGET_LEAST)
 		s->budget /= 2;
 	else if (ns < TURN_NS / 8 && steps >= s->budget && s->budget < BUDGET_ALONE)
 		s->budget *= 2;
@@ -168,10 +177,7 @@ static unsigned take_turn(struct work_thread *w, unsigned who)
 		steps = look(w, who, s->budget, &looked);
 		total += steps;
 	}
-	/* Time is over, and so may be the work. */
-	if (steps)
-		steps = look(w, who, 1, &looked);
-	turns_ended(&w->turns, who, began, w->now_ns, steps > 0);
+	turns_ended(&w->turns, who, began, w->now_ns, w->deep || s->costly);
 	return total;
 }
 

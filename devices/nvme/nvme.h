@@ -83,6 +83,8 @@ void nvme_reset(struct nvme *n);
  * mem_read and mem_write do.
  */
 unsigned nvme_poll(struct nvme *n, unsigned budget);
+/* Work thread. Commands that were waiting in the submission queues at the last poll. */
+unsigned nvme_backlog(const struct nvme *n);
 /*
  * About to sleep: ask the guest to ring doorbells (DBBUF event index) and look
  * once more. False: there is work after all. Any later poll disarms. Until

@@ -204,6 +204,15 @@ static void advance(struct nvme *n, unsigned cqid)
 	}
 }
 
+unsigned nvme_backlog(const struct nvme *n)
+{
+	unsigned waiting = 0;
+
+	for (unsigned i = 0; i <= n->io_queues; i++)
+		waiting += distance(n->sq[i].head, n->sq[i].tail, n->sq[i].size);
+	return waiting;
+}
+
 /*
  * Two aligned stores: the second holds the phase bit, and as a release it
  * makes the first one and all data visible before it (4.6, pairs with the

@@ -12,9 +12,12 @@
 #define LOOK_NS 20
 #define SECOND	UINT64_C(1000000000)
 
-/* Does a piece of work of `work_ns`, and has the next one `pause_ns` later; 0: at once, for ever. */
+/* Does a piece of work of `work_ns`, and has the next one `pause_ns` later. `deep`: many more wait meanwhile.
+ */
 struct load {
-	uint64_t work_ns, pause_ns, ready_ns, served_ns, done;
+	uint64_t work_ns, pause_ns;
+	bool deep;
+	uint64_t ready_ns, served_ns, done;
 };
 
 static bool has_work(const struct load *l, uint64_t now)
@@ -44,7 +47,7 @@ static uint64_t take_turn(struct turns *t, unsigned who, struct load *l, uint64_
 	do
 		now = do_work(l, now) + LOOK_NS;
 	while (has_work(l, now) && now - began < TURN_NS);
-	turns_ended(t, who, began, now, has_work(l, now));
+	turns_ended(t, who, began, now, l->deep);
 	return now;
 }
 
@@ -87,22 +90,27 @@ static void test_endless_work_hurts_only_itself(void **state)
 {
 	static const uint64_t steps[] = {50, 500, 3000, 80000, 700000};
 	static const struct load waiting[] = {
-		{.work_ns = 150, .pause_ns = 200},    {.work_ns = 3000, .pause_ns = 1000},
-		{.work_ns = 3000, .pause_ns = 20000}, {.work_ns = 40000, .pause_ns = 10000},
-		{.work_ns = 2000, .pause_ns = 90000}, {.work_ns = 2000, .pause_ns = 1000000},
+		{.work_ns = 150, .pause_ns = 200},
+		{.work_ns = 3000, .pause_ns = 1000},
+		{.work_ns = 3000, .pause_ns = 20000},
+		{.work_ns = 40000, .pause_ns = 10000},
+		{.work_ns = 2000, .pause_ns = 90000},
+		{.work_ns = 2000, .pause_ns = 1000000},
+		{.work_ns = 3000},
+		{.work_ns = 100000},
 	};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {
 		for (unsigned j = 0; j < sizeof(steps) / sizeof(steps[0]); j++)
-			check_keeps(waiting[i], (struct load){.work_ns = steps[j]}, 90);
+			check_keeps(waiting[i], (struct load){.work_ns = steps[j], .deep = true}, 90);
 	}
 }
 
 /* What nobody else wants is for whoever does. */
 static void test_time_that_others_do_not_use_is_free(void **state)
 {
-	struct load loads[2] = {{.work_ns = 2000, .pause_ns = 200000}, {.work_ns = 500}};
+	struct load loads[2] = {{.work_ns = 2000, .pause_ns = 200000}, {.work_ns = 500, .deep = true}};
 
 	(void)state;
 	run(loads, 2, SECOND / 10);
@@ -122,15 +130,15 @@ static void check_shares(struct load *loads, unsigned count, unsigned percent)
 
 static void test_vms_that_want_everything_get_the_same(void **state)
 {
-	struct load same[3] = {{.work_ns = 500}, {.work_ns = 500}, {.work_ns = 500}};
-	struct load small_and_large[2] = {{.work_ns = 300}, {.work_ns = 50000}};
-	struct load both_wait[2] = {{.work_ns = 3000, .pause_ns = 500}, {.work_ns = 3000, .pause_ns = 500}};
+	struct load deep[3] = {{500, 0, true}, {500, 0, true}, {500, 0, true}};
+	struct load small_and_large[2] = {{300, 0, true}, {50000, 0, true}};
+	struct load waiting[2] = {{3000, 500, false}, {3000, 0, false}};
 
 	(void)state;
-	check_shares(same, 3, 85);
-	check_shares(same, 2, 85);
+	check_shares(deep, 3, 85);
+	check_shares(deep, 2, 85);
 	check_shares(small_and_large, 2, 80);
-	check_shares(both_wait, 2, 85);
+	check_shares(waiting, 2, 85);
 }
 
 /* A deep queue that was worked off leaves no mark. */
@@ -146,7 +154,7 @@ static void test_a_burst_is_forgotten(void **state)
 		turns_ended(&t, 0, now, now + TURN_NS, true);
 	assert_true(turns_is_heavy(&t, 0));
 	assert_false(turns_is_quiet(&t, 0, now));
-	for (unsigned i = 0; i < 4; i++, now += TURN_NS)
+	for (unsigned i = 0; i < 8; i++, now += TURN_NS)
 		turns_ended(&t, 0, now, now + TURN_NS, false);
 	assert_false(turns_is_heavy(&t, 0));
 	assert_true(turns_is_quiet(&t, 0, now + TURNS_QUIET_NS));
