@@ -73,6 +73,12 @@ struct viommu_dma_options {
 	uint64_t first_iova;  /* none below is given out; 0: 4096 */
 	uint64_t last_iova;   /* none above; 0: what the backing can translate */
 	unsigned max_threads; /* handles at a time, 1..1024; 0: 64 */
+	/*
+	 * Memory for shadow buffers, which only strategies that copy need: as
+	 * viommu_dma_memory_add() takes it. The library's until viommu_dma_close().
+	 */
+	void *shadow_host;
+	uint64_t shadow_len, shadow_address;
 };
 
 /*
@@ -90,9 +96,11 @@ int viommu_dma_open(const struct viommu_backing *backing, const struct viommu_dm
 
 /*
  * Take everything out of the IOMMU, wait for it, and end. No other call may
- * be running; its threads and memory go with it, mappings that are left are
- * dead. NULL is fine. Returns 0, or the backing's error when it does not
- * answer; then the memory must not be reused while the device runs.
+ * be running; its threads go with it. NULL is fine. Returns 0, or the
+ * backing's error when it does not answer: it is closed then, but the memory
+ * must not be reused while the device runs. Or
+ *
+ * -EBUSY: the driver has something mapped, and nothing has changed.
  */
 int viommu_dma_close(struct viommu_dma *d);
 

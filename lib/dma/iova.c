@@ -25,19 +25,20 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/hash.h"
 #include "base/list.h"
 
-#define ZONES	     53
-#define ORDERS	     52
-#define LOW_ZONES    20 /* zones 1..20 are the addresses below 4 GiB */
-#define CLASSES	     6	/* pieces of 1, 2, 4, .. 32 pages are kept in magazines */
-#define CHUNK_LG2    6	/* pieces of a chunk, at the most */
-#define MAGAZINE     64
-#define HASH_LG2_MIN 8
+#define ZONES	  53
+#define ORDERS	  52
+#define LOW_ZONES 20 /* zones 1..20 are the addresses below 4 GiB */
+#define CLASSES	  6  /* pieces of 1, 2, 4, .. 32 pages are kept in magazines */
+#define CHUNK_LG2 6  /* pieces of a chunk, at the most */
+#define MAGAZINE  64
 
 enum block_state { BLOCK_FREE, BLOCK_WHOLE, BLOCK_CHUNK };
 
 struct block {
+	struct vi_hash_link hash; /* by page */
 	uint64_t page;
 	uint8_t order;
 	uint8_t class; /* of the pieces of a chunk */
@@ -45,7 +46,6 @@ struct block {
 	uint64_t free_pieces; /* bit i: piece i of a chunk is free */
 	struct vi_list link;  /* free blocks of the zone and order, or chunks of the zone and class with free
 				 pieces */
-	struct block *hash_next;
 };
 
 struct zone {
@@ -58,9 +58,7 @@ struct vi_iova_space {
 	pthread_mutex_t lock;
 	struct zone zones[ZONES];
 	uint64_t chunk_zones[CLASSES]; /* bit z: zones[z].chunks[class] is not empty */
-	struct block **hash;
-	unsigned hash_lg2;
-	uint64_t block_count;
+	struct vi_hash blocks;
 	uint64_t last_page;
 	struct vi_list caches;
 };
@@ -73,62 +71,11 @@ struct vi_iova_cache {
 	uint64_t pieces[CLASSES][MAGAZINE]; /* the first page of each */
 };
 
-/* -------------------------------------------------------------------- hash */
-
-static unsigned slot(const struct vi_iova_space *s, uint64_t page)
-{
-	return (unsigned)(page * UINT64_C(0x9e3779b97f4a7c15) >> (64 - s->hash_lg2));
-}
-
 static struct block *find_block(const struct vi_iova_space *s, uint64_t page)
 {
-	struct block *b = s->hash[slot(s, page)];
+	struct vi_hash_link *link = vi_hash_find(&s->blocks, page);
 
-	while (b && b->page != page)
-		b = b->hash_next;
-	return b;
-}
-
-static void hash_insert(struct vi_iova_space *s, struct block *b)
-{
-	struct block **head = &s->hash[slot(s, b->page)];
-
-	b->hash_next = *head;
-	*head = b;
-	s->block_count++;
-}
-
-static void hash_remove(struct vi_iova_space *s, struct block *b)
-{
-	struct block **at = &s->hash[slot(s, b->page)];
-
-	while (*at != b)
-		at = &(*at)->hash_next;
-	*at = b->hash_next;
-	s->block_count--;
-}
-
-/* Longer chains are all that a failure means. */
-static void grow_hash(struct vi_iova_space *s)
-{
-	struct block **old = s->hash, **wider;
-	uint64_t slots = UINT64_C(1) << s->hash_lg2;
-
-	if (s->block_count < slots)
-		return;
-	wider = calloc(slots * 2, sizeof(*wider));
-	if (!wider)
-		return;
-	s->hash = wider;
-	s->hash_lg2++;
-	s->block_count = 0;
-	for (uint64_t i = 0; i < slots; i++) {
-		for (struct block *b = old[i], *next; b; b = next) {
-			next = b->hash_next;
-			hash_insert(s, b);
-		}
-	}
-	free(old);
+	return link ? VI_CONTAINER_OF(link, struct block, hash) : NULL;
 }
 
 /* ------------------------------------------------------------------ blocks */
@@ -144,17 +91,16 @@ static struct block *block_make(struct vi_iova_space *s, uint64_t page, unsigned
 
 	if (!b)
 		return NULL;
-	grow_hash(s);
 	b->page = page;
 	b->order = (uint8_t)order;
 	vi_list_init(&b->link);
-	hash_insert(s, b);
+	vi_hash_insert(&s->blocks, &b->hash, page);
 	return b;
 }
 
 static void block_drop(struct vi_iova_space *s, struct block *b)
 {
-	hash_remove(s, b);
+	vi_hash_remove(&s->blocks, &b->hash);
 	free(b);
 }
 
@@ -576,12 +522,10 @@ int vi_iova_space_create(uint64_t first_page, uint64_t last_page, struct vi_iova
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	s->hash_lg2 = HASH_LG2_MIN;
-	s->hash = calloc(UINT64_C(1) << s->hash_lg2, sizeof(struct block *));
 	s->last_page = last_page;
 	pthread_mutex_init(&s->lock, NULL);
 	init_lists(s);
-	if (!s->hash || populate(s, first_page, last_page)) {
+	if (!vi_hash_init(&s->blocks) || populate(s, first_page, last_page)) {
 		vi_iova_space_destroy(s);
 		return -ENOMEM;
 	}
@@ -591,15 +535,13 @@ int vi_iova_space_create(uint64_t first_page, uint64_t last_page, struct vi_iova
 
 void vi_iova_space_destroy(struct vi_iova_space *s)
 {
+	struct vi_hash_link *link;
+
 	if (!s)
 		return;
-	for (uint64_t i = 0; s->hash && i < UINT64_C(1) << s->hash_lg2; i++) {
-		for (struct block *b = s->hash[i], *next; b; b = next) {
-			next = b->hash_next;
-			free(b);
-		}
-	}
-	free(s->hash);
+	while ((link = vi_hash_any(&s->blocks)))
+		block_drop(s, VI_CONTAINER_OF(link, struct block, hash));
+	vi_hash_finish(&s->blocks);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

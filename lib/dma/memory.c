@@ -88,7 +88,7 @@ static void take_out(struct viommu_dma *d, unsigned at)
 		VI_CONTAINER_OF(link, struct viommu_dma_thread, link)->last_region = NULL;
 }
 
-static bool is_sound(const void *host, uint64_t len, uint64_t address)
+bool vi_dma_is_memory(const void *host, uint64_t len, uint64_t address)
 {
 	uint64_t last;
 
@@ -115,7 +115,7 @@ int viommu_dma_memory_add(struct viommu_dma *d, void *host, uint64_t len, uint64
 	struct vi_dma_region *r;
 	int err;
 
-	if (!is_sound(host, len, address))
+	if (!vi_dma_is_memory(host, len, address))
 		return -EINVAL;
 	if (overlaps(d, host, len, address))
 		return -EEXIST;
@@ -135,7 +135,7 @@ int viommu_dma_memory_add(struct viommu_dma *d, void *host, uint64_t len, uint64
 	return 0;
 }
 
-static bool is_mapped(const struct viommu_dma *d, const struct vi_dma_region *r)
+static bool is_region_mapped(const struct viommu_dma *d, const struct vi_dma_region *r)
 {
 	const struct vi_list *link;
 	uint64_t live = 0;
@@ -143,6 +143,14 @@ static bool is_mapped(const struct viommu_dma *d, const struct vi_dma_region *r)
 	vi_list_for_each (link, &d->threads)
 		live += VI_CONTAINER_OF(link, struct viommu_dma_thread, link)->live[r->index];
 	return live != 0;
+}
+
+bool vi_dma_is_mapped(const struct viommu_dma *d)
+{
+	for (unsigned i = 0; i < d->region_count; i++)
+		if (is_region_mapped(d, d->regions[i]))
+			return true;
+	return false;
 }
 
 static int remove_at(struct viommu_dma *d, unsigned at)
@@ -162,7 +170,7 @@ int viommu_dma_memory_remove(struct viommu_dma *d, void *host)
 
 	if (at == d->region_count || d->regions[at]->host != host)
 		return -ENOENT;
-	return is_mapped(d, d->regions[at]) ? -EBUSY : remove_at(d, at);
+	return is_region_mapped(d, d->regions[at]) ? -EBUSY : remove_at(d, at);
 }
 
 int vi_dma_memory_remove_all(struct viommu_dma *d)

@@ -151,6 +151,8 @@ static const char *what_is_wrong(const struct viommu_dma_options *o, const struc
 		return "an address space needs a clock, now_ns";
 	if (o->max_threads > THREADS_MOST)
 		return "max_threads is at most 1024";
+	if (o->shadow_len && !vi_dma_is_memory(o->shadow_host, o->shadow_len, o->shadow_address))
+		return "the shadow memory is not made of whole pages";
 	if (!b->ops || b->ops->sz < sizeof(*b->ops) || !b->ops->map || !b->ops->unmap ||
 	    !b->ops->invalidate || !b->ops->invalidate_all)
 		return "the backing lacks functions";
@@ -206,6 +208,9 @@ static struct viommu_dma *make(const struct viommu_backing *backing, const struc
 	d->now_ns = o->now_ns;
 	d->opaque = o->opaque;
 	d->max_threads = o->max_threads ? o->max_threads : THREADS_USUAL;
+	d->shadow = (struct vi_dma_region){.host = o->shadow_host,
+					   .len = o->shadow_len,
+					   .address = o->shadow_address};
 	vi_list_init(&d->threads);
 	pthread_mutex_init(&d->lock, NULL);
 	return d;
@@ -269,6 +274,8 @@ int viommu_dma_close(struct viommu_dma *d)
 
 	if (!d)
 		return 0;
+	if (vi_dma_is_mapped(d))
+		return -EBUSY;
 	while (d->threads.next != d->threads.prev) { /* the service handle is the first */
 		struct vi_list *last = d->threads.prev;
 

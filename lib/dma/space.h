@@ -48,6 +48,7 @@ struct viommu_dma {
 	uint64_t first_page, last_page; /* of device addresses */
 	struct vi_iova_space *iova;
 
+	struct vi_dma_region shadow;			 /* len 0: none; in no list */
 	struct vi_dma_region **regions;			 /* by host address */
 	unsigned region_count, region_room, region_next; /* region_next: the next index */
 
@@ -83,7 +84,11 @@ static inline uint64_t vi_dma_pages(uint64_t address, uint64_t len)
 
 /* The memory that holds all of the buffer; NULL: none does. */
 const struct vi_dma_region *vi_dma_find_region(struct viommu_dma_thread *t, const void *host, uint64_t len);
-/* All memory goes, mapped or not; the first error. */
+/* Whole pages, and no wrap. */
+bool vi_dma_is_memory(const void *host, uint64_t len, uint64_t address);
+/* Has the driver anything mapped? Nobody else is inside. */
+bool vi_dma_is_mapped(const struct viommu_dma *d);
+/* All memory goes; the first error. */
 int vi_dma_memory_remove_all(struct viommu_dma *d);
 
 /* ----------------------------------------------- steps on the backing, counted */

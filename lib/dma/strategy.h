@@ -71,6 +71,10 @@ struct vi_dma_strategy {
 
 extern const struct vi_dma_strategy vi_dma_passthrough;
 extern const struct vi_dma_strategy vi_dma_single_use;
+extern const struct vi_dma_strategy vi_dma_shared;
+extern const struct vi_dma_strategy vi_dma_persistent;
+extern const struct vi_dma_strategy vi_dma_on_demand;
+extern const struct vi_dma_strategy vi_dma_optimistic;
 
 /* All of them, in the order in which they are told. */
 extern const struct vi_dma_strategy *const vi_dma_strategies[];
