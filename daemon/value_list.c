@@ -25,7 +25,7 @@ const char *value_string(const char *text, void *field)
 
 	free(*string);
 	*string = strdup(text);
-	return *string ? NULL : "less, there is no memory";
+	return *string ? NULL : "it later, there is no memory";
 }
 
 const char *value_pci_address(const char *text, void *field)
@@ -100,11 +100,12 @@ int value_list_parse(const char *argument, const struct value_key *keys, void *o
 	char *copy = strdup(argument), *rest = copy, *piece;
 	int err = 0;
 
-	if (!copy) {
+	*ret_first = copy ? strdup(next_piece(&rest)) : NULL;
+	if (!*ret_first) {
 		snprintf(why, why_size, "there is no memory");
+		free(copy);
 		return -1;
 	}
-	*ret_first = strdup(next_piece(&rest));
 	while (!err && rest) {
 		piece = next_piece(&rest);
 		err = take_key(piece, keys, object, why, why_size);
