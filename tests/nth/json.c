@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * json-c is linked into these tests statically, so that its allocations fail
- * too. What its parser (0.16) does wrong without memory is not counted against
- * us: it follows a NULL when it cannot copy a key, so that succeeds here, and
- * loses a value that it cannot add to an object or array, which is put here.
+ * too. What it (0.16) does wrong without memory is not counted against us: its
+ * parser follows a NULL when it cannot copy a key and loses a value that it
+ * cannot add to an array, and an object that cannot grow loses the copied key.
  */
 #include <json-c/json.h>
 #include <stdbool.h>
@@ -33,10 +33,11 @@ struct json_object *__wrap_json_tokener_parse_ex(struct json_tokener *t, const c
 
 int __wrap_json_object_object_add(struct json_object *object, const char *key, struct json_object *value)
 {
-	int ret = __real_json_object_object_add(object, key, value);
+	int ret;
 
-	if (ret && parsing)
-		json_object_put(value);
+	alloc_exempt(parsing ? "strdup,calloc" : "calloc");
+	ret = __real_json_object_object_add(object, key, value);
+	alloc_exempt(parsing ? "strdup" : NULL);
 	return ret;
 }
 

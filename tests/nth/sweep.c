@@ -156,10 +156,14 @@ static void undo(struct run *r, void *world)
 /* True: there was a call to fail. */
 static bool run_once(struct run *r)
 {
-	void *world = calloc(1, r->sequence->world_size);
-	struct holdings before = count_holdings();
+	struct holdings before;
+	void *world;
 
+	alloc_fail_at(0); /* a sweep that failed has left it where it was */
+	alloc_pause(false);
+	world = calloc(1, r->sequence->world_size);
 	assert_non_null(world);
+	before = count_holdings();
 	if (r->lasting)
 		alloc_fail_from(r->n);
 	else

@@ -52,9 +52,9 @@ void alloc_pause(bool on)
 	paused = on;
 }
 
-void alloc_exempt(const char *name)
+void alloc_exempt(const char *names)
 {
-	exempt = name;
+	exempt = names;
 }
 
 long alloc_live(void)
@@ -69,7 +69,7 @@ size_t alloc_largest(void)
 
 bool alloc_call_fails(const char *name, int error)
 {
-	if (paused || (exempt && strcmp(exempt, name) == 0))
+	if (paused || (exempt && strstr(exempt, name)))
 		return false;
 	if (fail_in == 0 || --fail_in > 0)
 		return false;

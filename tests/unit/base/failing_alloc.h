@@ -19,8 +19,8 @@ void alloc_fail_from(unsigned nth);
 const char *alloc_failed(int *ret_error);
 /* While it is on, nothing fails and the count stands still: for what a test itself does. */
 void alloc_pause(bool on);
-/* Calls of this name do neither fail nor count; NULL: all do. */
-void alloc_exempt(const char *name);
+/* Calls of these names, as in "strdup,calloc", do neither fail nor count; NULL: all do. */
+void alloc_exempt(const char *names);
 /* Allocations that were made and not freed. */
 long alloc_live(void);
 /* The most bytes asked for at once since the last time this was called. */
