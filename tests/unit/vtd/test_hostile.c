@@ -318,6 +318,11 @@ static void read_faults(struct machine *m, uint64_t ns)
 	}
 }
 
+/*
+ * As many as there is time for. What counts them is 64 bits wide everywhere
+ * (core/fault_queue.h, core/counters.h), records are indexed modulo their number:
+ * the 2^32nd is like any other, and the 2^64th does not come.
+ */
 static void test_faults_without_end(void **state)
 {
 	struct flooder f[2] = {0};
