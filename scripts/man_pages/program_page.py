@@ -54,18 +54,23 @@ def help_lines(text):
     return [*call_lines(usages), *(line for block in blocks(text) for line in roff.block(block))]
 
 
-def counter_text(unit, where, doc):
+def table(text):
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def counter_text(unit, doc, where=()):
     """Its meaning, the unit when that does not say it, and for what else it is counted."""
     also = [f"each {one}" for one in ("device", "domain") if one in where]
-    return (doc + (f", in {unit}" if unit not in ("events", "bytes") else "")
+    return (doc + (f", in {unit}" if unit not in ("events", "bytes", "pages") else "")
             + (f"; also for {' and '.join(also)}" if also else ""))
 
 
 class Sources:
     """Where the lines come from that replace one of a template."""
 
-    def __init__(self, viommu, viommud, example, headers):
-        self.viommu, self.viommud, self.example, self.headers = viommu, viommud, example, headers
+    def __init__(self, viommu, viommud, strategies, example, headers):
+        self.viommu, self.viommud, self.strategies = viommu, viommud, strategies
+        self.example, self.headers = example, headers
 
     def commands(self):
         """(name, summary) of each."""
@@ -93,9 +98,16 @@ class Sources:
 
     def counter_table(self, whose):
         """Of the unit (iommu), or of a part of the daemon."""
-        rows = [line.split("\t") for line in output_of(self.viommud, "--describe-counters").splitlines()]
-        return roff.meanings([Meaning(name, counter_text(unit, where.split(","), doc))
+        rows = table(output_of(self.viommud, "--describe-counters"))
+        return roff.meanings([Meaning(name, counter_text(unit, doc, where.split(",")))
                               for name, unit, where, doc in rows if where.split(",")[0] == whose], roff.bold)
+
+    def strategy_list(self):
+        return roff.body(blocks(output_of(self.strategies)))
+
+    def statistics(self):
+        rows = table(output_of(self.strategies, "--statistics"))
+        return roff.meanings([Meaning(name, counter_text(unit, doc)) for name, unit, doc in rows], roff.bold)
 
     def example_lines(self):
         with open(self.example, encoding="utf-8") as f:
@@ -112,7 +124,8 @@ class Sources:
         if word == "COUNTERS":
             return self.counter_table(*rest)
         make = {"COMMANDS": self.command_sections, "USAGES": self.usages, "OPTIONS": self.options,
-                "USAGE": self.daemon_usage, "HEADERS": self.header_list, "EXAMPLE": self.example_lines}.get(word)
+                "USAGE": self.daemon_usage, "STRATEGIES": self.strategy_list, "STATISTICS": self.statistics,
+                "HEADERS": self.header_list, "EXAMPLE": self.example_lines}.get(word)
         return make() if make else None
 
 

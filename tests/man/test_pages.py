@@ -196,6 +196,21 @@ def every_counter():
 
 
 @case
+def every_strategy():
+    """And each statistic."""
+    page = rendered("libviommu.7")
+    sources = "".join(map(read, glob.glob(os.path.join(TOP, "lib", "dma", "*.c"))))
+    texts = re.findall(r'^\t+\.(?:name|doc|promise|source) =((?:\s*"[^"]*")+),$', sources, re.M)
+    check(len(texts) >= 8, f"only {texts} are strategies?")
+    lost = missing(page, [text.replace('"', "") for text in texts])
+    check(not lost, f"libviommu.7 lacks {lost}")
+    source = read(os.path.join(TOP, "lib", "dma", "counters.h"))
+    statistics = re.findall(r'^\tX\((\w+), "\w+", "([^"]*)"', source, re.M)
+    lost = missing(page, [f"{name} {doc}" for name, doc in statistics])
+    check(len(statistics) > 8 and not lost, f"libviommu.7 lacks {lost}")
+
+
+@case
 def the_example():
     example = read(os.path.join(TOP, "examples", "embed.c"))
     check(words(example[example.index("#include"):]) in rendered("libviommu.7"), "libviommu.7 lacks examples/embed.c")
