@@ -11,7 +11,7 @@ static const struct command help_command;
 
 static const struct command *const commands[] = {
 	&run_command,	   &status_command, &reach_command, &dump_command,
-	&counters_command, &bench_command,  &help_command,
+	&counters_command, &stat_command,   &bench_command, &help_command,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
