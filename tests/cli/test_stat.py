@@ -190,7 +190,9 @@ def lines_of_rates():
         check(rows["all"][3][-1] in "kMG" and rows["nvme0"][3] == rows["domain 7: nvme0"][3] == rows["all"][3], rows)
         check(rows["no domain"] == ["0"] * 7 and rows["all"][6] == "0", rows)
         busy = next(line for line in block.splitlines() if line.startswith("sidecore"))
-        check("%" in busy and "#" in busy, busy)
+        bar, share = busy.split("[")[1].split("]")[0], int(busy.split("]")[1].split("%")[0])
+        check(len(bar) == 40 and abs(bar.count("#") - share * 0.4) <= 1 and share <= 100, busy)
+        check(" 0 polls/s" not in busy, busy)
 
 
 @case
