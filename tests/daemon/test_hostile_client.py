@@ -19,9 +19,10 @@ import time
 
 from served import (BAR0, CASES, CONFIG, DATA, DEADLINE, ENTRIES, PAGE, RAM, RAM_SIZE, READ, Daemon, Nvme, case, check,
                     check_serves, equal, memfd, run_cases)
-from protocol_client import (DMA_MAP, DMA_UNMAP, EVENTFD, GET_INFO, GET_REGION_INFO, HDR, INTX, MSIX, REGION_READ,
-                             REGION_WRITE, RESET, SET_IRQS, TRIGGER, UNMAP_ALL, VERSION, eventfd, irq_payload,
-                             map_payload, region_payload, unmap_payload, version_payload)
+from protocol_client import (DMA_MAP, DMA_READ, DMA_UNMAP, EVENTFD, FEATURE, GET_INFO, GET_IRQ_INFO, GET_REGION_INFO,
+                             GET_REGION_IO_FDS, HDR, INTX, MSIX, REGION_READ, REGION_WRITE, RESET, SET_IRQS, TRIGGER,
+                             UNMAP_ALL, VERSION, WRITE_MULTI, eventfd, irq_payload, map_payload, multi_payload,
+                             region_payload, unmap_payload, version_payload)
 
 VIOMMUD = os.path.abspath(sys.argv[1])
 MAPS_MAX = 65535
@@ -323,7 +324,12 @@ def script():
                 (DMA_MAP, map_payload(RAM, RAM_SIZE), "memory"), (DMA_MAP, map_payload(0, PAGE), None),
                 (REGION_WRITE, region_payload(CONFIG, 4, 2, b"\6\0"), None),
                 (SET_IRQS, irq_payload(INTX, 0, 1, EVENTFD | TRIGGER), "eventfd"),
-                (REGION_READ, region_payload(BAR0, 0, 8), None), (DMA_UNMAP, unmap_payload(0, PAGE), None),
+                (REGION_READ, region_payload(BAR0, 0, 8), None),
+                (WRITE_MULTI, multi_payload([(CONFIG, 4, b"\6\0"), (CONFIG, 4, b"\6\0")]), None),
+                (GET_REGION_INFO, struct.pack("<IIIIQQ", 4096, 0, BAR0, 0, 0, 0), None),
+                (GET_REGION_IO_FDS, struct.pack("<IIII", 16, 0, BAR0, 0), None),
+                (GET_IRQ_INFO, struct.pack("<IIII", 16, 0, MSIX, 0), None),
+                (FEATURE, struct.pack("<II", 8, 1 << 18 | 1), None), (DMA_UNMAP, unmap_payload(0, PAGE), None),
                 (RESET, b"", None)]
     for i, (command, payload, kind) in enumerate(messages):
         yield HDR.pack(i, command, 16 + len(payload), 0, 0) + payload, kind
@@ -355,6 +361,45 @@ case("gone at every byte of a session: iommu of --iommu sidecore", "sidecore", "
 case("gone at every byte of a session: iommu of --iommu trap", "trap", "iommu")(disconnect_at_every_byte)
 
 
+def ask_for_memory(d, stack):
+    """(lender, header, payload): a controller wants a command from memory that comes by message."""
+    n = stack.enter_context(d.connect("nvme0"))
+    lender = stack.enter_context(d.connect("iommu")) if d.has_unit() else n
+    lender.map(RAM, RAM_SIZE)
+    n.write(CONFIG, 4, b"\6\0")
+    for offset, form, value in ((0x24, "<I", 0xf000f), (0x28, "<Q", RAM), (0x30, "<Q", RAM + PAGE),
+                                (0x14, "<I", 1 | 6 << 16 | 4 << 20)):
+        n.write(BAR0, offset, struct.pack(form, value))
+    d.wait_until(lambda: n.read(BAR0, 0x1c, 4)[0] & 1, "the controller does not get ready")
+    n.write(BAR0, 0x1000, struct.pack("<I", 1))
+    return lender, *lender.recv_request()
+
+
+@on_each_memory_socket("gone at every byte of an answer to the server")
+def _(d):
+    size = 96  # a header, the access, a command
+    for count in range(size + 1):
+        with contextlib.ExitStack() as stack:
+            lender, (number, command, *_), payload = ask_for_memory(d, stack)
+            equal((command, payload[8:16]), (DMA_READ, struct.pack("<Q", 64)), "the request")
+            lender.send_raw((HDR.pack(number, DMA_READ, size, 1, 0) + payload[:16] + bytes(64))[:count])
+        d.wait_until(d.alone, "the session does not end")
+
+
+@on_each_memory_socket("an answer with another length, address, command, or to nobody")
+def _(d):
+    for change in ({"size": 95}, {"size": 97}, {"size": 16}, {"address": 1}, {"count": 1 << 63}, {"command": 12}, {"number": 1}):
+        with contextlib.ExitStack() as stack:
+            lender, (number, *_), payload = ask_for_memory(d, stack)
+            address, count = struct.unpack("<QQ", payload[:16])
+            size = change.get("size", 96)
+            lender.send_raw((HDR.pack((number + change.get("number", 0)) & 0xffff, change.get("command", DMA_READ), size, 1, 0)
+                             + struct.pack("<QQ", address + change.get("address", 0), change.get("count", count))
+                             + bytes(65))[:size])
+            check(d.ask("status")["ok"], "no status")
+        d.wait_until(d.alone, "the session does not end")
+
+
 @on_each_memory_socket("a second client is shown out, and the first one does not notice")
 def _(d):
     with Nvme(d) as n:
@@ -380,18 +425,12 @@ def _(d):
 
 @case("memory without a file, whose client never answers: cut off in time", "none")
 def _(d):
-    with d.connect("nvme0") as c:
-        c.map(RAM, RAM_SIZE)
-        c.write(CONFIG, 4, b"\6\0")
-        for offset, form, value in ((0x24, "<I", 0xf000f), (0x28, "<Q", RAM), (0x30, "<Q", RAM + PAGE),
-                                    (0x14, "<I", 1 | 6 << 16 | 4 << 20)):
-            c.write(BAR0, offset, struct.pack(form, value))
-        time.sleep(0.1)
-        c.write(BAR0, 0x1000, struct.pack("<I", 1))
+    with contextlib.ExitStack() as stack:
+        lender, *_ = ask_for_memory(d, stack)
         start = time.monotonic()
         check(d.ask("status")["ok"], "no status")
         check(time.monotonic() - start < 1, "status waits for the client")
-        is_gone(c)
+        is_gone(lender)
         check(time.monotonic() - start < 10, "cut off after %d s" % (time.monotonic() - start))
 
 
