@@ -10,6 +10,7 @@
  * a page was led before, as caches may be stale. After a proper global
  * invalidation the tables alone count, for refusals too.
  */
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #define DEVICES	  3
 #define SERVED	  256
 #define CONTEXTS  64
+#define COPY	  100 /* bytes */
 
 static const uint16_t rids[DEVICES] = {0x0008, 0x0009, 0x0110};
 
@@ -47,7 +49,9 @@ struct fuzz {
 	struct viommu_thread *thread;
 	struct viommu_pin pin; /* held over steps, so that invalidations wait */
 	bool pinned;
-	uint64_t built; /* iova that step_build() made tables for */
+	uint64_t built;		       /* iova that step_build() made tables for */
+	uint64_t gone_first, gone_len; /* pages that were taken away, in bytes; 0: none */
+	bool protecting;	       /* a protected memory region covers all memory */
 	struct served served[SERVED];
 	unsigned served_count;
 	struct seen_context contexts[CONTEXTS];
@@ -76,15 +80,20 @@ static uint64_t take(struct fuzz *f, unsigned bytes)
 
 /* ------------------------------------------------------------ the oracle */
 
+static bool is_memory(const struct fuzz *f, uint64_t gpa)
+{
+	return gpa < RAM_SIZE && gpa - f->gone_first >= f->gone_len;
+}
+
 static bool load(const struct fuzz *f, uint64_t gpa, uint64_t *ret)
 {
-	if (gpa > RAM_SIZE - 8)
+	if (gpa > RAM_SIZE - 8 || !is_memory(f, gpa))
 		return false;
 	memcpy(ret, f->ram + gpa, 8);
 	return true;
 }
 
-static uint64_t reg64(struct fuzz *f, uint64_t offset)
+static uint64_t reg64(const struct fuzz *f, uint64_t offset)
 {
 	uint64_t value = 0;
 
@@ -96,6 +105,7 @@ static uint64_t reg64(struct fuzz *f, uint64_t offset)
 struct expectation {
 	bool allowed;
 	uint64_t gpa;
+	bool untranslated; /* as the context entry says */
 };
 
 /* Bits 51..46 of an address are beyond the host's 46; SNP and TM are not offered. */
@@ -104,7 +114,7 @@ struct expectation {
 static struct expectation walk(const struct fuzz *f, uint64_t table, unsigned levels, uint64_t iova,
 			       bool write)
 {
-	struct expectation no = {false, 0};
+	struct expectation no = {0};
 
 	for (unsigned level = levels; level >= 1; level--) {
 		unsigned shift = 12 + 9 * (level - 1);
@@ -120,7 +130,7 @@ static struct expectation walk(const struct fuzz *f, uint64_t table, unsigned le
 		}
 		if (level == 4 || (entry & 0x000ffffffffff000ull & offset))
 			return no;
-		return (struct expectation){true, (entry & 0x000ffffffffff000ull) | (iova & offset)};
+		return (struct expectation){true, (entry & 0x000ffffffffff000ull) | (iova & offset), false};
 	}
 	return no;
 }
@@ -141,7 +151,7 @@ static bool find_context(const struct fuzz *f, uint64_t root, uint16_t rid, uint
 static struct expectation from_context(const struct fuzz *f, uint64_t lo, uint64_t hi, uint64_t iova,
 				       bool write)
 {
-	struct expectation no = {false, 0};
+	struct expectation no = {0};
 	uint64_t width = hi & 7;
 
 	if (!(lo & 1) || (lo & 0xff0) || (hi & 0xffffffffff000080ull) || (width != 1 && width != 2))
@@ -152,7 +162,7 @@ static struct expectation from_context(const struct fuzz *f, uint64_t lo, uint64
 	case 0:
 		return lo >> 46 ? no : walk(f, lo, 2 + (unsigned)width, iova, write);
 	case 2:
-		return (struct expectation){true, iova};
+		return (struct expectation){true, iova, true};
 	default:
 		return no;
 	}
@@ -164,7 +174,7 @@ static struct expectation interpret(const struct fuzz *f, uint64_t root, uint16_
 	uint64_t lo, hi;
 
 	if (!find_context(f, root, rid, &lo, &hi))
-		return (struct expectation){false, 0};
+		return (struct expectation){0};
 	return from_context(f, lo, hi, iova, write);
 }
 
@@ -242,7 +252,7 @@ static bool access_byte(struct fuzz *f, unsigned device, uint64_t iova, bool wri
 	ok = viommu_translate(f->thread, f->devices[device], iova, 1, write ? VIOMMU_WRITE : VIOMMU_READ,
 			      &span) == 0;
 	if (ok) {
-		require(span.gpa < RAM_SIZE, "a translation outside of memory");
+		require(is_memory(f, span.gpa), "a translation outside of memory");
 		require((uint8_t *)span.host == f->ram + span.gpa, "host and guest address disagree");
 		*ret_gpa = span.gpa;
 		if (write)
@@ -290,10 +300,56 @@ static void step_access(struct fuzz *f)
 	explained = explained || (f->pinned && gpa == iova);
 	require(!may || !translating || explained, "an access that no table ever allowed");
 	require(!may || translating || gpa == iova || f->pinned, "untranslated access went elsewhere");
+	require(!may || translating || !f->protecting || f->pinned,
+		"untranslated access to protected memory");
 	if (may)
 		remember(f, device, iova, gpa);
 	else
 		remember_refused(f, device, iova, write);
+}
+
+/* Is there a byte i of the copy that may have gone to gpa? */
+static bool may_have_gone(const struct fuzz *f, const struct fuzz *before, unsigned device, uint64_t iova,
+			  uint64_t gpa, unsigned i)
+{
+	if (!(reg64(f, 0x18) >> 63) || f->pinned)
+		if (gpa == iova + i)
+			return true;
+	return leads_from_a_seen_context(before, device, iova + i, true, gpa) || was_served(f, iova + i, gpa);
+}
+
+/* Many bytes, which may cross pages: each that changed was allowed to, none has gone elsewhere. */
+static void step_copy(struct fuzz *f)
+{
+	unsigned device = (unsigned)take(f, 1) % DEVICES, len = 1 + (unsigned)take(f, 1) % COPY;
+	uint64_t iova = take_iova(f);
+	uint8_t bytes[COPY];
+	struct fuzz before;
+	int ret;
+
+	process(f);
+	see_context(f, device);
+	for (unsigned i = 0; i < len; i++)
+		bytes[i] = (uint8_t)(0x80 + i);
+	remember_refused(f, device, iova, true);
+	remember_refused(f, device, iova + len - 1, true);
+	before = *f;
+	before.ram = malloc(RAM_SIZE);
+	if (!before.ram)
+		abort();
+	memcpy(before.ram, f->ram, RAM_SIZE);
+	ret = viommu_write(f->thread, f->devices[device], iova, bytes, len);
+	require(ret == 0 || ret == -EACCES || ret == -EFAULT || (ret == -EINVAL && iova + len - 1 < iova),
+		"a write with another error");
+	for (uint64_t gpa = 0; gpa < RAM_SIZE; gpa++) {
+		unsigned i = f->ram[gpa] - 0x80u;
+
+		if (f->ram[gpa] != before.ram[gpa])
+			require(i < len && is_memory(f, gpa) &&
+					may_have_gone(f, &before, device, iova, gpa, i),
+				"a byte that no table ever let through");
+	}
+	free(before.ram);
 }
 
 static void step_register(struct fuzz *f)
@@ -306,7 +362,7 @@ static void step_register(struct fuzz *f)
 	uint64_t value = take(f, size);
 
 	if (offset >= 0x60 && offset < 0x80)
-		return; /* protected memory refuses more than the oracle knows of */
+		return; /* step_protect() */
 	if (offset == 0x18)
 		size = 4; /* the oracle reads GSTS behind it */
 	if (f->page && offset < 4096 && take(f, 1) & 1) {
@@ -439,7 +495,7 @@ static void step_proper(struct fuzz *f)
 	f->overflow = false;
 	see_context(f, device);
 	e = interpret(f, root, rids[device], iova, write);
-	if (iova >> 20 == 0xfee || (e.allowed && e.gpa >= RAM_SIZE))
+	if (iova >> 20 == 0xfee || (e.allowed && !is_memory(f, e.gpa)) || (e.untranslated && f->protecting))
 		e.allowed = false;
 	ok = access_byte(f, device, iova, write, &gpa);
 	require(ok == e.allowed, ok ? "allowed what the tables refuse" : "refused what the tables allow");
@@ -461,11 +517,73 @@ static void step_share(struct fuzz *f)
 
 static int reach_fn(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
 {
-	(void)arg;
+	const struct fuzz *f = arg;
+
 	require(last >= first && gpa < RAM_SIZE && last - first < RAM_SIZE - gpa,
 		"a range outside of memory");
+	require(is_memory(f, gpa) && is_memory(f, gpa + (last - first)), "a range of memory that has gone");
 	require(access && !(access & ~3u), "a range without rights");
 	return 0;
+}
+
+/* Pages of the guest go, or come back. */
+static void step_unplug(struct fuzz *f)
+{
+	uint64_t first = take(f, 1) % RAM_PAGES * 4096, len = (1 + take(f, 1) % 4) * 4096;
+
+	unpin(f);
+	if (f->gone_len) {
+		require(!viommu_mem_add(f->v, f->gone_first, f->gone_len, f->ram + f->gone_first,
+					VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
+			"memory that does not come back");
+		f->gone_len = 0;
+		return;
+	}
+	len = len < RAM_SIZE - first ? len : RAM_SIZE - first;
+	require(viommu_mem_remove(f->v, first, len) == (int64_t)len, "memory that does not go");
+	f->gone_first = first;
+	f->gone_len = len;
+}
+
+/* Both regions at once; memory is all in the first 2 MiB, which are the smallest piece. */
+static void step_protect(struct fuzz *f)
+{
+	uint64_t low = take(f, 1) % 3 << 20, high = take(f, 1) % 3 << 20;
+	bool on = take(f, 1) & 1;
+
+	unpin(f);
+	viommu_regs_write(f->v, 0x64, 4, 0);
+	process(f);
+	viommu_regs_write(f->v, 0x68, 4, low);
+	viommu_regs_write(f->v, 0x6c, 4, low + take(f, 3));
+	viommu_regs_write(f->v, 0x70, 8, high);
+	viommu_regs_write(f->v, 0x78, 8, high + take(f, 5));
+	viommu_regs_write(f->v, 0x64, 4, on ? 0x80000000u : 0);
+	process(f);
+	require((reg64(f, 0x60) >> 32 & 1) == on, "protection does not come or go");
+	f->protecting = on && (low < 0x200000 || high < 0x200000);
+}
+
+static void step_replug(struct fuzz *f)
+{
+	unsigned device = (unsigned)take(f, 1) % DEVICES;
+
+	unpin(f);
+	viommu_requester_remove(f->devices[device]);
+	if (viommu_requester_add(f->v, rids[device], &f->devices[device]))
+		abort();
+}
+
+/* What only looks, and must not change anything. */
+static void step_look(struct fuzz *f)
+{
+	struct viommu_requester_info info = {.sz = sizeof(info)};
+	unsigned device = (unsigned)take(f, 1) % DEVICES;
+	uint64_t offset = take(f, 2) % viommu_regs_size(f->v) & ~7ull, value;
+
+	require(!viommu_requester_describe(f->devices[device], &info), "a device that nothing is known of");
+	require(!viommu_regs_read(f->v, offset, 8, &value), "a register that cannot be read");
+	viommu_regs_read(f->v, offset + 4, 4, &value);
 }
 
 static void step_others(struct fuzz *f)
@@ -477,11 +595,12 @@ static void step_others(struct fuzz *f)
 	case 0:
 		unpin(f);
 		viommu_reset(f->v);
+		f->protecting = false;
 		f->served_count = f->context_count = 0;
 		f->overflow = false;
 		break;
 	case 1:
-		viommu_reach(f->devices[device], 2000, reach_fn, NULL);
+		viommu_reach(f->devices[device], 2000, reach_fn, f);
 		break;
 	case 2:
 		viommu_read(f->thread, f->devices[device], take_iova(f), buf, sizeof(buf));
@@ -494,11 +613,11 @@ static void step_others(struct fuzz *f)
 
 static void run(struct fuzz *f)
 {
-	static void (*const steps[])(struct fuzz * f) = {step_access, step_access, step_register, step_memory,
-							 step_entry,  step_build,  step_build,	  step_build,
-							 step_proper, step_proper, process,	  step_others,
-							 step_pin,    step_pin,	   step_post,	  step_post,
-							 step_post};
+	static void (*const steps[])(struct fuzz * f) = {
+		step_access, step_access, step_register, step_memory, step_entry,  step_build,
+		step_build,  step_build,  step_proper,	 step_proper, process,	   step_others,
+		step_pin,    step_pin,	  step_post,	 step_post,   step_unplug, step_protect,
+		step_replug, step_look,	  step_copy,	 step_copy};
 
 	for (unsigned i = 0; i < 400 && f->left > 0; i++)
 		steps[take(f, 1) % (sizeof(steps) / sizeof(steps[0]))](f);
