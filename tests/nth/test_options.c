@@ -15,7 +15,9 @@ static char disk[64], nvme[96];
 
 static int read_options(void *world)
 {
-	char *argv[] = {"viommud", "--iommu", "vtd,caching-mode=on", "--nvme", nvme, NULL};
+	static char name[] = "viommud", iommu[] = "--iommu", model[] = "vtd,caching-mode=on",
+		    disks[] = "--nvme";
+	char *argv[] = {name, iommu, model, disks, nvme, NULL}; /* getopt may reorder them */
 	struct daemon_options *options = world;
 
 	optind = 1;
