@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table in words. The safest is the one that leaves the least reachable,
+ * stale time first; the cheapest takes the least time for a buffer. Between them
+ * the choice is the cheapest that keeps nothing for longer than BEARABLE_US, unless the
+ * safest costs hardly more.
+ */
+#include <stdarg.h>
+#include <string.h>
+
+#include "cli/replay/output.h"
+
+#define BEARABLE_US    100000.0
+#define HARDLY_MORE    1.25 /* times the cost */
+#define SAME_EXCESS    1.001
+#define SENTENCE_WIDTH 118
+
+struct field {
+	const struct replay_result *results;
+	size_t count;
+};
+
+static bool is_candidate(const struct replay_result *r)
+{
+	return !*r->why_not && !r->refused && !r->reaches_all;
+}
+
+static bool is_safer(const struct replay_result *a, const struct replay_result *b)
+{
+	if (a->stale_max_us != b->stale_max_us)
+		return a->stale_max_us < b->stale_max_us;
+	if (a->excess_byte_seconds * SAME_EXCESS < b->excess_byte_seconds ||
+	    b->excess_byte_seconds * SAME_EXCESS < a->excess_byte_seconds)
+		return a->excess_byte_seconds < b->excess_byte_seconds;
+	return a->buffer_mean_ns < b->buffer_mean_ns;
+}
+
+static bool is_cheaper(const struct replay_result *a, const struct replay_result *b)
+{
+	return a->buffer_mean_ns < b->buffer_mean_ns;
+}
+
+/* The first of the candidates by an order; NULL: there is none. */
+static const struct replay_result *find_first(const struct field *f,
+					      bool (*goes_first)(const struct replay_result *,
+								 const struct replay_result *),
+					      double stale_most_us)
+{
+	const struct replay_result *first = NULL;
+
+	for (size_t i = 0; i < f->count; i++) {
+		const struct replay_result *r = &f->results[i];
+
+		if (is_candidate(r) && r->stale_max_us <= stale_most_us && (!first || goes_first(r, first)))
+			first = r;
+	}
+	return first;
+}
+
+/* -------------------------------------------------------------------- sentences */
+
+/* Words as they come, in lines. */
+struct text {
+	FILE *to;
+	int column;
+};
+
+static void say(struct text *t, const char *words)
+{
+	while (*words) {
+		int length = (int)strcspn(words, " ");
+
+		if (t->column && t->column + 1 + length > SENTENCE_WIDTH) {
+			fputc('\n', t->to);
+			t->column = 0;
+		}
+		t->column += fprintf(t->to, "%s%.*s", t->column ? " " : "", length, words);
+		words += length;
+		words += strspn(words, " ");
+	}
+}
+
+static __attribute__((format(printf, 2, 3))) void sayf(struct text *t, const char *format, ...)
+{
+	char line[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	say(t, line);
+}
+
+static void end(struct text *t)
+{
+	fputc('\n', t->to);
+	t->column = 0;
+}
+
+/* A number or time as the table has it; the places are reused after four. */
+static const char *number(double value)
+{
+	static char texts[4][32];
+	static unsigned next;
+	char *text = texts[next++ % 4];
+
+	replay_format_number(value, text, sizeof(texts[0]));
+	return text;
+}
+
+static const char *duration(double us)
+{
+	static char texts[2][32];
+	static unsigned next;
+	char *text = texts[next++ % 2];
+
+	replay_format_time(us, text, sizeof(texts[0]));
+	return text;
+}
+
+static double a_second(const struct replay_result *r, double amount)
+{
+	return r->duration_s > 0 ? amount / r->duration_s : amount;
+}
+
+static void say_cost(struct text *t, const struct replay_result *r)
+{
+	sayf(t, "at %s a buffer and %s invalidations a second", duration(r->buffer_mean_ns / 1e3),
+	     number(a_second(r, (double)r->invalidations)));
+	if (r->bytes_copied)
+		sayf(t, "and %s bytes copied a second", number(a_second(r, (double)r->bytes_copied)));
+}
+
+static void say_exposure(struct text *t, const struct replay_result *r)
+{
+	if (r->stale_max_us == 0)
+		say(t, "Nothing stays reachable after its unmap;");
+	else
+		sayf(t, "A page stays reachable for up to %s after its unmap;", duration(r->stale_max_us));
+	if (r->excess_byte_seconds == 0)
+		say(t, "no byte that is not in a mapped buffer ever is.");
+	else
+		sayf(t, "on average %s bytes are reachable that are in no mapped buffer%s.",
+		     number(r->excess_mean_bytes), r->stale_max_us == 0 ? ", but in the pages of one" : "");
+}
+
+static void say_one(struct text *t, const char *title, const struct replay_result *r)
+{
+	char first[128];
+
+	snprintf(first, sizeof(first), "%s: %s,", title, r->strategy);
+	say(t, first);
+	say_cost(t, r);
+	t->column += fprintf(t->to, ".");
+	say_exposure(t, r);
+	end(t);
+}
+
+static void say_saving(struct text *t, const struct replay_result *choice, const struct replay_result *safest)
+{
+	double saved = safest->invalidations
+			       ? 100 - 100.0 * (double)choice->invalidations / (double)safest->invalidations
+			       : 0;
+
+	sayf(t, "Choose %s:", choice->strategy);
+	if (saved > 0)
+		sayf(t, "it saves %.*f %% of the invalidations of %s", saved > 99 && saved < 100 ? 1 : 0,
+		     saved, safest->strategy);
+	else
+		sayf(t, "it takes %.0f %% of the time of %s",
+		     100 * choice->buffer_mean_ns / safest->buffer_mean_ns, safest->strategy);
+	if (choice->stale_max_us > 0)
+		sayf(t,
+		     "and leaves %s byte-seconds in place of %s, each page for at most %s after its unmap.",
+		     number(choice->excess_byte_seconds), number(safest->excess_byte_seconds),
+		     duration(choice->stale_max_us));
+	else
+		sayf(t, "and leaves nothing reachable after unmap either.");
+	sayf(t, "Where nothing may be left: %s.", safest->strategy);
+	end(t);
+}
+
+static void say_choice(struct text *t, const struct replay_result *safest, const struct replay_result *choice)
+{
+	if (choice != safest && choice->buffer_mean_ns * HARDLY_MORE < safest->buffer_mean_ns) {
+		say_saving(t, choice, safest);
+		return;
+	}
+	sayf(t, "Choose %s: nothing that is less safe costs much less on this trace.", safest->strategy);
+	end(t);
+}
+
+static void say_open(struct text *t, const struct field *f)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < f->count; i++) {
+		if (*f->results[i].why_not || !f->results[i].reaches_all)
+			continue;
+		sayf(t, "%s%s", count++ ? "and " : "", f->results[i].strategy);
+	}
+	if (!count)
+		return;
+	say(t, count > 1 ? "protect nothing: all memory is reachable, always."
+			 : "protects nothing: all memory is reachable, always.");
+	end(t);
+}
+
+void replay_print_advice(FILE *to, const struct replay_result *results, size_t count)
+{
+	const struct field f = {results, count};
+	const struct replay_result *safest = find_first(&f, is_safer, 1e300),
+				   *cheapest = find_first(&f, is_cheaper, 1e300),
+				   *choice = find_first(&f, is_cheaper, BEARABLE_US);
+	struct text t = {to, 0};
+
+	if (safest) {
+		say_one(&t, "Safest", safest);
+		if (cheapest != safest)
+			say_one(&t, "Cheapest that protects at all", cheapest);
+		if (count > 1)
+			say_choice(&t, safest, choice ? choice : safest);
+	}
+	say_open(&t, &f);
+}
