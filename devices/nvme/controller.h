@@ -139,6 +139,7 @@ struct nvme {
 	enum nvme_shutdown shutdown;
 	uint32_t current_cc;
 	bool unsettled; /* lifecycle.c waits for the disk */
+	bool held;	/* no command is begun */
 	unsigned current_epoch;
 	uint32_t generation; /* of commands: +1 when queues are torn down */
 	struct nvme_sq sq[NVME_MAX_QUEUES];

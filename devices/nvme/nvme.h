@@ -92,6 +92,28 @@ unsigned nvme_backlog(const struct nvme *n);
  * only this makes it unreadable again: call it before each sleep.
  */
 bool nvme_arm(struct nvme *n);
+/* Work thread. While held, no command is fetched; those that were fetched go on, by nvme_poll(). */
+void nvme_hold(struct nvme *n, bool hold);
+/*
+ * Work thread, and the register thread waits. The controller's state as bytes, for nvme_restore() in
+ * another process: registers, PCI configuration, queues, features, events, logs and counters. Nothing of the
+ * disk's contents, nor of guest memory, where the queues are. `buf` NULL: nothing is written. Returns how
+ * many bytes it takes, or
+ *
+ * -EBUSY: commands are under way; nvme_hold(), and again after polls. A guest that took bus mastering away
+ * can keep it so. -ENOSPC: `size` is too small.
+ */
+int64_t nvme_save(struct nvme *n, void *buf, size_t size);
+/*
+ * Likewise. Take over what nvme_save() of this version wrote, whoever may have
+ * changed it since; all or nothing. `buf` is aligned to 8 bytes. What this controller was doing is forgotten.
+ *
+ * -EBADMSG: these bytes are no state. -ENOTSUP: of another version, or of a controller with another disk size
+ * or other options. -EBUSY: requests are at the disk.
+ */
+int nvme_restore(struct nvme *n, const void *buf, size_t size);
+/* What nvme_restore() would return; nothing changes. */
+int nvme_restore_check(struct nvme *n, const void *buf, size_t size);
 /* Readable when disk requests completed: poll it while asleep, then call nvme_poll(). */
 int nvme_completion_fd(const struct nvme *n);
 

@@ -103,11 +103,34 @@ static void publish(struct nvme *n)
 	nvme_interrupt_update_intx(n);
 }
 
+static void set_reset_values(uint8_t config[NVME_PCI_CONFIG_SIZE])
+{
+	memset(config, 0, NVME_PCI_CONFIG_SIZE);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		memcpy(config + fields[i].offset, &fields[i].reset, fields[i].size);
+}
+
 void nvme_pci_config_reset(struct nvme *n)
 {
-	memset(n->config, 0, sizeof(n->config));
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		memcpy(n->config + fields[i].offset, &fields[i].reset, fields[i].size);
+	set_reset_values(n->config);
+	publish(n);
+}
+
+bool nvme_pci_config_is_possible(const uint8_t config[NVME_PCI_CONFIG_SIZE])
+{
+	uint8_t fixed[NVME_PCI_CONFIG_SIZE];
+
+	set_reset_values(fixed);
+	for (unsigned i = 0; i < NVME_PCI_CONFIG_SIZE; i++) {
+		if ((config[i] ^ fixed[i]) & ~writable_byte(i))
+			return false;
+	}
+	return true;
+}
+
+void nvme_pci_config_set(struct nvme *n, const uint8_t config[NVME_PCI_CONFIG_SIZE])
+{
+	memcpy(n->config, config, NVME_PCI_CONFIG_SIZE);
 	publish(n);
 }
 

@@ -15,4 +15,9 @@
 /* Call with the lock. */
 bool nvme_pci_config_intx_allowed(const struct nvme *n);
 
+/* Can a guest have made it like this? */
+bool nvme_pci_config_is_possible(const uint8_t config[NVME_PCI_CONFIG_SIZE]);
+/* Make it such, with all that follows. Call with the lock. */
+void nvme_pci_config_set(struct nvme *n, const uint8_t config[NVME_PCI_CONFIG_SIZE]);
+
 #endif

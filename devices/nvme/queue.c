@@ -117,7 +117,7 @@ bool nvme_queue_can_fetch(struct nvme *n, unsigned qid)
 {
 	const struct nvme_sq *sq = &n->sq[qid];
 
-	if (!sq->exists || sq->deletion || sq->head == sq->tail)
+	if (!sq->exists || sq->deletion || sq->head == sq->tail || n->held)
 		return false;
 	if (n->life != NVME_LIFE_ON || n->shutdown != NVME_SHUTDOWN_NONE || (qid && n->no_room))
 		return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "driver.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,41 @@ struct drv *drv_new(const struct nvme_options *opts)
 	return d;
 }
 
+/* One turn; gives the disk a moment when there is nothing else. */
+static void turn(struct drv *d)
+{
+	if (nvme_poll(d->nvme, 64) == 0)
+		nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+}
+
+size_t drv_save(struct drv *d, void *ret_state, size_t size)
+{
+	int64_t length = -EBUSY;
+
+	nvme_hold(d->nvme, true);
+	for (unsigned i = 0; i < 50000 && length == -EBUSY; i++) {
+		turn(d);
+		length = nvme_save(d->nvme, ret_state, size);
+	}
+	nvme_hold(d->nvme, false);
+	assert_true(length > 0);
+	return (size_t)length;
+}
+
+void drv_another(struct drv *d, const struct nvme_options *opts)
+{
+	struct nvme_options o = {.io_queues = DRV_QUEUES};
+	const char *why;
+
+	if (opts)
+		o = *opts;
+	nvme_destroy(d->nvme);
+	d->intx = false;
+	o.path = d->path;
+	assert_int_equal(nvme_controller_create(&o, drv_engine, &host_ops, d, &d->nvme, &why), 0);
+	nvme_attach(d->nvme, &d->memory, NULL);
+}
+
 struct drv *drv_ready(void)
 {
 	struct drv *d = drv_new(NULL);
@@ -121,13 +157,6 @@ uint64_t drv_alloc(struct drv *d, uint64_t size)
 void *drv_at(struct drv *d, uint64_t iova)
 {
 	return fake_at(&d->memory, iova);
-}
-
-/* One turn; gives the disk a moment when there is nothing else. */
-static void turn(struct drv *d)
-{
-	if (nvme_poll(d->nvme, 64) == 0)
-		nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
 }
 
 bool drv_poll_until(struct drv *d, uint32_t csts_mask, uint32_t csts)

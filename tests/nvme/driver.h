@@ -44,6 +44,10 @@ extern enum disk_engine drv_engine;
 struct drv *drv_new(const struct nvme_options *opts); /* path is filled in */
 struct drv *drv_ready(void);			      /* enabled, with one I/O queue pair of 64 */
 void drv_free(struct drv *d);
+/* Hold it, wait until nothing is under way, save. The length. */
+size_t drv_save(struct drv *d, void *ret_state, size_t size);
+/* The controller ends, and a new one has its file, as drv_new() makes it; it knows nothing yet. */
+void drv_another(struct drv *d, const struct nvme_options *opts);
 
 uint32_t drv_read32(struct drv *d, uint64_t offset);
 void drv_write32(struct drv *d, uint64_t offset, uint32_t value);
