@@ -74,6 +74,11 @@ struct vi_model_ops {
 	void (*regs_share)(void *state, void *page);
 	/* As viommu_process(). */
 	int (*process)(void *state, unsigned budget);
+	/*
+	 * Complete what has begun, and publish the faults that are queued; what waits in guest memory stays
+	 * there, as a guest can make that endless. True: call again, accesses in flight are waited for.
+	 */
+	bool (*settle)(void *state);
 
 	/*
 	 * Any thread, inside a section or with the unit lock: read the

@@ -35,7 +35,7 @@ static uint64_t length_of(struct viommu *v)
 /* With the unit lock: everything that was begun is complete, and faults are in their records. */
 static void come_to_rest(struct viommu *v)
 {
-	while (v->model && v->model->process(v->model_state, UINT32_MAX) & VIOMMU_PROCESS_PENDING)
+	while (v->model && v->model->settle(v->model_state))
 		sched_yield();
 }
 

@@ -96,29 +96,49 @@ bool vi_vtd_drain_soon(struct vi_vtd *m, struct vi_drain *d)
 	return false;
 }
 
-/*
- * Commands and register invalidations come before the queue, so that a queue
- * that never ends cannot keep the guest from switching it off. Faults get half
- * of the budget at most, so that neither starves the other.
- */
-int vi_vtd_model_process(void *state, unsigned budget)
+/* Commands and invalidations through registers. */
+static int process_registers(struct vi_vtd *m)
 {
 	static int (*const parts[])(struct vi_vtd * m) = {vi_vtd_command_process, vi_vtd_protect_process,
 							  vi_vtd_invalidation_register_process};
-	struct vi_vtd *m = state;
-	int done = vi_vtd_regs_poll(m), pending = 0, faults, part;
+	int done = vi_vtd_regs_poll(m), pending = 0;
 
 	for (unsigned i = 0; i < VI_ARRAY_SIZE(parts); i++) {
-		part = parts[i](m);
+		int part = parts[i](m);
+
 		done += part & ~VIOMMU_PROCESS_PENDING;
-		pending |= part;
+		pending |= part & VIOMMU_PROCESS_PENDING;
 	}
-	faults = vi_vtd_fault_process(m, budget - budget / 2);
-	part = vi_vtd_queue_process(m, budget - (unsigned)faults);
+	return done | pending;
+}
+
+/*
+ * Registers come before the queue, so that a queue that never ends cannot keep
+ * the guest from switching it off. Faults get half of the budget at most, so
+ * that neither starves the other.
+ */
+int vi_vtd_model_process(void *state, unsigned budget)
+{
+	struct vi_vtd *m = state;
+	int registers = process_registers(m);
+	int faults = vi_vtd_fault_process(m, budget - budget / 2);
+	int queue = vi_vtd_queue_process(m, budget - (unsigned)faults);
+	int pending = (registers | queue) & VIOMMU_PROCESS_PENDING;
+
 	if (!vi_fault_queue_is_empty(&m->unit->faults))
-		pending |= VIOMMU_PROCESS_PENDING;
-	return (done + faults + (part & ~VIOMMU_PROCESS_PENDING)) |
-	       ((pending | part) & VIOMMU_PROCESS_PENDING);
+		pending = VIOMMU_PROCESS_PENDING;
+	return ((registers & ~VIOMMU_PROCESS_PENDING) + faults + (queue & ~VIOMMU_PROCESS_PENDING)) | pending;
+}
+
+bool vi_vtd_model_settle(void *state)
+{
+	struct vi_vtd *m = state;
+	bool pending = process_registers(m) & VIOMMU_PROCESS_PENDING;
+
+	vi_vtd_fault_process(m, VI_FAULT_QUEUE_SIZE);
+	if (m->queue.waiting)
+		vi_vtd_queue_process(m, 1);
+	return pending || m->queue.waiting;
 }
 
 const struct vi_model_ops vi_vtd_model = {
@@ -133,6 +153,7 @@ const struct vi_model_ops vi_vtd_model = {
 	.regs_write = vi_vtd_regs_write,
 	.regs_share = vi_vtd_regs_share,
 	.process = vi_vtd_model_process,
+	.settle = vi_vtd_model_settle,
 	.resolve = vi_vtd_resolve,
 	.describe = vi_vtd_describe,
 	.check_request = vi_vtd_check_request,

@@ -163,6 +163,7 @@ int vi_vtd_restore(void *state, const uint8_t *numbers, size_t length);
 
 /* vtd.c: one round of everything, as viommu_process(). */
 int vi_vtd_model_process(void *state, unsigned budget);
+bool vi_vtd_model_settle(void *state);
 
 /* Look at an active drain a few times: most end within a microsecond. */
 bool vi_vtd_drain_soon(struct vi_vtd *m, struct vi_drain *d);

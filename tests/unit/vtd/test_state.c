@@ -181,6 +181,32 @@ static void test_moved_between_any_two_steps(void **state)
 	}
 }
 
+/* A guest can make a queue that never ends; saving takes nothing from it. */
+static void test_what_waits_in_the_queue_stays_there(void **state)
+{
+	struct machine m;
+	uint64_t head;
+	uint8_t *bytes;
+	size_t size;
+
+	(void)state;
+	machine_start(&m, POLLED, NULL, true);
+	head = machine_get64(&m, VTD_IQH);
+	for (unsigned i = 0; i < 3; i++)
+		vi_driver_vtd_put_domain(&m.driver, MACHINE_DOMAIN);
+	vi_driver_vtd_ring(&m.driver);
+	bytes = save(&m, &size);
+	assert_int_equal(machine_get64(&m, VTD_IQH), head);
+	machine_replace_unit(&m);
+	assert_int_equal(viommu_restore(m.viommu, bytes, size), 0);
+	assert_int_equal(machine_get64(&m, VTD_IQH), head);
+	machine_settle(&m);
+	assert_int_equal(machine_get64(&m, VTD_IQH), machine_get64(&m, VTD_IQT));
+	assert_int_not_equal(machine_get64(&m, VTD_IQH), head);
+	free(bytes);
+	machine_finish(&m);
+}
+
 static void test_any_changed_byte_is_refused(void **state)
 {
 	struct machine m;
@@ -232,6 +258,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_moved_between_any_two_steps),
+		cmocka_unit_test(test_what_waits_in_the_queue_stays_there),
 		cmocka_unit_test(test_any_changed_byte_is_refused),
 		cmocka_unit_test(test_other_units_refuse_it),
 	};
