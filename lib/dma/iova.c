@@ -502,6 +502,14 @@ static int populate(struct vi_iova_space *s, uint64_t first, uint64_t last)
 	return 0;
 }
 
+/* Without the addresses that are interrupts. */
+static int populate_around(struct vi_iova_space *s, uint64_t first, uint64_t last)
+{
+	int err = populate(s, first, vi_min(last, VI_IOVA_INTERRUPTS_FIRST - 1));
+
+	return err ? err : populate(s, vi_max(first, VI_IOVA_INTERRUPTS_LAST + 1), last);
+}
+
 static void init_lists(struct vi_iova_space *s)
 {
 	vi_list_init(&s->caches);
@@ -525,7 +533,7 @@ int vi_iova_space_create(uint64_t first_page, uint64_t last_page, struct vi_iova
 	s->last_page = last_page;
 	pthread_mutex_init(&s->lock, NULL);
 	init_lists(s);
-	if (!vi_hash_init(&s->blocks) || populate(s, first_page, last_page)) {
+	if (!vi_hash_init(&s->blocks) || populate_around(s, first_page, last_page)) {
 		vi_iova_space_destroy(s);
 		return -ENOMEM;
 	}

@@ -17,10 +17,15 @@
 
 #include <stdint.h>
 
+/* A device's write to 0xfee00000 .. 0xfeefffff is an interrupt on x86, whatever the tables say: no memory
+ * there. */
+#define VI_IOVA_INTERRUPTS_FIRST UINT64_C(0xfee00)
+#define VI_IOVA_INTERRUPTS_LAST	 UINT64_C(0xfeeff)
+
 struct vi_iova_space;
 struct vi_iova_cache; /* of one thread */
 
-/* Pages first_page .. last_page are given out. -ENOMEM, -EINVAL: an empty range. */
+/* Pages first_page .. last_page are given out, but those of interrupts. -ENOMEM, -EINVAL: an empty range. */
 int vi_iova_space_create(uint64_t first_page, uint64_t last_page, struct vi_iova_space **ret_space);
 /* Its caches are destroyed before. NULL is fine. */
 void vi_iova_space_destroy(struct vi_iova_space *s);
