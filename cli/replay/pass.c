@@ -11,6 +11,7 @@
 #define NEVER	       UINT64_MAX
 #define CPUS_MOST      1024u /* viommu/dma.h allows so many handles */
 #define SHADOW_LEAST   (UINT64_C(16) << 20)
+#define SHADOW_MOST    (UINT64_C(64) << 30)
 #define TELL_EVERY     8192 /* steps */
 #define NOT_YET_NS     1000 /* a strategy that has something due and did not do it is asked again after this */
 #define CLOCK_READINGS 1001
@@ -293,7 +294,7 @@ static uint64_t shadow_for(const struct replay_steps *steps)
 {
 	uint64_t size = SHADOW_LEAST;
 
-	while (size < 4 * steps->facts.peak_pages * REPLAY_PAGE)
+	while (size < SHADOW_MOST && size / REPLAY_PAGE / 4 < steps->facts.peak_pages)
 		size *= 2;
 	return size;
 }

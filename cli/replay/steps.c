@@ -202,7 +202,7 @@ static int note_blocks(struct replay_steps *s, uint64_t phys, uint64_t len)
 	for (uint64_t b = phys >> REPLAY_BLOCK_LG2; b <= (phys + len - 1) >> REPLAY_BLOCK_LG2; b++)
 		if (number_map_put(&s->blocks, b, 0))
 			return -ENOMEM;
-	return 0;
+	return s->blocks.count > REPLAY_MEMORY_MOST >> REPLAY_BLOCK_LG2 ? -EFBIG : 0;
 }
 
 static int device_of(struct replay_steps *s, unsigned device, unsigned *ret_device)
@@ -211,6 +211,8 @@ static int device_of(struct replay_steps *s, unsigned device, unsigned *ret_devi
 
 	if (!number_map_get(&s->devices, device, &number)) {
 		number = s->facts.devices;
+		if (number == REPLAY_DEVICES_MOST)
+			return -ENFILE;
 		if (number_map_put(&s->devices, device, number))
 			return -ENOMEM;
 		s->facts.devices++;

@@ -17,7 +17,8 @@
 #include "cli/replay/number_map.h"
 #include "cli/trace/trace.h"
 
-#define REPLAY_LIST_MOST 256
+#define REPLAY_LIST_MOST    256
+#define REPLAY_DEVICES_MOST 256
 
 /* One step, as replay needs it. */
 struct replay_step {
@@ -62,7 +63,10 @@ struct replay_steps {
 /* -errno: no temporary file in TMPDIR or /tmp. -ENOMEM. */
 int replay_steps_init(struct replay_steps *s);
 void replay_steps_finish(struct replay_steps *s);
-/* 0, or a negative errno: the file cannot be written. -ENOMEM. */
+/*
+ * Returns 0, or a negative errno: the file cannot be written; -ENOMEM; -EFBIG: the
+ * buffers lie in more than REPLAY_MEMORY_MOST; -ENFILE: more than REPLAY_DEVICES_MOST.
+ */
 int replay_steps_add(struct replay_steps *s, const struct trace_step *step);
 /* No more are coming; they can be read. */
 int replay_steps_end(struct replay_steps *s);
