@@ -6,6 +6,7 @@
  */
 #include "cli/replay/coverage.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -73,6 +74,7 @@ static unsigned cut(struct coverage *c, unsigned at)
 	i = find(c, at);
 	if (c->runs[i].first == at)
 		return i;
+	assert(c->count < c->room);
 	memmove(&c->runs[i + 2], &c->runs[i + 1], (c->count - i - 1u) * sizeof(c->runs[0]));
 	c->runs[i + 1] = (struct run){c->runs[i].times, (uint16_t)at};
 	c->count++;
