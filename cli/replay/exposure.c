@@ -84,11 +84,13 @@ static int foreign_way(struct exposure *e, uint64_t page, int change)
 	uint64_t ways = 0;
 
 	number_map_get(&e->foreign, page, &ways);
+	if (number_map_put(&e->foreign, page, ways + (uint64_t)(int64_t)change))
+		return -ENOMEM;
 	if (!ways && change > 0)
 		gauge_move(&e->meter->pinned, 1, 0);
 	if (ways == 1 && change < 0)
 		gauge_move(&e->meter->pinned, 0, 1);
-	return number_map_put(&e->foreign, page, ways + (uint64_t)(int64_t)change);
+	return 0;
 }
 
 /* ---------------------------------------------------------------------- backing */
@@ -108,23 +110,36 @@ static void end_way(struct exposure *e, uint64_t iova_page)
 		last_way(e, p);
 }
 
-static int begin_way(struct exposure *e, uint64_t iova_page, uint64_t page)
+static int lead_to(struct exposure *e, uint64_t page)
 {
 	struct exposed_page *p = page_at(e, page * REPLAY_PAGE);
-	uint64_t word;
 
-	if (number_map_get(&e->by_iova, iova_page, &word)) {
-		e->broken_rules++;
-		return -EEXIST;
-	}
-	if (number_map_put(&e->by_iova, iova_page, page << 1))
-		return -ENOMEM;
-	gauge_move(&e->meter->mapped, 1, 0);
 	if (!p)
 		return foreign_way(e, page, 1);
 	if (p->ways++ == 0)
 		first_way(e, p);
 	return 0;
+}
+
+static int begin_way(struct exposure *e, uint64_t iova_page, uint64_t page)
+{
+	uint64_t word;
+	int err;
+
+	if (number_map_get(&e->by_iova, iova_page, &word)) {
+		e->broken_rules++;
+		return -EEXIST;
+	}
+	err = number_map_put(&e->by_iova, iova_page, page << 1);
+	if (err)
+		return err;
+	gauge_move(&e->meter->mapped, 1, 0);
+	err = lead_to(e, page);
+	if (err) {
+		number_map_take(&e->by_iova, iova_page, &word);
+		gauge_move(&e->meter->mapped, 0, 1);
+	}
+	return err;
 }
 
 static int map_range(struct exposure *e, const struct viommu_backing_range *r)

@@ -140,11 +140,23 @@ static bool is_refusal(int err)
 static int note_mapped(struct replay_pass *p, const struct replay_step *step,
 		       const struct viommu_dma_mapping *mapping, uint64_t offset)
 {
-	struct replay_device *d = &p->devices[step->device];
+	int err = p->meter ? exposure_add(&p->devices[step->device].exposure, offset, step->len) : 0;
 
-	p->slots[step->slot] = (struct replay_slot){*mapping, offset, step->device, true};
+	p->slots[step->slot] = (struct replay_slot){.mapping = *mapping,
+						    .offset = offset,
+						    .device = step->device,
+						    .is_mapped = true,
+						    .is_seen = p->meter && !err};
 	p->maps++;
-	return p->meter ? exposure_add(&d->exposure, offset, step->len) : 0;
+	return err;
+}
+
+/* Before it is unmapped. */
+static void note_unmapped(struct replay_pass *p, struct replay_slot *slot)
+{
+	if (slot->is_seen)
+		exposure_remove(&p->devices[slot->device].exposure, slot->offset, slot->mapping.len);
+	slot->is_mapped = slot->is_seen = false;
 }
 
 static int map(struct replay_pass *p, const struct replay_step *steps, size_t count)
@@ -175,8 +187,13 @@ static int map(struct replay_pass *p, const struct replay_step *steps, size_t co
 		return 0;
 	}
 	end_timing(p, REPLAY_TIMED_MAP, began, count);
-	for (size_t i = 0; !err && i < count; i++)
-		err = note_mapped(p, &steps[i], &mappings[i], offsets[i]);
+	if (err)
+		return err;
+	for (size_t i = 0; i < count; i++) {
+		int failed = note_mapped(p, &steps[i], &mappings[i], offsets[i]);
+
+		err = err ? err : failed;
+	}
 	return err;
 }
 
@@ -199,20 +216,20 @@ static int unmap(struct replay_pass *p, const struct replay_step *steps, size_t 
 	uint64_t began;
 	int err = thread_of(p, d, steps->cpu, &t);
 
-	for (size_t i = 0; !err && i < count; i++) {
+	if (err)
+		return err;
+	for (size_t i = 0; i < count; i++) {
 		struct replay_slot *slot = &p->slots[steps[i].slot];
 
 		if (!slot->is_mapped)
 			continue; /* it was refused */
-		slot->is_mapped = false;
-		mappings[live++] = slot->mapping;
 		if (p->is_timed)
 			use(p, slot);
-		if (p->meter)
-			exposure_remove(&d->exposure, slot->offset, slot->mapping.len);
+		mappings[live++] = slot->mapping;
+		note_unmapped(p, slot);
 	}
-	if (err || !live)
-		return err;
+	if (!live)
+		return 0;
 	p->unmaps += live;
 	began = begin_timing(p);
 	err = live == 1 ? viommu_dma_unmap(t, mappings) : viommu_dma_unmap_list(t, mappings, live);
@@ -423,8 +440,7 @@ static int unmap_what_lives(struct replay_pass *p)
 
 		if (!slot->is_mapped)
 			continue;
-		if (p->meter)
-			exposure_remove(&d->exposure, slot->offset, slot->mapping.len);
+		note_unmapped(p, slot);
 		err = thread_of(p, d, 0, &t);
 		if (!err)
 			err = viommu_dma_unmap(t, &slot->mapping);

@@ -21,7 +21,7 @@ struct replay_slot {
 	struct viommu_dma_mapping mapping;
 	uint64_t offset;
 	unsigned device;
-	bool is_mapped;
+	bool is_mapped, is_seen; /* seen: its device's exposure knows it */
 };
 
 enum replay_timed {
