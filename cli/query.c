@@ -50,7 +50,8 @@ int query_parse(struct query *q, int argc, char **argv, const char *operand)
 		return usage_failure(
 			"say which daemon: --dir DIR, the folder that viommud printed when it was ready");
 	if (argc - optind < wanted)
-		return usage_failure("%s needs a %s; 'viommu status' lists them", argv[0], operand);
+		return usage_failure("%s needs a %s; 'viommu %s --help' says which", argv[0], operand,
+				     argv[0]);
 	if (argc - optind > wanted)
 		return usage_failure("'%s' is too much; 'viommu %s --help' tells what is taken",
 				     argv[optind + wanted], argv[0]);
@@ -76,6 +77,13 @@ static int explain(const char *dir, int err)
 	}
 }
 
+int query_call(const struct query *q, struct json_object *request, struct json_object **ret_reply)
+{
+	int err = control_call(q->dir, request, ANSWER_MS, ret_reply);
+
+	return err ? explain(q->dir, err) : 0;
+}
+
 int query_ask(const struct query *q, const char *command, const char *operand_key,
 	      struct json_object **ret_reply)
 {
@@ -86,10 +94,10 @@ int query_ask(const struct query *q, const char *command, const char *operand_ke
 	control_set_string(request, "command", command);
 	if (operand_key)
 		control_set_string(request, operand_key, q->operand);
-	err = control_call(q->dir, request, ANSWER_MS, &reply);
+	err = query_call(q, request, &reply);
 	json_object_put(request);
 	if (err)
-		return explain(q->dir, err);
+		return err;
 	error = control_get_string(reply, "error");
 	if (error)
 		err = failure("%s", error);

@@ -27,6 +27,10 @@ int query_parse(struct query *q, int argc, char **argv, const char *operand);
 int query_ask(const struct query *q, const char *command, const char *operand_key,
 	      struct json_object **ret_reply);
 
+/* One request and its reply, whatever it says. 0 and *ret_reply, which the caller puts, or the exit status,
+ * said on stderr. */
+int query_call(const struct query *q, struct json_object *request, struct json_object **ret_reply);
+
 /* A number of 4 KiB pages in words, as "12.5 MiB". */
 const char *query_size_text(uint64_t pages, char text[32]);
 

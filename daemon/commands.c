@@ -2,11 +2,14 @@
 #include "daemon/commands.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "control/message.h"
 #include "daemon/device_tables.h"
+#include "daemon/hex.h"
+#include "daemon/saved_state.h"
 #include "daemon/stat.h"
 #include "daemon/vm.h"
 #include "daemon/work_thread.h"
@@ -31,6 +34,7 @@ static struct json_object *status(struct vm *vm, struct json_object *request)
 		control_set_string(reply, "vm", vm->options->name);
 	control_set_string(reply, "iommu", vm->iommu ? "vtd" : "none");
 	control_set_string(reply, "registers", vm->options->trap ? "trap" : "sidecore");
+	control_set_bool(reply, "frozen", vm->frozen);
 	control_set_u64(reply, "idle_latency_us", bound);
 	control_set_u64(reply, "address_width", UNIT_ADDRESS_WIDTH);
 	if (vm->iommu) {
@@ -60,6 +64,75 @@ static struct json_object *expect(struct vm *vm, struct json_object *request)
 	return control_ok();
 }
 
+/* ------------------------------------------------------------ save and restore */
+
+/* "busy" in the reply: ask again soon. */
+static struct json_object *failed(int err, const char *why)
+{
+	struct json_object *reply = control_error("%s", why);
+
+	if (err == -EAGAIN)
+		control_set_bool(reply, "busy", true);
+	return reply;
+}
+
+static struct json_object *save(struct vm *vm, struct json_object *request)
+{
+	struct json_object *reply;
+	char why[SAVED_WHY_SIZE], *text;
+	uint8_t *bytes;
+	size_t size;
+	int err = saved_state_take(vm, &bytes, &size, why, sizeof(why));
+
+	(void)request;
+	if (err)
+		return failed(err, why);
+	reply = control_ok();
+	text = hex_text(bytes, size);
+	control_add(reply, "state", text ? json_object_new_string_len(text, (int)(2 * size)) : NULL);
+	free(text);
+	free(bytes);
+	return reply;
+}
+
+/* One piece of a state; they come in order, and the first one begins anew. */
+static struct json_object *receive(struct vm *vm, uint64_t offset, const char *text)
+{
+	struct incoming_state *in = &vm->incoming;
+	size_t length = strlen(text) / 2;
+
+	if (offset == 0)
+		incoming_state_drop(in);
+	if (offset != in->size || length > SAVED_STATE_MAX - in->size)
+		return control_error("a piece of the state is missing, or it is larger than %u bytes",
+				     SAVED_STATE_MAX);
+	if (!in->bytes)
+		in->bytes = malloc(SAVED_STATE_MAX);
+	if (!in->bytes)
+		return control_error("there is no memory for it");
+	if (!hex_bytes(text, in->bytes + in->size))
+		return control_error("\"data\" is not hexadecimal");
+	in->size += length;
+	return control_ok();
+}
+
+static struct json_object *restore(struct vm *vm, struct json_object *request)
+{
+	const char *data = control_get_string(request, "data");
+	char why[SAVED_WHY_SIZE];
+	int err;
+
+	if (data)
+		return receive(vm, control_get_u64(request, "offset", 0), data);
+	if (!vm->incoming.bytes)
+		return control_error("restore needs \"data\", pieces of the state, before it is asked for");
+	err = saved_state_apply(vm, vm->incoming.bytes, vm->incoming.size, why, sizeof(why));
+	if (err == -EAGAIN)
+		return failed(err, why);
+	incoming_state_drop(&vm->incoming);
+	return err ? failed(err, why) : control_ok();
+}
+
 /* ----------------------------------------------------------------- dispatch */
 
 static struct json_object *shut_down(struct vm *vm, struct json_object *request)
@@ -75,8 +148,9 @@ static const struct {
 	const char *name;
 	struct json_object *(*handle)(struct vm *vm, struct json_object *request);
 } commands[] = {
-	{"status", status},	 {"expect", expect},	{"counters", stat_counters}, {"stat", stat_all},
-	{"reach", device_reach}, {"dump", device_dump}, {"shutdown", shut_down},
+	{"status", status}, {"expect", expect},	     {"counters", stat_counters},
+	{"stat", stat_all}, {"reach", device_reach}, {"dump", device_dump},
+	{"save", save},	    {"restore", restore},    {"shutdown", shut_down},
 };
 
 struct json_object *commands_handle(void *vm, struct json_object *request)
@@ -90,6 +164,6 @@ struct json_object *commands_handle(void *vm, struct json_object *request)
 			return commands[i].handle(vm, request);
 	}
 	return control_error("there is no command '%.64s'; there are status, expect, counters, stat, reach, "
-			     "dump, shutdown",
+			     "dump, save, restore, shutdown",
 			     name);
 }

@@ -82,3 +82,29 @@ bool hidden_config_write(struct hidden_config *c, size_t offset, const void *buf
 	c->hidden = true;
 	return true;
 }
+
+void hidden_config_save(const struct hidden_config *c, struct hidden_state *ret_state)
+{
+	*ret_state = (struct hidden_state){.hidden = c->hidden};
+	memcpy(ret_state->bytes, c->bytes, sizeof(c->bytes));
+}
+
+bool hidden_config_is_possible(const struct hidden_state *s)
+{
+	struct hidden_config fixed;
+
+	hidden_config_reset(&fixed);
+	for (size_t i = 0; i < HIDDEN_CONFIG_SIZE; i++) {
+		if ((s->bytes[i] ^ fixed.bytes[i]) & ~writable(i))
+			return false;
+	}
+	/* It hides as soon as memory decoding is on. */
+	return s->hidden == ((s->bytes[PCI_COMMAND] & PCI_COMMAND_MEMORY) != 0);
+}
+
+void hidden_config_restore(struct hidden_config *c, const struct hidden_state *s)
+{
+	memcpy(c->bytes, s->bytes, sizeof(c->bytes));
+	c->hidden = s->hidden;
+	c->base = c->hidden ? get32(&c->bytes[PCI_BAR0]) : 0;
+}

@@ -36,6 +36,18 @@ struct hidden_config {
 };
 
 void hidden_config_reset(struct hidden_config *c);
+
+/* As it is saved. */
+struct hidden_state {
+	uint8_t bytes[HIDDEN_CONFIG_SIZE];
+	uint8_t hidden, zero[7];
+};
+
+void hidden_config_save(const struct hidden_config *c, struct hidden_state *ret_state);
+/* Can a guest have made it like this? */
+bool hidden_config_is_possible(const struct hidden_state *s);
+void hidden_config_restore(struct hidden_config *c, const struct hidden_state *s);
+
 /* offset + len <= HIDDEN_CONFIG_SIZE */
 void hidden_config_read(const struct hidden_config *c, size_t offset, void *buf, size_t len);
 /* True: this write has enabled memory decoding. */

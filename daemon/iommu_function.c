@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "control/message.h"
-#include "daemon/hidden_config.h"
 #include "daemon/vm.h"
 
 #define PAGE_SIZE 4096
@@ -124,6 +123,7 @@ static void reset(void *device)
 	struct iommu_function *f = device;
 
 	hidden_config_reset(&f->config);
+	f->vm->frozen = false;
 	/* It waits for accesses in flight, and their answers would have to come through here. */
 	vfu_dma_hold(f->server);
 	viommu_reset(f->unit->v);
@@ -314,6 +314,31 @@ void iommu_function_expect(struct iommu_function *f, uint64_t base)
 bool iommu_function_is_polled(const struct iommu_function *f)
 {
 	return f->page && vfu_server_connected(f->server);
+}
+
+void iommu_function_save(const struct iommu_function *f, struct hidden_state *ret_state)
+{
+	hidden_config_save(&f->config, ret_state);
+}
+
+bool iommu_function_can_be(const void *state, size_t length)
+{
+	struct hidden_state s;
+
+	if (length != sizeof(s))
+		return false;
+	memcpy(&s, state, sizeof(s));
+	return hidden_config_is_possible(&s);
+}
+
+void iommu_function_restore(struct iommu_function *f, const void *state)
+{
+	struct hidden_state s;
+
+	memcpy(&s, state, sizeof(s));
+	hidden_config_restore(&f->config, &s);
+	if (f->config.hidden)
+		check_placement(f);
 }
 
 void iommu_function_describe(const struct iommu_function *f, struct json_object *function,

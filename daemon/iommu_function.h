@@ -11,6 +11,7 @@
 
 #include <json-c/json.h>
 
+#include "daemon/hidden_config.h"
 #include "daemon/unit.h"
 
 struct iommu_function;
@@ -30,6 +31,12 @@ struct vfu_server *iommu_function_server(struct iommu_function *f);
 void iommu_function_expect(struct iommu_function *f, uint64_t base);
 /* Is a client there that may write to the shared page? [any thread] */
 bool iommu_function_is_polled(const struct iommu_function *f);
+/* The PCI function's own state; the main thread waits meanwhile. [work thread] */
+void iommu_function_save(const struct iommu_function *f, struct hidden_state *ret_state);
+/* `state` is a struct hidden_state of `length` bytes, from anywhere. [any thread] */
+bool iommu_function_can_be(const void *state, size_t length);
+/* Take over one that can be. [work thread] */
+void iommu_function_restore(struct iommu_function *f, const void *state);
 /* Fill in what `status` tells about it, and about the expectation. */
 void iommu_function_describe(const struct iommu_function *f, struct json_object *function,
 			     struct json_object *status);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "control/message.h"
 #include "daemon/vm.h"
@@ -39,6 +40,8 @@ struct nvme_function {
 	 * handler until it touches a register again.
 	 */
 	_Atomic bool pin_high, unmask_asked;
+
+	uint64_t held_until_ns; /* the work thread's; 0: not held */
 };
 
 /* --------------------------------------------------------------- interrupts */
@@ -69,12 +72,42 @@ static void irq_masked(void *device, unsigned index, unsigned first, unsigned co
 	waker_kick(f->vm->waker);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void nvme_function_hold(struct nvme_function *f, unsigned ms)
+{
+	f->held_until_ns = now_ns() + ms * UINT64_C(1000000);
+	nvme_hold(f->nvme, true);
+}
+
+bool nvme_function_is_held(const struct nvme_function *f)
+{
+	return f->held_until_ns;
+}
+
+static void release_when_due(struct nvme_function *f)
+{
+	if (now_ns() < f->held_until_ns)
+		return;
+	f->held_until_ns = 0;
+	nvme_hold(f->nvme, false);
+}
+
 unsigned nvme_function_poll(struct nvme_function *f, unsigned budget)
 {
 	/* Looked at before the poll: the doorbells before it are seen by that poll. */
 	bool unmask = f->unmask_asked && atomic_exchange(&f->unmask_asked, false);
-	unsigned steps = nvme_poll(f->nvme, budget);
+	unsigned steps;
 
+	if (f->held_until_ns)
+		release_when_due(f);
+	steps = nvme_poll(f->nvme, budget);
 	if (unmask)
 		deliver_pin(f);
 	return steps;
@@ -154,6 +187,12 @@ static void reset(void *device)
 	f->bus_master = false;
 	nvme_reset(f->nvme);
 	f->pin_high = false;
+	f->vm->frozen = false;
+}
+
+void nvme_function_restored(struct nvme_function *f)
+{
+	f->bus_master = config_get(f, PCI_COMMAND) & PCI_COMMAND_MASTER;
 }
 
 static int dma_map(void *device, const struct vfu_dma_map *map)

@@ -38,6 +38,12 @@ uint16_t nvme_function_rid(const struct nvme_function *f);
 /* Work thread: as nvme_poll(). */
 unsigned nvme_function_poll(struct nvme_function *f, unsigned budget);
 
+/* No command is begun for so long, unless it is called again. [work thread] */
+void nvme_function_hold(struct nvme_function *f, unsigned ms);
+bool nvme_function_is_held(const struct nvme_function *f);
+/* The controller has taken over a state. */
+void nvme_function_restored(struct nvme_function *f);
+
 /* Write an interrupt message as this function, without waiting. False: it cannot now. [any thread] */
 bool nvme_function_send(struct nvme_function *f, uint64_t address, uint32_t data);
 

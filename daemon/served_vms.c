@@ -88,6 +88,8 @@ static int start_thread(struct served_vms *s, const struct daemon_options *optio
 	err = work_thread_start(&work, &s->work);
 	if (err)
 		snprintf(why, why_size, "the work thread cannot be started: %s", strerror(-err));
+	for (unsigned i = 0; i < s->count; i++)
+		s->vms[i].vm.work = s->work;
 	return err;
 }
 

@@ -2,6 +2,7 @@
 #include "daemon/vm.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --------------------------------------------------------------- interrupts */
@@ -128,9 +129,16 @@ void vm_disconnect(struct vm *vm)
 		end_session(iommu_function_server(vm->iommu));
 }
 
+void incoming_state_drop(struct incoming_state *in)
+{
+	free(in->bytes);
+	*in = (struct incoming_state){0};
+}
+
 void vm_stop(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->nvme_count; i++)
 		nvme_function_destroy(vm->nvme[i]);
 	iommu_function_destroy(vm->iommu);
+	incoming_state_drop(&vm->incoming);
 }

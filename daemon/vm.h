@@ -20,19 +20,32 @@
 #include "daemon/unit.h"
 #include "daemon/waker.h"
 
+/* A state that comes in pieces. */
+struct incoming_state {
+	uint8_t *bytes; /* NULL: nothing has come */
+	size_t size;
+};
+
 struct vm {
 	const struct vm_options *options;
 	const struct directory *directory;
-	struct loop *loop;   /* the main thread's */
-	struct waker *waker; /* the work thread's */
+	struct loop *loop;	  /* the main thread's */
+	struct waker *waker;	  /* the work thread's */
+	struct work_thread *work; /* once it runs */
 	const struct sidecore_counters *sidecore;
 	bool verbose;
 	char label[VM_NAME_MAX + 3]; /* "NAME: ", which begins its log lines; "" for the only VM */
 	struct log_bucket guest_errors;
 	struct vm_counters counters;
 	struct iommu_function *iommu; /* NULL: no remapping */
+	struct incoming_state incoming;
 	unsigned nvme_count;
 	struct nvme_function *nvme[NVME_MAX];
+	/*
+	 * Its state was saved, and nothing may change behind that: the work thread leaves
+	 * it alone until it is restored or reset.
+	 */
+	_Atomic bool frozen;
 	unsigned unit_count; /* one with VT-d, else one for each controller */
 	struct unit *units[NVME_MAX];
 };
@@ -50,6 +63,9 @@ void vm_disconnect(struct vm *vm);
 /* What the disks were given is written, sockets go. The work thread has ended. Also after a vm_start() that
  * failed. */
 void vm_stop(struct vm *vm);
+
+/* What has come of a state is forgotten. */
+void incoming_state_drop(struct incoming_state *in);
 
 /* Deliver an interrupt message of `rid`, or of the IOMMU itself (0), without waiting. [any thread] */
 void vm_send_interrupt(struct vm *vm, uint16_t rid, uint64_t address, uint32_t data);

@@ -32,6 +32,16 @@ struct work_thread {
 	pthread_t thread;
 	_Atomic bool stop;
 
+	/*
+	 * A visit. `asked` is set by the main thread, which then waits for `visited`;
+	 * all but the look at `asked` is under the lock.
+	 */
+	pthread_mutex_t lock;
+	pthread_cond_t visited;
+	_Atomic bool asked;
+	void (*visit)(void *arg);
+	void *visit_arg;
+
 	/* The thread's own. */
 	struct turns turns; /* of several VMs */
 	struct served {
@@ -125,6 +135,8 @@ static unsigned work_for(struct work_thread *w, struct vm *vm, unsigned budget)
 	unsigned steps = 0;
 
 	w->deep = false;
+	if (vm->frozen)
+		return 0;
 	for (unsigned i = 0; i < vm->unit_count; i++)
 		steps += process_unit(w, vm->units[i], budget * UNIT_STEPS);
 	for (unsigned i = 0; i < vm->nvme_count; i++) {
@@ -242,7 +254,7 @@ static bool keep_polling(struct work_thread *w)
 
 static bool arm(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
+	for (unsigned i = 0; i < vm->nvme_count && !vm->frozen; i++) {
 		if (!nvme_arm(nvme_function_controller(vm->nvme[i])))
 			return false;
 	}
@@ -256,6 +268,20 @@ static bool arm_all(struct work_thread *w)
 			return false;
 	}
 	return true;
+}
+
+/* A hold ends by time, and then there may be work. */
+static bool is_held(struct work_thread *w)
+{
+	for (unsigned i = 0; i < w->options.vm_count; i++) {
+		struct vm *vm = w->options.vms[i];
+
+		for (unsigned k = 0; k < vm->nvme_count; k++) {
+			if (nvme_function_is_held(vm->nvme[k]))
+				return true;
+		}
+	}
+	return false;
 }
 
 static bool registers_are_polled(struct work_thread *w)
@@ -272,7 +298,7 @@ static const struct timespec *next_nap(struct work_thread *w, struct timespec *n
 {
 	if (w->pending)
 		w->nap_us = WORK_NAP_FIRST_US;
-	else if (!registers_are_polled(w))
+	else if (!registers_are_polled(w) && !is_held(w))
 		return NULL;
 	*nap = (struct timespec){.tv_nsec = w->nap_us * 1000L};
 	w->nap_us = w->nap_us * 2 < WORK_NAP_LAST_US ? w->nap_us * 2 : WORK_NAP_LAST_US;
@@ -297,6 +323,49 @@ static void sleep_a_while(struct work_thread *w)
 	}
 }
 
+/* --------------------------------------------------------------------- visits */
+
+static void visit(struct work_thread *w)
+{
+	pthread_mutex_lock(&w->lock);
+	if (atomic_load(&w->asked)) {
+		w->visit(w->visit_arg);
+		atomic_store(&w->asked, false);
+		pthread_cond_signal(&w->visited);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+static struct timespec visit_deadline(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += WORK_VISIT_MS * 1000000L;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	return t;
+}
+
+/* A visit that has begun holds the lock, so that who waits does not give up in the midst of it. */
+int work_thread_visit(struct work_thread *w, void (*call)(void *arg), void *arg)
+{
+	struct timespec deadline = visit_deadline();
+	int err = 0;
+
+	pthread_mutex_lock(&w->lock);
+	w->visit = call;
+	w->visit_arg = arg;
+	atomic_store(&w->asked, true);
+	waker_kick(w->options.waker);
+	while (atomic_load(&w->asked) && !err)
+		err = pthread_cond_timedwait(&w->visited, &w->lock, &deadline);
+	err = atomic_load(&w->asked) ? -EAGAIN : 0;
+	atomic_store(&w->asked, false);
+	pthread_mutex_unlock(&w->lock);
+	return err;
+}
+
 /* -------------------------------------------------------------------- thread */
 
 static void *run(void *arg)
@@ -308,6 +377,8 @@ static void *run(void *arg)
 	prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0);
 	w->counted_ns = now_ns();
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		if (atomic_load_explicit(&w->asked, memory_order_relaxed))
+			visit(w);
 		if (work(w, waker_begin(w->options.waker))) {
 			count_busy_round(w);
 			w->idle_since_ns = 0;
@@ -319,6 +390,24 @@ static void *run(void *arg)
 		}
 	}
 	return NULL;
+}
+
+static void init_visits(struct work_thread *w)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->visited, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static void free_thread(struct work_thread *w)
+{
+	pthread_cond_destroy(&w->visited);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
 }
 
 static int create_thread(struct work_thread *w)
@@ -361,6 +450,7 @@ int work_thread_start(const struct work_options *o, struct work_thread **ret_thr
 	if (!w)
 		return -ENOMEM;
 	w->options = *o;
+	init_visits(w);
 	w->all_trap = true;
 	w->nap_us = WORK_NAP_FIRST_US;
 	watch(w, o->waker->fd);
@@ -369,7 +459,7 @@ int work_thread_start(const struct work_options *o, struct work_thread **ret_thr
 		add_vm(w, i);
 	err = create_thread(w);
 	if (err) {
-		free(w);
+		free_thread(w);
 		return err;
 	}
 	*ret_thread = w;
@@ -383,5 +473,5 @@ void work_thread_stop(struct work_thread *w)
 	atomic_store(&w->stop, true);
 	waker_kick(w->options.waker);
 	pthread_join(w->thread, NULL);
-	free(w);
+	free_thread(w);
 }

@@ -21,6 +21,7 @@
 
 #define WORK_NAP_FIRST_US 20
 #define WORK_NAP_LAST_US  500
+#define WORK_VISIT_MS	  100
 
 struct sidecore_counters;
 struct vm;
@@ -41,6 +42,12 @@ struct work_options {
 int work_thread_start(const struct work_options *o, struct work_thread **ret_thread);
 /* Ends and joins it. NULL is fine. */
 void work_thread_stop(struct work_thread *w);
+
+/*
+ * Have the work thread do call(arg) between two of its rounds, and wait for that. `call` must not wait for
+ * the main thread. 0; or -EAGAIN: it did not come to it within WORK_VISIT_MS, and will not. [main thread]
+ */
+int work_thread_visit(struct work_thread *w, void (*call)(void *arg), void *arg);
 
 /* Is the caller the work thread? */
 bool work_thread_is_current(void);

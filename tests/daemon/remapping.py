@@ -24,12 +24,19 @@ class Remapping:
             self.map(gpa, gpa, READ | WRITE)
         self.put(ROOT, CONTEXTS | 1, 0)
         self.enter(domain)
+        for step in self.start_up:
+            step(self)
+
+    def set_root(self):
         self.set(RTADDR, "<Q", ROOT)
         self.command(SRTP)
+
+    def enable_queue(self):
         self.set(IQA, "<Q", QUEUE)
         self.set(IQT, "<Q", 0)
         self.command(QIE)
-        self.flush()
+
+    def translate(self):
         self.command(QIE | TE)
 
     def put(self, gpa, *words):
@@ -87,3 +94,5 @@ class Remapping:
     def flush_page(self, domain, iova):
         self.submit(domain << 16 | 3 << 4 | 2, iova)
         self.wait()
+
+    start_up = (set_root, enable_queue, flush, translate)

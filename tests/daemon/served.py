@@ -147,17 +147,38 @@ class Nvme:
     With VT-d the memory belongs to the unit, else to the controller."""
 
     def __init__(self, d, name="nvme0"):
+        self.ram = memfd(RAM_SIZE)
+        self.tails, self.heads, self.count = [0, 0], [0, 0], 0
+        self.connect(d, name)
+        self.master_the_bus()
+        self.place_admin_queues()
+        self.enable()
+        self.create_queues()
+
+    def connect(self, d, name="nvme0"):
+        """The sessions, and the memory, which may have been another daemon's before."""
         self.client = d.connect(name)
         self.unit = d.connect("iommu") if d.has_unit() else None
-        self.ram = memfd(RAM_SIZE)
         self.memory_client().map(RAM, RAM_SIZE, self.ram)
-        client = self.client
-        self.tails, self.heads, self.count = [0, 0], [0, 0], 0
-        client.write(CONFIG, 4, CAP_MASTER)
+
+    def disconnect(self):
+        self.client.close()
+        if self.unit:
+            self.unit.close()
+
+    def master_the_bus(self):
+        self.client.write(CONFIG, 4, CAP_MASTER)
+
+    def place_admin_queues(self):
         for offset, form, value in ((0x24, "<I", (ENTRIES - 1) << 16 | ENTRIES - 1), (0x28, "<Q", ADMIN_SQ),
-                                    (0x30, "<Q", ADMIN_CQ), (0x14, "<I", 1 | 6 << 16 | 4 << 20)):
-            client.write(BAR0, offset, struct.pack(form, value))
+                                    (0x30, "<Q", ADMIN_CQ)):
+            self.client.write(BAR0, offset, struct.pack(form, value))
+
+    def enable(self):
+        self.client.write(BAR0, 0x14, struct.pack("<I", 1 | 6 << 16 | 4 << 20))
         self.await_ready()
+
+    def create_queues(self):
         size = (ENTRIES - 1) << 16
         self.run(0, 5, IO_CQ, size | 1, 1)
         self.run(0, 1, IO_SQ, size | 1, 1 | 1 << 16)
@@ -166,9 +187,7 @@ class Nvme:
         return self
 
     def __exit__(self, *unused):
-        self.client.close()
-        if self.unit:
-            self.unit.close()
+        self.disconnect()
         os.close(self.ram)
 
     def memory_client(self):

@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The state of a VM moves from one viommud to another, a line a case: test_state.py VIOMMUD VIOMMU"""
+
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+
+from served import (BAR0, CASES, CONFIG, DATA, DISK_SIZE, PAGE, RAM, READ, WRITE, Daemon, Nvme, case, check,
+                    check_serves, equal, memfd, run_cases)
+from protocol_client import RESET  # found by served
+from remapping import FSTS, IQT, QUEUE, Remapping
+
+VIOMMUD, VIOMMU = (os.path.abspath(path) for path in sys.argv[1:3])
+KINDS = {"sidecore": (), "trap": ("--registers", "trap"), "none": ("--iommu", "none")}
+HIDDEN = RAM + 0x90 * PAGE  # a page that the journey takes away
+IQE, PPF = 1 << 4, 1 << 1
+FRCD = 0x4000  # where the record is: told by CAP.FRO, see fault_record()
+
+
+def viommu(*arguments):
+    return subprocess.run([VIOMMU, *arguments], capture_output=True, text=True, check=False, timeout=30)
+
+
+class Journey:
+    """A VMM that outlives its daemons, with a guest's driver whose steps it takes one by one."""
+
+    def __init__(self, kind, folder):
+        self.kind, self.folder, self.state = kind, folder, os.path.join(folder, "state")
+        self.disk = os.path.join(folder, "disk")
+        with open(self.disk, "wb") as f:
+            f.truncate(DISK_SIZE)
+        self.daemon = self.new_daemon()
+        self.nvme = Nvme.__new__(Nvme)
+        self.nvme.ram = memfd(2 * DISK_SIZE)
+        self.nvme.tails, self.nvme.heads, self.nvme.count = [0, 0], [0, 0], 0
+        self.nvme.connect(self.daemon)
+        self.unit, self.event = None, 0
+
+    def new_daemon(self):
+        return Daemon(VIOMMUD, *KINDS[self.kind], "--nvme", self.disk, disks=0)
+
+    def end(self):
+        self.nvme.disconnect()
+        self.daemon.__exit__()
+
+    def move(self):
+        saved = viommu("save", "--dir", self.daemon.dir, self.state)
+        check(saved.returncode == 0, "save: " + saved.stderr)
+        check(self.daemon.ask("status")["frozen"], "the VM is not frozen after it was saved")
+        self.end()
+        self.daemon = self.new_daemon()
+        self.nvme.connect(self.daemon)
+        restored = viommu("restore", "--dir", self.daemon.dir, self.state)
+        check(restored.returncode == 0, "restore: " + restored.stderr)
+        if self.unit:
+            self.unit.client = self.nvme.unit
+
+    def fault_record(self):
+        offset = (struct.unpack("<Q", self.nvme.unit.read(BAR0, 8, 8))[0] >> 24 & 0x3ff) * 16
+        return offset, struct.unpack("<QQ", self.nvme.unit.read(BAR0, offset, 8) +
+                                     self.nvme.unit.read(BAR0, offset + 8, 8))
+
+    # --------------------------------------------------------------- the steps
+
+    def build_tables(self):
+        """In memory only; the registers come in the steps that follow."""
+        start_up, Remapping.start_up = Remapping.start_up, ()
+        self.unit = Remapping(self.nvme)
+        Remapping.start_up = start_up
+
+    def write(self):
+        for i in range(9):
+            self.nvme.write(8 * i, bytes([i + 1]) * PAGE)
+
+    def read(self):
+        for i in range(9):
+            equal(self.nvme.read(8 * i, PAGE), bytes([i + 1]) * PAGE, "page %d" % i)
+
+    def leave_command(self):
+        """Rung for; whether it was fetched is the daemon's affair."""
+        self.left = self.nvme.submit(1, READ, DATA + PAGE, 8 * 3, 0, PAGE // 512 - 1)
+
+    def take_command(self):
+        equal(self.nvme.complete(1), (self.left, 0), "the command that was left")
+        equal(os.pread(self.nvme.ram, PAGE, DATA + PAGE - RAM), b"\4" * PAGE, "what it read")
+
+    def set_feature(self):
+        self.nvme.run(0, 9, 0, 4, 350)
+
+    def get_feature(self):
+        self.nvme.submit(0, 10, 0, 4)
+        at = self.nvme.heads[0] % 16
+        equal(self.nvme.complete(0)[1], 0, "status of Get Features")
+        equal(struct.unpack_from("<I", os.pread(self.nvme.ram, 4, PAGE + at * 16))[0], 350, "the feature")
+
+    def want_event(self):
+        self.event = self.nvme.submit(0, 12, 0, 0)
+
+    def make_event(self):
+        self.nvme.client.write(BAR0, 0x1008, struct.pack("<I", 999))
+
+    def take_event(self):
+        equal(self.nvme.complete(0), (self.event, 0), "the event")
+
+    def take_page_away(self):
+        self.unit.map(HIDDEN, HIDDEN, 0)
+        self.unit.flush_page(1, HIDDEN)
+
+    def fault(self):
+        self.nvme.submit(1, READ, HIDDEN, 0, 0, 7)
+        check(self.nvme.complete(1)[1] != 0, "a page that was taken away was written")
+
+    def take_fault(self):
+        _, (low, _) = self.fault_record()
+        equal(low & ~0xfff, HIDDEN, "the address in the fault record")
+        check(struct.unpack("<I", self.nvme.unit.read(BAR0, FSTS, 4))[0] & PPF, "no fault is pending")
+
+    def clear_fault(self):
+        offset, (_, high) = self.fault_record()
+        check(high >> 63, "the fault record is empty")
+        self.unit.set(offset + 8, "<Q", 1 << 63)
+        check(not struct.unpack("<I", self.nvme.unit.read(BAR0, FSTS, 4))[0] & PPF, "the fault is still pending")
+
+    def bad_descriptor(self):
+        self.unit.submit(15, 0)
+        self.unit.until(lambda: struct.unpack("<I", self.nvme.unit.read(BAR0, FSTS, 4))[0] & IQE, "no IQE")
+
+    def mend_descriptor(self):
+        check(struct.unpack("<I", self.nvme.unit.read(BAR0, FSTS, 4))[0] & IQE, "IQE is gone")
+        self.unit.put(QUEUE + (self.unit.tail - 16) % PAGE, 1 << 4 | 2, 0)
+        self.unit.set(FSTS, "<I", IQE)
+        self.unit.wait()
+
+    def give_page_back(self):
+        self.unit.map(HIDDEN, HIDDEN, READ | WRITE)
+        self.nvme.run(1, READ, HIDDEN, 8 * 4, 0, 7)
+        equal(os.pread(self.nvme.ram, PAGE, HIDDEN - RAM), b"\5" * PAGE, "the page that came back")
+
+    def shut_down(self):
+        self.nvme.client.write(BAR0, 0x14, struct.pack("<I", 1 | 1 << 14 | 6 << 16 | 4 << 20))
+        self.daemon.wait_until(lambda: self.nvme.client.read(BAR0, 0x1c, 4)[0] >> 2 & 3 == 2, "no shutdown")
+
+
+def of_nvme(name):
+    return lambda j: getattr(j.nvme, name)()
+
+
+def of_unit(name):
+    return lambda j: getattr(j.unit, name)()
+
+
+J = Journey
+CONTROLLER = [of_nvme("master_the_bus"), of_nvme("place_admin_queues"), of_nvme("enable"), of_nvme("create_queues"),
+              J.set_feature, J.want_event]
+UNIT = [J.build_tables, of_unit("set_root"), of_unit("enable_queue"), of_unit("flush"), of_unit("translate"),
+        J.take_page_away]
+WORK = [J.write, J.leave_command, J.take_command, J.make_event, J.take_event, J.read, J.get_feature]
+TROUBLE = [J.fault, J.take_fault, J.clear_fault, J.bad_descriptor, J.mend_descriptor, J.give_page_back]
+STEPS = {"sidecore": UNIT + CONTROLLER + WORK + TROUBLE + [J.read, J.shut_down],
+         "none": CONTROLLER + WORK + [J.shut_down]}
+STEPS["trap"] = STEPS["sidecore"]
+
+
+def travel(kind, stops):
+    with tempfile.TemporaryDirectory(prefix="viommu-test-") as folder:
+        j = Journey(kind, folder)
+        try:
+            for i, step in enumerate(STEPS[kind]):
+                step(j)
+                if i in stops:
+                    j.move()
+        except Exception as error:
+            raise type(error)("moved after step %s: %s" % (stops, error)) from error
+        finally:
+            j.end()
+
+
+@case("between any two steps, registers polled", "sidecore")
+@case("between any two steps, without an IOMMU", "none")
+def any_two_steps(kind):
+    for i in range(len(STEPS[kind])):
+        travel(kind, {i})
+
+
+@case("after each step, registers polled", "sidecore")
+@case("after each step, registers trapped", "trap")
+def each_step(kind):
+    travel(kind, set(range(len(STEPS[kind]))))
+
+
+# ------------------------------------------------------------------ what is refused
+
+def give(daemon, state):
+    """The reply to a state, through the socket."""
+    for offset in range(0, len(state), 2048):
+        daemon.ask("restore", offset=offset, data=state[offset:offset + 2048].hex())
+    return daemon.ask("restore")
+
+
+def sealed(body):
+    return bytes(body) + struct.pack("<I", zlib.crc32(bytes(body)))
+
+
+def saved_state(*options, **more):
+    with Daemon(VIOMMUD, *options, **more) as d, Nvme(d) as n:
+        if n.unit:
+            Remapping(n)
+        n.write(0, b"x" * PAGE)
+        with tempfile.TemporaryDirectory(prefix="viommu-test-") as folder:
+            path = os.path.join(folder, "state")
+            done = viommu("save", "--dir", d.dir, path)
+            check(done.returncode == 0, done.stderr)
+            with open(path, "rb") as f:
+                return f.read()
+
+
+@case("each byte, changed, is found")
+def flipped():
+    state = saved_state()
+    with Daemon(VIOMMUD) as d:
+        for i in sorted({*range(64), *range(0, len(state), 61), *range(len(state) - 8, len(state))}):
+            changed = bytearray(state)
+            changed[i] ^= 1 << i % 8
+            check("error" in give(d, changed), "byte %d changed, and it was taken" % i)
+        for length in range(0, len(state), 997):
+            check("error" in give(d, state[:length]), "%d bytes of it were taken" % length)
+        check("error" in give(d, state + b"\0"), "one byte more was taken")
+        check_serves(d)
+
+
+@case("changed with a new checksum: refused, or a VM that can be reset; never a crash")
+def forged():
+    state, rand = saved_state()[:-4], random.Random(4)
+    taken = 0
+    with Daemon(VIOMMUD) as d:
+        for _ in range(400):
+            changed = bytearray(state)
+            for _ in range(rand.choice((1, 1, 1, 4, 16))):
+                changed[rand.randrange(len(changed))] = rand.choice((0, 1, 0x7f, 0x80, 0xff, rand.randrange(256)))
+            taken += "ok" in give(d, sealed(changed))
+            check(d.process.poll() is None, "viommud died")
+        check(taken > 50, "only %d were taken: nothing was tried" % taken)
+        for name in "nvme0", "iommu":
+            with d.connect(name) as client:
+                client.ok(RESET)
+        d.wait_until(d.alone, "the session does not end")
+        check_serves(d)
+
+
+@case("another version, other options and other disks are refused in words")
+def other_machines():
+    state = saved_state()
+    version = bytearray(state[:-4])
+    version[8] = 2
+    with Daemon(VIOMMUD) as d:
+        check("version 2" in give(d, sealed(version))["error"], "of another version")
+        check("did not write it" in give(d, b"x" * 100)["error"], "no state")
+        check("ok" in give(d, state), "the right one")
+    for options, disks in ((("--iommu", "none"), 1), (("--iommu", "vtd,caching-mode=on"), 1), ((), 2)):
+        with Daemon(VIOMMUD, *options, disks=disks) as d:
+            check("other options" in give(d, state)["error"], "%s, %d disks" % (options, disks))
+            check_serves(d)
+
+
+@case("a frozen VM goes on when it is restored, or reset")
+def thaws():
+    with Daemon(VIOMMUD) as d, Nvme(d) as n, tempfile.TemporaryDirectory(prefix="viommu-test-") as folder:
+        path = os.path.join(folder, "state")
+        n.write(0, b"1" * PAGE)
+        check(viommu("save", "--dir", d.dir, path).returncode == 0, "save")
+        command = n.submit(1, READ, DATA, 0, 0, 7)
+        check(d.ask("status")["frozen"], "not frozen")
+        check(viommu("restore", "--dir", d.dir, path).returncode == 0, "restore")
+        n.client.write(BAR0, 0x1008, struct.pack("<I", n.tails[1] % 16))  # the doorbell that fell between
+        equal(n.complete(1), (command, 0), "the command")
+        check(viommu("save", "--dir", d.dir, path).returncode == 0, "save")
+        n.client.ok(RESET)
+        check(not d.ask("status")["frozen"], "still frozen")
+
+
+@case("a command that stays under way keeps the state from being saved")
+def busy():
+    with Daemon(VIOMMUD) as d, Nvme(d) as n:
+        n.client.write(CONFIG, 4, struct.pack("<H", 2))
+        reply = d.ask("save")
+        check("state" in reply, "an idle controller without the bus: %s" % reply)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cases(CASES, lambda function, args: function(*args)))
