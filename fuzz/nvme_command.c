@@ -332,11 +332,30 @@ static void step_start(struct fuzz *z)
 		make_queues(z, shape & 8 ? (uint8_t)take(z, 1) : 0);
 }
 
+/* Saved, changed by who keeps it, restored: refused, or what follows holds as for any guest. */
+static void move(struct fuzz *z)
+{
+	static uint64_t state[(64 << 10) / 8];
+	unsigned edits = (unsigned)take(z, 1) % 8;
+	int64_t length;
+
+	nvme_hold(z->n, true);
+	length = nvme_save(z->n, state, sizeof(state));
+	nvme_hold(z->n, false);
+	if (length < 0)
+		return;
+	for (unsigned i = 0; i < edits; i++)
+		((uint8_t *)state)[take(z, 2) % (uint64_t)length] = (uint8_t)take(z, 1);
+	require(nvme_restore(z->n, state, (size_t)length) == 0 || edits);
+}
+
 static void step_others(struct fuzz *z)
 {
 	uint8_t shape = (uint8_t)take(z, 1);
 
-	if (shape & 1)
+	if (shape % 16 == 15)
+		move(z);
+	else if (shape & 1)
 		nvme_arm(z->n);
 	else
 		z->f->fail_at = z->f->accesses + (shape >> 1);

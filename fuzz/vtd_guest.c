@@ -19,6 +19,8 @@
 
 #include <viommu/access.h>
 
+#include "base/crc32.h"
+
 #define RAM_SIZE  (1u << 16)
 #define RAM_PAGES (RAM_SIZE / 4096)
 #define DEVICES	  3
@@ -624,6 +626,32 @@ static void run(struct fuzz *f)
 	process(f);
 }
 
+/* The unit's state, changed by who keeps it: refused, or a unit that can be used, and is as new after a
+ * reset. */
+static void forge(struct fuzz *f, const uint8_t *data, size_t size)
+{
+	static uint8_t state[64 << 10];
+	int64_t length = viommu_save(f->v, state, sizeof(state));
+	size_t body = (size_t)length - sizeof(uint32_t);
+	uint32_t crc;
+
+	require(length > 0, "a unit that cannot be saved");
+	for (size_t i = 0; i + 3 <= size && i < 24; i += 3)
+		state[(data[i] << 8 | data[i + 1]) % body] = data[i + 2];
+	crc = vi_crc32c(0, state, body);
+	memcpy(state + body, &crc, sizeof(crc));
+	if (viommu_restore(f->v, state, (size_t)length) == 0) {
+		for (uint64_t iova = 0; iova < RAM_SIZE; iova += 3 << 12)
+			viommu_read(f->thread, f->devices[0], iova, &crc, sizeof(crc));
+		viommu_process(f->v, 64);
+		viommu_regs_write(f->v, 0x18, 4, 1u << 31);
+		viommu_process(f->v, 64);
+	}
+	viommu_reset(f->v);
+	require(viommu_save(f->v, state, sizeof(state)) == length,
+		"its state has another length after a reset");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -641,6 +669,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	viommu_thread_create(f.v, &f.thread);
 	run(&f);
 	unpin(&f);
+	forge(&f, data, size);
 	viommu_thread_destroy(f.thread);
 	viommu_destroy(f.v);
 	free(f.ram);
