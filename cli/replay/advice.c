@@ -190,19 +190,27 @@ static void say_choice(struct text *t, const struct replay_result *safest, const
 	end(t);
 }
 
+static bool is_open(const struct replay_result *r)
+{
+	return !*r->why_not && r->reaches_all;
+}
+
 static void say_open(struct text *t, const struct field *f)
 {
-	unsigned count = 0;
+	unsigned count = 0, said = 0;
 
-	for (size_t i = 0; i < f->count; i++) {
-		if (*f->results[i].why_not || !f->results[i].reaches_all)
-			continue;
-		sayf(t, "%s%s", count++ ? "and " : "", f->results[i].strategy);
-	}
+	for (size_t i = 0; i < f->count; i++)
+		count += is_open(&f->results[i]);
 	if (!count)
 		return;
-	say(t, count > 1 ? "protect nothing: all memory is reachable, always."
-			 : "protects nothing: all memory is reachable, always.");
+	for (size_t i = 0; i < f->count; i++) {
+		if (!is_open(&f->results[i]))
+			continue;
+		said++;
+		sayf(t, "%s%s", f->results[i].strategy, said + 1 < count ? "," : said < count ? " and" : "");
+	}
+	say(t,
+	    count > 1 ? "let devices reach all memory, always." : "lets devices reach all memory, always.");
 	end(t);
 }
 

@@ -91,7 +91,6 @@ static void sweep(const char *strategy, void (*begin)(unsigned nth))
 static void test_one_fails(void **state)
 {
 	(void)state;
-	sweep("single-use", alloc_fail_at);
 	sweep("optimistic", alloc_fail_at);
 }
 
@@ -99,7 +98,6 @@ static void test_all_fail(void **state)
 {
 	(void)state;
 	sweep("single-use", alloc_fail_from);
-	sweep("shared", alloc_fail_from);
 }
 
 int main(void)
