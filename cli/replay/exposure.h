@@ -16,7 +16,7 @@
 #include "cli/replay/coverage.h"
 #include "cli/replay/memory.h"
 #include "cli/replay/meter.h"
-#include "cli/replay/number_map.h"
+#include "cli/number_map.h"
 
 struct exposed_page;
 

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cli/replay/number_map.h"
+#include "cli/number_map.h"
 
 #define REPLAY_BLOCK_LG2   16 /* a block: 64 KiB; its number: the address >> 16 */
 #define REPLAY_PAGE	   UINT64_C(4096)

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "cli/replay/memory.h"
-#include "cli/replay/number_map.h"
+#include "cli/number_map.h"
 #include "cli/trace/trace.h"
 
 #define REPLAY_LIST_MOST    256

@@ -2,7 +2,7 @@
 /* The map against an array, with keys that meet in the same places. */
 #include "testing.h"
 
-#include "cli/replay/number_map.h"
+#include "cli/number_map.h"
 
 #define KEYS 300
 #define NONE UINT64_MAX

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Numbers by number: constant time, memory for what is in it. */
-#ifndef CLI_REPLAY_NUMBER_MAP_H
-#define CLI_REPLAY_NUMBER_MAP_H
+#ifndef CLI_NUMBER_MAP_H
+#define CLI_NUMBER_MAP_H
 
 #include <stdbool.h>
 #include <stddef.h>

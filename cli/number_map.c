@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Open addressing, at most half full; what is taken out leaves no mark, its followers move up. */
-#include "cli/replay/number_map.h"
+#include "cli/number_map.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/trace/join.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_SIZE  UINT64_C(4096)
+#define NO_ADDRESS UINT64_MAX /* DMA_MAPPING_ERROR */
+
+void join_init(struct join *j)
+{
+	*j = (struct join){0};
+	live_init(&j->live);
+}
+
+void join_finish(struct join *j)
+{
+	live_finish(&j->live);
+	for (unsigned i = 0; i < j->device_count; i++)
+		free(j->devices[i]);
+	free(j->devices);
+	free(j->steps);
+}
+
+static void count(struct join *j, enum join_count which)
+{
+	j->counts[which]++;
+}
+
+/* -------------------------------------------------------------------- devices */
+
+static bool is_named(const char *name, const struct event *e)
+{
+	return !strncmp(name, e->device, e->device_len) && !name[e->device_len];
+}
+
+static int add_device(struct join *j, const struct event *e)
+{
+	char **devices, *name;
+
+	if (j->device_count == LIVE_DEVICES)
+		return -ENFILE;
+	devices = realloc(j->devices, (j->device_count + 1) * sizeof(*devices));
+	if (!devices)
+		return -ENOMEM;
+	j->devices = devices;
+	name = strndup(e->device, e->device_len);
+	if (!name)
+		return -ENOMEM;
+	j->devices[j->device_count] = name;
+	j->last_device = j->device_count++;
+	return 0;
+}
+
+static int find_device(struct join *j, const struct event *e, uint32_t *ret_device)
+{
+	int err = 0;
+
+	if (!j->device_count || !is_named(j->devices[j->last_device], e)) {
+		for (j->last_device = 0; j->last_device < j->device_count; j->last_device++) {
+			if (is_named(j->devices[j->last_device], e))
+				break;
+		}
+		if (j->last_device == j->device_count)
+			err = add_device(j, e);
+	}
+	if (err)
+		j->last_device = 0;
+	*ret_device = j->last_device;
+	return err;
+}
+
+/* ---------------------------------------------------------------------- steps */
+
+static int tell(struct join *j, const struct trace_step *step)
+{
+	if (j->step_count == j->step_room) {
+		size_t room = j->step_room ? 2 * j->step_room : 64;
+		struct trace_step *steps = realloc(j->steps, room * sizeof(*steps));
+
+		if (!steps)
+			return -ENOMEM;
+		j->steps = steps;
+		j->step_room = room;
+	}
+	j->steps[j->step_count++] = *step;
+	return 0;
+}
+
+bool join_next(struct join *j, struct trace_step *ret_step)
+{
+	if (j->step_next == j->step_count) {
+		j->step_next = j->step_count = 0;
+		return false;
+	}
+	*ret_step = j->steps[j->step_next++];
+	return true;
+}
+
+static struct trace_step step_of(const struct join *j, const struct event *e, const struct live_mapping *m,
+				 enum trace_kind kind)
+{
+	return (struct trace_step){.kind = kind,
+				   .direction = (enum trace_direction)m->direction,
+				   .time_ns = j->now_ns,
+				   .mapping = m->mapping,
+				   .device = m->device,
+				   .cpu = e->cpu,
+				   .phys = m->phys,
+				   .iova = m->iova,
+				   .len = m->len,
+				   .list = m->list,
+				   .coherent = m->coherent};
+}
+
+static int tell_of(struct join *j, const struct event *e, uint32_t number, enum trace_kind kind)
+{
+	struct trace_step step = step_of(j, e, &j->live.mappings[number], kind);
+
+	return tell(j, &step);
+}
+
+static int end_mapping(struct join *j, const struct event *e, uint32_t number)
+{
+	int err = tell_of(j, e, number, TRACE_UNMAP);
+
+	if (!err)
+		live_remove(&j->live, number);
+	return err;
+}
+
+/* ----------------------------------------------------------------------- maps */
+
+static int end_list(struct join *j, const struct event *e, uint32_t first)
+{
+	uint32_t number = first, next;
+	int err = 0;
+
+	for (; number != LIVE_NONE && !err; number = next) {
+		next = j->live.mappings[number].next_in_list;
+		err = end_mapping(j, e, number);
+	}
+	return err;
+}
+
+/*
+ * Without an IOMMU a device address is memory's own, and may be mapped any number
+ * of times. With one it cannot: then an unmap was not recorded.
+ */
+static int make_way(struct join *j, const struct event *e, const struct live_mapping *m)
+{
+	uint32_t old = live_find(&j->live, m->device, m->iova, m->len);
+
+	if (old == LIVE_NONE || m->iova == m->phys)
+		return 0;
+	if (m->list && j->live.mappings[old].list == m->list)
+		return 0;
+	count(j, JOIN_unmaps_lost);
+	return j->live.mappings[old].list ? end_list(j, e, j->live.mappings[old].first_in_list)
+					  : end_mapping(j, e, old);
+}
+
+static int64_t begin_mapping(struct join *j, const struct event *e, struct live_mapping *m)
+{
+	int64_t number;
+	int err;
+
+	m->mapping = ++j->last_mapping;
+	number = live_add(&j->live, m);
+	if (number < 0)
+		return number;
+	err = tell_of(j, e, (uint32_t)number, TRACE_MAP);
+	return err ? err : number;
+}
+
+static int map(struct join *j, const struct event *e, uint32_t device)
+{
+	struct live_mapping m = {.iova = e->dma_addr,
+				 .phys = e->phys_addr,
+				 .len = e->size,
+				 .device = device,
+				 .direction = (uint8_t)e->direction};
+	int64_t number = 0;
+
+	if (e->dma_addr == NO_ADDRESS || !e->size) {
+		count(j, JOIN_failed_maps);
+		return 0;
+	}
+	number = make_way(j, e, &m);
+	if (!number)
+		number = begin_mapping(j, e, &m);
+	return number < 0 ? (int)number : 0;
+}
+
+static uint64_t own_memory(uint32_t device, uint64_t iova)
+{
+	return UINT64_C(1) << 51 | (uint64_t)(device % 128) << 44 | (iova & ((UINT64_C(1) << 44) - 1));
+}
+
+static int allocate(struct join *j, const struct event *e, uint32_t device)
+{
+	struct live_mapping m = {.iova = e->dma_addr,
+				 .phys = own_memory(device, e->dma_addr),
+				 .len = e->size,
+				 .device = device,
+				 .direction = TRACE_BIDIRECTIONAL,
+				 .coherent = true};
+	int64_t number;
+
+	if (!e->dma_addr || e->dma_addr == NO_ADDRESS || !e->size) {
+		count(j, JOIN_failed_maps);
+		return 0;
+	}
+	count(j, JOIN_allocations);
+	number = make_way(j, e, &m);
+	if (!number)
+		number = begin_mapping(j, e, &m);
+	return number < 0 ? (int)number : 0;
+}
+
+/* --------------------------------------------------------------------- unmaps */
+
+static int unmap(struct join *j, const struct event *e, uint32_t device, enum join_count missing)
+{
+	uint32_t number = live_find(&j->live, device, e->dma_addr, e->size);
+
+	if (number == LIVE_NONE || j->live.mappings[number].list) {
+		count(j, missing);
+		return 0;
+	}
+	if (j->live.mappings[number].len != e->size)
+		count(j, JOIN_size_differs);
+	return end_mapping(j, e, number);
+}
+
+/* ---------------------------------------------------------------------- lists */
+
+static unsigned length_of(struct event_array a)
+{
+	unsigned n = 0;
+	uint64_t number;
+
+	while (event_array_next(&a, &number))
+		n++;
+	return n;
+}
+
+/* A list on its way: where its pieces are chained. */
+struct list {
+	uint64_t number;
+	uint32_t device, first, last;
+	bool is_merged;
+};
+
+static int add_piece(struct join *j, const struct event *e, struct list *l, uint64_t iova, uint64_t phys,
+		     uint64_t len)
+{
+	struct live_mapping m = {.iova = iova,
+				 .phys = phys,
+				 .len = len,
+				 .list = l->number,
+				 .device = l->device,
+				 .direction = (uint8_t)e->direction,
+				 .is_first = l->last == LIVE_NONE};
+	int64_t number = make_way(j, e, &m);
+
+	if (!number)
+		number = begin_mapping(j, e, &m);
+	if (number < 0)
+		return (int)number;
+	if (l->last == LIVE_NONE)
+		l->first = (uint32_t)number;
+	else
+		j->live.mappings[l->last].next_in_list = (uint32_t)number;
+	j->live.mappings[number].first_in_list = l->first;
+	l->last = (uint32_t)number;
+	return 0;
+}
+
+/* One device range, from pieces of memory of which only the beginnings are known. */
+static int add_merged(struct join *j, const struct event *e, struct list *l, uint64_t iova, uint64_t len,
+		      struct event_array *phys_addrs, unsigned *io_left, unsigned ranges_left)
+{
+	uint64_t phys;
+	int err = 0;
+
+	while (len && !err && event_array_next(phys_addrs, &phys)) {
+		uint64_t piece = PAGE_SIZE - phys % PAGE_SIZE;
+
+		(*io_left)--;
+		/* The last beginning that this range can have takes all that is left of it. */
+		if (piece > len || *io_left <= ranges_left)
+			piece = len;
+		err = add_piece(j, e, l, iova, phys, piece);
+		iova += piece;
+		len -= piece;
+	}
+	return err;
+}
+
+static int map_list(struct join *j, const struct event *e, uint32_t device)
+{
+	struct event_array dma = e->dma_addrs, sizes = e->sizes, phys = e->phys_addrs;
+	unsigned ranges = length_of(dma), pieces = length_of(phys);
+	struct list l = {
+		.number = ++j->last_list, .device = device, .last = LIVE_NONE, .is_merged = ranges != pieces};
+	uint64_t iova, len, at;
+	int err = 0;
+
+	if (e->truncated)
+		count(j, JOIN_lists_truncated);
+	if (l.is_merged && !e->truncated)
+		count(j, JOIN_lists_merged);
+	if (!ranges || pieces < ranges || length_of(sizes) != ranges) {
+		count(j, JOIN_unreadable);
+		return 0;
+	}
+	while (!err && event_array_next(&dma, &iova) && event_array_next(&sizes, &len)) {
+		ranges--;
+		if (l.is_merged)
+			err = add_merged(j, e, &l, iova, len, &phys, &pieces, ranges);
+		else if (event_array_next(&phys, &at) && len)
+			err = add_piece(j, e, &l, iova, at, len);
+	}
+	return err;
+}
+
+static int unmap_list(struct join *j, const struct event *e, uint32_t device)
+{
+	struct event_array addrs = e->phys_addrs;
+	uint64_t phys;
+	uint32_t first = LIVE_NONE;
+
+	if (event_array_next(&addrs, &phys))
+		first = live_find_list(&j->live, device, phys, e->direction);
+	if (first == LIVE_NONE)
+		count(j, JOIN_lists_before);
+	return end_list(j, e, first);
+}
+
+/* ---------------------------------------------------------------------- syncs */
+
+static int sync_range(struct join *j, const struct event *e, uint32_t device, uint64_t iova, uint64_t len,
+		      enum trace_kind kind)
+{
+	uint32_t number = live_find_around(&j->live, device, iova);
+	struct trace_step step;
+
+	if (number == LIVE_NONE) {
+		count(j, JOIN_syncs_unjoined);
+		return 0;
+	}
+	step = step_of(j, e, &j->live.mappings[number], kind);
+	step.offset = iova - step.iova;
+	step.len = len < step.len - step.offset ? len : step.len - step.offset;
+	step.list = 0;
+	return step.len ? tell(j, &step) : 0;
+}
+
+static int sync_list(struct join *j, const struct event *e, uint32_t device, enum trace_kind kind)
+{
+	struct event_array dma = e->dma_addrs, sizes = e->sizes;
+	uint64_t iova, len;
+	int err = 0;
+
+	while (!err && event_array_next(&dma, &iova) && event_array_next(&sizes, &len))
+		err = sync_range(j, e, device, iova, len, kind);
+	return err;
+}
+
+/* --------------------------------------------------------------------- events */
+
+static int join_dma(struct join *j, const struct event *e)
+{
+	uint32_t device;
+	int err = find_device(j, e, &device);
+
+	if (err)
+		return err;
+	switch (e->kind) {
+	case EVENT_MAP:
+		return map(j, e, device);
+	case EVENT_UNMAP:
+		return unmap(j, e, device, JOIN_unmaps_before);
+	case EVENT_MAP_SG:
+		return map_list(j, e, device);
+	case EVENT_UNMAP_SG:
+		return unmap_list(j, e, device);
+	case EVENT_ALLOC:
+		return allocate(j, e, device);
+	case EVENT_FREE:
+		return unmap(j, e, device, JOIN_frees_before);
+	case EVENT_SYNC_FOR_CPU:
+		return sync_range(j, e, device, e->dma_addr, e->size, TRACE_SYNC_FOR_CPU);
+	case EVENT_SYNC_FOR_DEVICE:
+		return sync_range(j, e, device, e->dma_addr, e->size, TRACE_SYNC_FOR_DEVICE);
+	case EVENT_SYNC_SG_FOR_CPU:
+		return sync_list(j, e, device, TRACE_SYNC_FOR_CPU);
+	default:
+		return sync_list(j, e, device, TRACE_SYNC_FOR_DEVICE);
+	}
+}
+
+static int take_event(struct join *j, const struct event *e)
+{
+	switch (e->kind) {
+	case EVENT_NONE:
+		return 0;
+	case EVENT_OTHER:
+		count(j, JOIN_other_events);
+		return 0;
+	case EVENT_LOST:
+		count(j, JOIN_lost_marks);
+		j->counts[JOIN_lost_events] += e->lost;
+		return 0;
+	case EVENT_BAD:
+		count(j, JOIN_unreadable);
+		return 0;
+	case EVENT_MAP_SG_FAILED:
+		count(j, JOIN_failed_maps);
+		return 0;
+	case EVENT_IOMMU_MAP:
+	case EVENT_IOMMU_UNMAP:
+		count(j, JOIN_iommu_events);
+		return 0;
+	default:
+		return join_dma(j, e);
+	}
+}
+
+int join_event(struct join *j, const struct event *e)
+{
+	int err;
+
+	if (e->kind > EVENT_BAD && e->time_ns < j->now_ns)
+		count(j, JOIN_out_of_order);
+	if (e->kind > EVENT_BAD && e->time_ns > j->now_ns)
+		j->now_ns = e->time_ns;
+	err = take_event(j, e);
+	j->counts[JOIN_left_mapped] = j->live.count;
+	return err;
+}

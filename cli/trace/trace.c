@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/trace/trace.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/trace/event.h"
+#include "cli/trace/join.h"
+#include "cli/trace/lines.h"
+
+#define LOOKED_AT 2000 /* lines without an event, and it is no trace */
+#define SHOWN	  40   /* characters of what was found */
+
+struct trace {
+	struct lines *lines;
+	struct join join;
+	bool any_event, any_no_time;
+	char first_line[SHOWN + 4];
+	struct trace_count counts[JOIN_COUNT_MAX];
+};
+
+static const struct trace_count names[JOIN_COUNT_MAX] = {
+#define NAME(name, doc) {#name, doc, 0},
+	JOIN_COUNTS(NAME)
+#undef NAME
+};
+
+#define EXPECTED                                                                                             \
+	"expected is the text of /sys/kernel/tracing/trace, of 'trace-cmd report' or of 'perf script', "     \
+	"gzip "                                                                                              \
+	"or not"
+
+/* Files that begin like this, and what to do with them. */
+static const struct {
+	const char *bytes;
+	size_t len;
+	const char *what;
+} others[] = {
+	{"\x17\x08\x44tracing", 10,
+	 "this is a trace.dat of trace-cmd; give the output of 'trace-cmd report'"},
+	{"PERFILE2", 8, "this is a perf.data; give the output of 'perf script'"},
+	{"\x7f"
+	 "ELF",
+	 4, "this is a program"},
+	{"BZh", 3, "this is compressed with bzip2; give it uncompressed, or with gzip"},
+	{"\xfd"
+	 "7zXZ",
+	 5, "this is compressed with xz; give it uncompressed, or with gzip"},
+	{"\x28\xb5\x2f\xfd", 4, "this is compressed with zstd; give it uncompressed, or with gzip"},
+};
+
+static int refuse_others(struct trace *t, char *why, size_t why_size)
+{
+	char bytes[16];
+	size_t len = lines_peek(t->lines, bytes, sizeof(bytes));
+
+	if (!len) {
+		snprintf(why, why_size, "it is empty; %s", EXPECTED);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		if (len < others[i].len || memcmp(bytes, others[i].bytes, others[i].len))
+			continue;
+		snprintf(why, why_size, "%s; %s", others[i].what, EXPECTED);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int trace_open(const char *path, struct trace **ret_trace, char *why, size_t why_size)
+{
+	struct trace *t = calloc(1, sizeof(*t));
+	int err;
+
+	if (!t) {
+		snprintf(why, why_size, "no memory");
+		return -ENOMEM;
+	}
+	join_init(&t->join);
+	err = lines_open(path, &t->lines);
+	if (err)
+		snprintf(why, why_size, "it cannot be read: %s", strerror(-err));
+	else
+		err = refuse_others(t, why, why_size);
+	if (err) {
+		trace_close(t);
+		return err;
+	}
+	*ret_trace = t;
+	return 0;
+}
+
+void trace_close(struct trace *t)
+{
+	if (!t)
+		return;
+	lines_close(t->lines);
+	join_finish(&t->join);
+	free(t);
+}
+
+/* ---------------------------------------------------------------------- lines */
+
+static void keep_first_line(struct trace *t, const char *text, size_t len)
+{
+	size_t kept = len < SHOWN ? len : SHOWN;
+
+	if (*t->first_line || !len)
+		return;
+	for (size_t i = 0; i < kept; i++)
+		t->first_line[i] = text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?';
+	if (len > SHOWN)
+		strcpy(t->first_line + kept, "...");
+}
+
+static int not_a_trace(struct trace *t, char *why, size_t why_size)
+{
+	if (t->any_no_time)
+		snprintf(why, why_size,
+			 "its times are no seconds; record with a clock that counts them: echo mono > "
+			 "/sys/kernel/tracing/trace_clock");
+	else
+		snprintf(why, why_size, "it begins with '%s', and has no events; %s", t->first_line,
+			 EXPECTED);
+	return -EINVAL;
+}
+
+static int explain(const struct trace *t, int err, char *why, size_t why_size)
+{
+	unsigned long long line = lines_number(t->lines);
+
+	if (err == -E2BIG)
+		snprintf(why, why_size, "line %llu: more than %u mappings live; the unmaps are missing", line,
+			 LIVE_MOST);
+	else if (err == -ENFILE)
+		snprintf(why, why_size, "line %llu: more than %u devices", line, LIVE_DEVICES);
+	else if (err == -EIO)
+		snprintf(why, why_size, "line %llu: it cannot be read on: %s", line + 1,
+			 lines_error(t->lines));
+	else
+		snprintf(why, why_size, "line %llu: %s", line, strerror(-err));
+	return err;
+}
+
+static int take_line(struct trace *t, const char *text, size_t len)
+{
+	struct event e;
+
+	t->join.counts[JOIN_lines]++;
+	event_parse(text, len, &e);
+	if (!t->any_event) {
+		keep_first_line(t, text, len);
+		t->any_no_time = t->any_no_time || e.no_time;
+		t->any_event = e.kind != EVENT_NONE && !e.no_time;
+	}
+	return join_event(&t->join, &e);
+}
+
+/* 1: a line was taken. */
+static int read_line(struct trace *t, char *why, size_t why_size)
+{
+	char *text;
+	size_t len;
+	int got = lines_next(t->lines, &text, &len);
+
+	if (got == -EMSGSIZE) {
+		t->join.counts[JOIN_lines]++;
+		t->join.counts[JOIN_unreadable]++;
+		return 1;
+	}
+	if (got == 1)
+		got = take_line(t, text, len);
+	else if (got == 0)
+		return t->any_event ? 0 : not_a_trace(t, why, why_size);
+	if (got < 0)
+		return explain(t, got, why, why_size);
+	if (!t->any_event && lines_number(t->lines) >= LOOKED_AT)
+		return not_a_trace(t, why, why_size);
+	return 1;
+}
+
+int trace_next(struct trace *t, struct trace_step *ret_step, char *why, size_t why_size)
+{
+	while (!join_next(&t->join, ret_step)) {
+		int got = read_line(t, why, why_size);
+
+		if (got <= 0)
+			return got;
+	}
+	return 1;
+}
+
+/* ----------------------------------------------------------------- what others ask */
+
+const char *trace_device_name(const struct trace *t, unsigned device)
+{
+	return t->join.devices[device];
+}
+
+unsigned trace_device_count(const struct trace *t)
+{
+	return t->join.device_count;
+}
+
+void trace_progress(const struct trace *t, uint64_t *ret_read, uint64_t *ret_size)
+{
+	lines_progress(t->lines, ret_read, ret_size);
+}
+
+size_t trace_counts(const struct trace *t, const struct trace_count **ret_counts)
+{
+	struct trace *mine = (struct trace *)(uintptr_t)t;
+
+	for (unsigned i = 0; i < JOIN_COUNT_MAX; i++) {
+		mine->counts[i] = names[i];
+		mine->counts[i].value = t->join.counts[i];
+	}
+	*ret_counts = t->counts;
+	return JOIN_COUNT_MAX;
+}
