@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/replay/load.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TELL_EVERY 4096 /* steps */
+
+static bool is_wished(const struct replay_wish *wish, const char *name)
+{
+	for (size_t i = 0; i < wish->device_count; i++)
+		if (!strcmp(wish->devices[i], name))
+			return true;
+	return !wish->device_count;
+}
+
+/* By device of the trace: is it wished? Asked once for each. */
+struct chosen {
+	bool *yes;
+	unsigned count;
+};
+
+static int choose(struct chosen *c, const struct trace *t, const struct replay_wish *wish, unsigned device)
+{
+	bool *yes;
+
+	if (device < c->count)
+		return 0;
+	yes = realloc(c->yes, (device + 1) * sizeof(*yes));
+	if (!yes)
+		return -ENOMEM;
+	c->yes = yes;
+	for (; c->count <= device; c->count++)
+		yes[c->count] = is_wished(wish, trace_device_name(t, c->count));
+	return 0;
+}
+
+static int refuse_step(int err, char *why, size_t why_size)
+{
+	if (err == -EFBIG)
+		snprintf(why, why_size,
+			 "the buffers lie in more than 64 GiB of memory; replay fewer devices with "
+			 "--device, or a shorter trace");
+	else if (err == -ENFILE)
+		snprintf(why, why_size, "replay takes %u devices at a time; say which with --device",
+			 REPLAY_DEVICES_MOST);
+	else
+		snprintf(why, why_size,
+			 "the steps cannot be kept in a temporary file: %s; set TMPDIR to a folder with more "
+			 "room",
+			 strerror(-err));
+	return err;
+}
+
+static int add_all(struct replay_steps *s, struct trace *t, const struct replay_wish *wish, struct chosen *c,
+		   char *why, size_t why_size)
+{
+	struct trace_step step;
+	uint64_t count = 0, done, of;
+	int got, err = 0;
+
+	while ((got = trace_next(t, &step, why, why_size)) > 0) {
+		err = choose(c, t, wish, step.device);
+		if (!err && c->yes[step.device])
+			err = replay_steps_add(s, &step);
+		if (err)
+			return refuse_step(err, why, why_size);
+		if (wish->progress && ++count % TELL_EVERY == 0) {
+			trace_progress(t, &done, &of);
+			wish->progress(wish->arg, done, of);
+		}
+	}
+	if (got < 0)
+		return got;
+	err = replay_steps_end(s);
+	return err ? refuse_step(err, why, why_size) : 0;
+}
+
+/* The names that there are, as far as there is room. */
+static void list_devices(const struct trace *t, char *to, size_t size)
+{
+	size_t used = 0;
+
+	to[0] = '\0';
+	for (unsigned i = 0; i < trace_device_count(t) && used < size; i++)
+		used += (size_t)snprintf(to + used, size - used, "%s%s", i ? ", " : "",
+					 trace_device_name(t, i));
+}
+
+static bool is_there(const struct trace *t, const char *name)
+{
+	for (unsigned i = 0; i < trace_device_count(t); i++)
+		if (!strcmp(trace_device_name(t, i), name))
+			return true;
+	return false;
+}
+
+static int check_devices(const struct trace *t, const struct replay_wish *wish, char *why, size_t why_size)
+{
+	char names[256];
+
+	for (size_t i = 0; i < wish->device_count; i++) {
+		if (is_there(t, wish->devices[i]))
+			continue;
+		list_devices(t, names, sizeof(names));
+		snprintf(why, why_size, "the trace has no device %s; it has %s", wish->devices[i],
+			 *names ? names : "none");
+		return -ENODEV;
+	}
+	return 0;
+}
+
+int replay_load(struct replay_steps *s, struct trace *t, const struct replay_wish *wish, char *why,
+		size_t why_size)
+{
+	struct chosen c = {0};
+	int err = add_all(s, t, wish, &c, why, why_size);
+
+	free(c.yes);
+	if (!err)
+		err = check_devices(t, wish, why, why_size);
+	if (!err && !s->facts.maps) {
+		snprintf(why, why_size,
+			 "no buffer is mapped in this trace; record the events dma:dma_map_* and "
+			 "dma:dma_unmap_* while the devices work");
+		err = -ENODATA;
+	}
+	return err;
+}
