@@ -14,7 +14,8 @@
 #define IOTLB_USUAL   0	 /* the library's default */
 #define IOTLB_MANY    12 /* entries, as a power of two, when there are many units */
 #define MANY_UNITS    8
-#define IDLE_TURNS    1024 /* of a thread that waits before it lets others have its core */
+#define IDLE_TURNS    1024 /* of the sidecore before it lets others have its core */
+#define PATIENCE      256  /* turns of who waits for it, likewise */
 #define STEPS_AT_ONCE 64
 
 /* --------------------------------------------------------------- polled registers */
@@ -132,7 +133,7 @@ static bool relax_polled(void *arg)
 
 	(void)arg;
 	rest();
-	if (++turns % IDLE_TURNS == 0)
+	if (++turns % PATIENCE == 0)
 		sched_yield();
 	return true;
 }

@@ -57,7 +57,7 @@ void replay_steps_finish(struct replay_steps *s)
 	number_map_finish(&s->slots);
 	number_map_finish(&s->devices);
 	free(s->free_slots);
-	free(s->slot_pages);
+	free(s->owners);
 	*s = (struct replay_steps){.fd = -1};
 }
 
@@ -143,20 +143,20 @@ static int more_slots(struct replay_steps *s)
 {
 	uint32_t room = s->slot_room ? s->slot_room * 2 : 64;
 	uint32_t *slots = realloc(s->free_slots, room * sizeof(*slots));
-	uint64_t *pages;
+	struct replay_owner *owners;
 
 	if (!slots)
 		return -ENOMEM;
 	s->free_slots = slots;
-	pages = realloc(s->slot_pages, room * sizeof(*pages));
-	if (!pages)
+	owners = realloc(s->owners, room * sizeof(*owners));
+	if (!owners)
 		return -ENOMEM;
-	s->slot_pages = pages;
+	s->owners = owners;
 	s->slot_room = room;
 	return 0;
 }
 
-static int take_slot(struct replay_steps *s, uint64_t mapping, uint64_t pages, uint32_t *ret_slot)
+static int take_slot(struct replay_steps *s, uint64_t mapping, struct replay_owner owner, uint32_t *ret_slot)
 {
 	uint32_t slot;
 
@@ -169,8 +169,8 @@ static int take_slot(struct replay_steps *s, uint64_t mapping, uint64_t pages, u
 		s->free_count--;
 	else
 		s->facts.slots++;
-	s->slot_pages[slot] = pages;
-	s->pages += pages;
+	s->owners[slot] = owner;
+	s->pages += owner.pages;
 	if (s->pages > s->facts.peak_pages)
 		s->facts.peak_pages = s->pages;
 	*ret_slot = slot;
@@ -184,7 +184,7 @@ static bool give_slot_back(struct replay_steps *s, uint64_t mapping, uint32_t *r
 	if (!number_map_take(&s->slots, mapping, &slot))
 		return false;
 	s->free_slots[s->free_count++] = (uint32_t)slot;
-	s->pages -= s->slot_pages[slot];
+	s->pages -= s->owners[slot].pages;
 	*ret_slot = (uint32_t)slot;
 	return true;
 }
@@ -221,33 +221,47 @@ static int device_of(struct replay_steps *s, unsigned device, unsigned *ret_devi
 	return 0;
 }
 
-/* 1: it is a step to be executed. */
-static int find_slot(struct replay_steps *s, const struct trace_step *t, struct replay_step *step)
+static uint64_t pages_of(const struct trace_step *t)
 {
-	uint64_t pages = ((t->phys + t->len - 1) >> PAGE_LG2) - (t->phys >> PAGE_LG2) + 1, slot;
+	return ((t->phys + t->len - 1) >> PAGE_LG2) - (t->phys >> PAGE_LG2) + 1;
+}
+
+/* 1: it is a step to be executed; likewise below. */
+static int begin_mapping(struct replay_steps *s, const struct trace_step *t, struct replay_step *step)
+{
 	int err;
 
-	if (t->kind == TRACE_UNMAP) {
-		bool was_there = give_slot_back(s, t->mapping, &step->slot);
-
-		s->facts.unmaps += was_there;
-		return was_there;
-	}
-	if (t->kind != TRACE_MAP) {
-		if (!number_map_get(&s->slots, t->mapping, &slot))
-			return 0;
-		step->slot = (uint32_t)slot;
-		return 1;
-	}
 	if (!is_sound(t)) {
 		s->facts.left_out++;
 		return 0;
 	}
 	err = note_blocks(s, t->phys, t->len);
 	if (!err)
-		err = take_slot(s, t->mapping, pages, &step->slot);
+		err = device_of(s, t->device, &step->device);
+	if (!err)
+		err = take_slot(s, t->mapping, (struct replay_owner){pages_of(t), step->device}, &step->slot);
 	s->facts.maps += !err;
 	return err ? err : 1;
+}
+
+static int end_mapping(struct replay_steps *s, const struct trace_step *t, struct replay_step *step)
+{
+	if (!give_slot_back(s, t->mapping, &step->slot))
+		return 0;
+	step->device = s->owners[step->slot].device;
+	s->facts.unmaps++;
+	return 1;
+}
+
+static int find_mapping(struct replay_steps *s, const struct trace_step *t, struct replay_step *step)
+{
+	uint64_t slot;
+
+	if (!number_map_get(&s->slots, t->mapping, &slot))
+		return 0;
+	step->slot = (uint32_t)slot;
+	step->device = s->owners[slot].device;
+	return 1;
 }
 
 static bool continues(struct replay_steps *s, const struct trace_step *t, const struct replay_step *step)
@@ -265,13 +279,16 @@ int replay_steps_add(struct replay_steps *s, const struct trace_step *t)
 				   .phys = t->phys,
 				   .offset = t->offset,
 				   .len = t->len};
-	int err = find_slot(s, t, &step);
+	int got;
 
-	if (err <= 0)
-		return err;
-	err = device_of(s, t->device, &step.device);
-	if (err)
-		return err;
+	if (t->kind == TRACE_MAP)
+		got = begin_mapping(s, t, &step);
+	else if (t->kind == TRACE_UNMAP)
+		got = end_mapping(s, t, &step);
+	else
+		got = find_mapping(s, t, &step);
+	if (got <= 0)
+		return got;
 	if (!s->facts.steps)
 		s->first_ns = t->time_ns;
 	step.time_ns = t->time_ns < s->first_ns ? 0 : t->time_ns - s->first_ns;

@@ -44,6 +44,12 @@ struct replay_facts {
 	uint64_t peak_pages; /* pages of them, each mapping's counted for itself */
 };
 
+/* What is known of a mapping that lives. */
+struct replay_owner {
+	uint64_t pages;
+	unsigned device;
+};
+
 struct replay_steps {
 	struct replay_facts facts;
 	struct number_map blocks; /* that buffers lie in, as memory.h has them */
@@ -55,7 +61,7 @@ struct replay_steps {
 	uint64_t first_ns, before_ns, before_list, pages, list_length;
 	struct number_map slots, devices; /* by mapping; by the trace's number */
 	uint32_t *free_slots, free_count; /* given back */
-	uint64_t *slot_pages;		  /* by slot */
+	struct replay_owner *owners;	  /* by slot */
 	uint32_t slot_room;
 	struct replay_step before;
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Steps come back from the file as they went in, with the numbers that replay needs. */
+#include <errno.h>
 #include <string.h>
 
 #include "testing.h"
@@ -126,12 +127,63 @@ static void test_left_out(void **state)
 	replay_steps_finish(&steps);
 }
 
+/* A trace that nobody recorded must not make everything grow. */
+static void test_limits(void **state)
+{
+	uint64_t at = 0;
+	int err = 0;
+
+	(void)state;
+	assert_int_equal(replay_steps_init(&steps), 0);
+	for (; !err && at < 100; at++)
+		err = add(TRACE_MAP, at, 0, at << 30, 1 << 30, 0);
+	assert_int_equal(err, -EFBIG);
+	assert_int_equal(at, 65);
+	replay_steps_finish(&steps);
+
+	assert_int_equal(replay_steps_init(&steps), 0);
+	err = 0;
+	for (at = 0; !err && at < 10000; at++)
+		err = replay_steps_add(&steps, &(struct trace_step){.kind = TRACE_MAP,
+								    .direction = TRACE_TO_DEVICE,
+								    .mapping = at,
+								    .device = (unsigned)at * 3,
+								    .len = 1});
+	assert_int_equal(err, -ENFILE);
+	assert_int_equal(at, REPLAY_DEVICES_MOST + 1);
+	replay_steps_finish(&steps);
+}
+
+/* Whoever unmaps, it is of the device that it was mapped for. */
+static void test_device_of_a_mapping(void **state)
+{
+	static struct replay_step got[REPLAY_LIST_MOST];
+	struct trace_step s = {.kind = TRACE_UNMAP, .mapping = 1, .device = 9};
+	struct replay_cursor c;
+
+	(void)state;
+	assert_int_equal(replay_steps_init(&steps), 0);
+	assert_int_equal(add(TRACE_MAP, 1, 0, 0x1000, 1, 0), 0);
+	assert_int_equal(replay_steps_add(&steps, &s), 0);
+	assert_int_equal(replay_steps_end(&steps), 0);
+	assert_int_equal(steps.facts.devices, 1);
+	assert_int_equal(replay_cursor_init(&c, &steps), 0);
+	assert_int_equal(replay_cursor_next(&c, got), 1);
+	assert_int_equal(replay_cursor_next(&c, got), 1);
+	assert_int_equal(got->kind, TRACE_UNMAP);
+	assert_int_equal(got->device, 0);
+	replay_cursor_finish(&c);
+	replay_steps_finish(&steps);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_lists_are_one_call),
 		cmocka_unit_test(test_left_out),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_device_of_a_mapping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
