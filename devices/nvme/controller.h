@@ -90,6 +90,7 @@ struct nvme_cq {
 	unsigned sq_count;
 	uint32_t event_head, bad_head; /* as in struct nvme_sq */
 	bool event_armed;	       /* EventIdx asks for the next move of the head */
+	bool rung;		       /* each move of the head is rung for, and taken then only */
 };
 
 struct nvme_counters {
@@ -276,6 +277,7 @@ void nvme_async_event_reset(struct nvme *n);
 uint32_t nvme_doorbell_buffer_execute(struct nvme *n, struct nvme_command *c);
 unsigned nvme_doorbell_buffer_poll(struct nvme *n);
 void nvme_doorbell_buffer_refresh_head(struct nvme *n, unsigned cqid);
+void nvme_doorbell_buffer_head_rung(struct nvme *n, unsigned cqid);
 void nvme_doorbell_buffer_disarm(struct nvme *n);
 bool nvme_doorbell_buffer_arm(struct nvme *n);
 void nvme_doorbell_buffer_queue_created(struct nvme *n, unsigned qid, bool cq);

@@ -19,15 +19,26 @@
  * The admin queue is always rung for: stock drivers do not shadow it, and for
  * one that does, its EventIdx follows the doorbell.
  *
- * Completion heads matter only when a queue is full or holds INTx up; they are
- * read then. With INTx EventIdx of a completion queue is always its head, so
- * that each interrupt is answered by a register write: VMMs such as QEMU lower
- * the pin of a device in another process only when its registers are accessed.
+ * Completion heads matter only when a queue is full or holds INTx up. With
+ * MSI-X they are read when it is full.
+ *
+ * With INTx each move of a head must be rung for: VMMs such as QEMU lower the pin
+ * of a device in another process only when its registers are accessed, and a
+ * pin that stays up is an interrupt without end. So EventIdx is the head, and
+ *  - it is stored only when a doorbell was rung. The guest stores the shadow head
+ *    first and loads EventIdx after that; a controller that had seen the shadow
+ *    head and moved EventIdx in between would have told it not to ring;
+ *  - heads are taken only then, too: so the pin falls, and can rise again,
+ *    only after EventIdx asks for the next ring;
+ *  - after the store the shadow head is read again, behind a full fence: a guest
+ *    that moved it meanwhile has seen the old EventIdx and may not have rung.
  */
 #include "nvme/controller.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+
+#define SETTLE_TURNS 16
 
 static uint64_t slot(unsigned qid, bool cq)
 {
@@ -82,7 +93,8 @@ static void store_polled_cq(struct nvme *n, unsigned qid)
 	struct nvme_cq *cq = &n->cq[qid];
 
 	cq->event_head = cq->head;
-	store_event(n, qid, true, uses_intx(n, cq) ? cq->head : behind(cq->head, cq->size));
+	cq->rung = uses_intx(n, cq);
+	store_event(n, qid, true, cq->rung ? cq->head : behind(cq->head, cq->size));
 }
 
 static bool ahead(uint32_t from, uint32_t to, uint32_t size)
@@ -132,25 +144,47 @@ static bool refresh_tail(struct nvme *n, unsigned qid)
 	return true;
 }
 
-void nvme_doorbell_buffer_refresh_head(struct nvme *n, unsigned cqid)
+/* True: it has moved. */
+static bool take_shadow_head(struct nvme *n, unsigned cqid)
 {
 	struct nvme_cq *cq = &n->cq[cqid];
 	uint32_t head;
 
-	if (!n->dbbuf || !cqid || !load_shadow(n, cqid, true, &head) || head == cq->head)
-		return;
-	if (head == cq->bad_head)
-		return;
+	if (!load_shadow(n, cqid, true, &head) || head == cq->head || head == cq->bad_head)
+		return false;
 	nvme_queue_set_head(n, cqid, head);
 	cq->bad_head = cq->head == head ? UINT32_MAX : head;
-	if (uses_intx(n, cq) || (!n->dbbuf_sleeping && ahead(cq->event_head, cq->head, cq->size)))
+	return cq->head == head;
+}
+
+void nvme_doorbell_buffer_refresh_head(struct nvme *n, unsigned cqid)
+{
+	struct nvme_cq *cq = &n->cq[cqid];
+
+	if (!n->dbbuf || !cqid || cq->rung || !take_shadow_head(n, cqid))
+		return;
+	if (!n->dbbuf_sleeping && ahead(cq->event_head, cq->head, cq->size))
 		store_polled_cq(n, cqid);
 }
 
-/* With INTx the level falls only when the head was seen to move. */
-static bool watches_head(struct nvme *n, const struct nvme_cq *cq)
+/* Each turn but the first is a move of the guest's; one that never ends them gets its pin later. */
+static void settle_head(struct nvme *n, unsigned cqid)
 {
-	return cq->exists && cq->head != cq->tail && uses_intx(n, cq);
+	unsigned turns = 0;
+
+	take_shadow_head(n, cqid);
+	do {
+		store_polled_cq(n, cqid);
+		atomic_thread_fence(memory_order_seq_cst);
+	} while (take_shadow_head(n, cqid) && ++turns < SETTLE_TURNS);
+}
+
+void nvme_doorbell_buffer_head_rung(struct nvme *n, unsigned cqid)
+{
+	if (n->cq[cqid].rung)
+		settle_head(n, cqid);
+	else
+		nvme_doorbell_buffer_refresh_head(n, cqid);
 }
 
 unsigned nvme_doorbell_buffer_poll(struct nvme *n)
@@ -162,8 +196,9 @@ unsigned nvme_doorbell_buffer_poll(struct nvme *n)
 	for (unsigned qid = 1; qid <= n->io_queues && n->life == NVME_LIFE_ON; qid++) {
 		if (n->sq[qid].exists && !n->sq[qid].deletion)
 			moved += refresh_tail(n, qid);
-		if (watches_head(n, &n->cq[qid]))
-			nvme_doorbell_buffer_refresh_head(n, qid);
+		/* MSI-X came or went. */
+		if (n->cq[qid].exists && n->cq[qid].rung != uses_intx(n, &n->cq[qid]))
+			settle_head(n, qid);
 	}
 	return moved;
 }
@@ -176,7 +211,7 @@ void nvme_doorbell_buffer_disarm(struct nvme *n)
 	for (unsigned qid = 1; qid <= n->io_queues; qid++) {
 		if (n->sq[qid].exists)
 			store_polled_sq(n, qid);
-		if (n->cq[qid].exists && n->cq[qid].event_armed) {
+		if (n->cq[qid].exists && n->cq[qid].event_armed && !n->cq[qid].rung) {
 			n->cq[qid].event_armed = false;
 			store_polled_cq(n, qid);
 		}
@@ -196,7 +231,7 @@ static void arm_queue(struct nvme *n, unsigned qid)
 
 	if (n->sq[qid].exists)
 		store_event(n, qid, false, n->sq[qid].tail);
-	if (cq_blocks(cq) || watches_head(n, cq)) {
+	if (cq_blocks(cq) && !cq->rung) {
 		cq->event_armed = true;
 		store_event(n, qid, true, cq->head);
 	}

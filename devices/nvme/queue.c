@@ -68,7 +68,7 @@ static void take_doorbell(struct nvme *n, unsigned i)
 	if (cq ? !n->cq[qid].exists : !n->sq[qid].exists)
 		nvme_async_event_report(n, NVME_EVENT_ERROR, NVME_EVENT_ERROR_BAD_REGISTER);
 	else if (shadowed && value < size && cq)
-		nvme_doorbell_buffer_refresh_head(n, qid);
+		nvme_doorbell_buffer_head_rung(n, qid);
 	else if (shadowed && value < size)
 		return; /* nvme_doorbell_buffer_poll() comes next */
 	else if (cq)

@@ -149,6 +149,113 @@ static void intx_falls(void **state)
 	drv_free(d);
 }
 
+/* The driver's rule, for a head that moved from `old` and EventIdx as it is now. */
+static bool would_ring(struct drv *d, unsigned old)
+{
+	const uint32_t *shadow = drv_at(d, d->shadow), *event = drv_at(d, d->event);
+
+	return (uint16_t)(shadow[3] - event[3] - 1) < (uint16_t)(shadow[3] - old);
+}
+
+/*
+ * A guest that does not ring leaves the pin of QEMU up, and gets the interrupt
+ * again and again. It stores its head, the controller does what it likes, and
+ * then it looks at EventIdx.
+ */
+static void intx_is_rung_for_however_it_races(void **state)
+{
+	struct drv *d = drv_ready();
+	uint32_t *shadow;
+
+	drv_dbbuf_on(d);
+	shadow = drv_at(d, d->shadow);
+	for (unsigned head = 0; head < 3 * 64; head++) {
+		drv_submit(d, 1, flush);
+		drv_settle(d);
+		assert_true(d->intx);
+		shadow[3] = (head + 1) % 64;
+		if (head % 3 == 1)
+			nvme_arm(d->nvme);
+		if (head % 5 < 3)
+			drv_settle(d); /* and completions of others */
+		if (head % 7 == 2)
+			drv_submit(d, 1, flush);
+		if (head % 64 != 63)
+			assert_true(would_ring(d, head % 64));
+		drv_write32(d, NVME_REG_DOORBELLS + 12, shadow[3]);
+		drv_settle(d);
+		if (head % 7 == 2) {
+			assert_true(d->intx);
+			head++;
+			shadow[3] = (head + 1) % 64;
+			if (head % 64 != 63)
+				assert_true(would_ring(d, head % 64));
+			drv_write32(d, NVME_REG_DOORBELLS + 12, shadow[3]);
+			drv_settle(d);
+		}
+		assert_false(d->intx);
+	}
+	drv_free(d);
+}
+
+static struct {
+	struct drv *d;
+	unsigned head;
+} mover;
+
+/* Before the controller stores EventIdx the guest has moved on, and saw the old one. */
+static void move_on(void *arg)
+{
+	uint32_t *shadow = drv_at(mover.d, mover.d->shadow);
+
+	shadow[3] = mover.head;
+}
+
+static void intx_sees_the_move_that_was_not_rung_for(void **state)
+{
+	struct drv *d = drv_ready();
+	uint32_t *shadow;
+
+	drv_dbbuf_on(d);
+	shadow = drv_at(d, d->shadow);
+	for (unsigned i = 0; i < 2; i++)
+		drv_submit(d, 1, flush);
+	drv_settle(d);
+	shadow[3] = 1;
+	mover.d = d;
+	mover.head = 2;
+	d->memory.hook = move_on;
+	d->memory.hook_at = d->memory.accesses + 2; /* after the shadow was read */
+	drv_write32(d, NVME_REG_DOORBELLS + 12, 1);
+	nvme_poll(d->nvme, 64);
+	drv_settle(d);
+	assert_false(d->intx);
+	assert_int_equal(((uint32_t *)drv_at(d, d->event))[3], 2);
+	drv_free(d);
+}
+
+static void msix_comes_and_goes(void **state)
+{
+	struct drv *d = drv_ready();
+	struct nvme_cqe cqe;
+
+	drv_dbbuf_on(d);
+	drv_msix_on(d);
+	assert_int_equal(drv_command(d, 1, flush, NULL), 0);
+	drv_settle(d);
+	drv_config_write16(d, 0x52, 0);
+	drv_settle(d);
+	d->rings = 0;
+	drv_submit(d, 1, flush);
+	drv_settle(d);
+	assert_true(d->intx);
+	assert_true(drv_take(d, 1, &cqe));
+	assert_true(d->rings >= 1);
+	drv_settle(d);
+	assert_false(d->intx);
+	drv_free(d);
+}
+
 static void bad_shadow_values(void **state)
 {
 	struct drv *d = shadowed(16);
@@ -322,6 +429,9 @@ int main(void)
 		cmocka_unit_test(arm_sees_what_came_before),
 		cmocka_unit_test(full_completion_queue_is_rung_for),
 		cmocka_unit_test(intx_falls),
+		cmocka_unit_test(intx_is_rung_for_however_it_races),
+		cmocka_unit_test(intx_sees_the_move_that_was_not_rung_for),
+		cmocka_unit_test(msix_comes_and_goes),
 		cmocka_unit_test(bad_shadow_values),
 		cmocka_unit_test(late_rings_say_nothing),
 		cmocka_unit_test(bad_pages),
