@@ -7,8 +7,12 @@
 #include <sys/mman.h>
 
 #define ADDRESS_WIDTH 48
-#define NEVER	      UINT64_MAX
-#define TAKEN_OUT     1u /* bit 0 of a word of by_iova; the page of memory above */
+
+/* A word for a page of device addresses: 0, or these and the page of memory above. */
+#define IS_MAPPED  1u
+#define TAKEN_OUT  2u
+#define PAGE_SHIFT 2
+#define WORDS_LG2  9 /* of one table */
 
 struct exposed_page {
 	uint32_t ways;	/* device addresses that lead here */
@@ -95,17 +99,61 @@ static int foreign_way(struct exposure *e, uint64_t page, int change)
 
 /* ---------------------------------------------------------------------- backing */
 
+static uint64_t *word_in(uint64_t table, uint64_t iova_page)
+{
+	return (uint64_t *)(uintptr_t)table + (iova_page & ((1u << WORDS_LG2) - 1));
+}
+
+static uint64_t *find_word(const struct exposure *e, uint64_t iova_page)
+{
+	uint64_t table;
+
+	return number_map_get(&e->by_iova, iova_page >> WORDS_LG2, &table) ? word_in(table, iova_page) : NULL;
+}
+
+static uint64_t word_at(const struct exposure *e, uint64_t iova_page)
+{
+	const uint64_t *word = find_word(e, iova_page);
+
+	return word ? *word : 0;
+}
+
+/* NULL: no memory. */
+static uint64_t *make_word(struct exposure *e, uint64_t iova_page)
+{
+	uint64_t *word = find_word(e, iova_page), *table;
+
+	if (word)
+		return word;
+	table = calloc((size_t)1 << WORDS_LG2, sizeof(*table));
+	if (table && number_map_put(&e->by_iova, iova_page >> WORDS_LG2, (uintptr_t)table)) {
+		free(table);
+		table = NULL;
+	}
+	return table ? word_in((uintptr_t)table, iova_page) : NULL;
+}
+
+static void free_words(struct exposure *e)
+{
+	uint64_t key, table;
+	size_t at = 0;
+
+	while (number_map_next(&e->by_iova, &at, &key))
+		if (number_map_get(&e->by_iova, key, &table))
+			free((void *)(uintptr_t)table);
+	number_map_finish(&e->by_iova);
+}
+
+/* It is mapped, or taken out. */
 static void end_way(struct exposure *e, uint64_t iova_page)
 {
-	struct exposed_page *p;
-	uint64_t word;
+	uint64_t *word = find_word(e, iova_page), page = *word >> PAGE_SHIFT;
+	struct exposed_page *p = page_at(e, page * REPLAY_PAGE);
 
-	if (!number_map_take(&e->by_iova, iova_page, &word))
-		return;
+	*word = 0;
 	gauge_move(&e->meter->mapped, 0, 1);
-	p = page_at(e, (word >> 1) * REPLAY_PAGE);
 	if (!p)
-		foreign_way(e, word >> 1, -1);
+		foreign_way(e, page, -1);
 	else if (--p->ways == 0)
 		last_way(e, p);
 }
@@ -123,23 +171,21 @@ static int lead_to(struct exposure *e, uint64_t page)
 
 static int begin_way(struct exposure *e, uint64_t iova_page, uint64_t page)
 {
-	uint64_t word;
+	uint64_t *word = make_word(e, iova_page);
 	int err;
 
-	if (number_map_get(&e->by_iova, iova_page, &word)) {
+	if (!word)
+		return -ENOMEM;
+	if (*word) {
 		e->broken_rules++;
 		return -EEXIST;
 	}
-	err = number_map_put(&e->by_iova, iova_page, page << 1);
+	err = lead_to(e, page);
 	if (err)
 		return err;
+	*word = page << PAGE_SHIFT | IS_MAPPED;
 	gauge_move(&e->meter->mapped, 1, 0);
-	err = lead_to(e, page);
-	if (err) {
-		number_map_take(&e->by_iova, iova_page, &word);
-		gauge_move(&e->meter->mapped, 0, 1);
-	}
-	return err;
+	return 0;
 }
 
 static int map_range(struct exposure *e, const struct viommu_backing_range *r)
@@ -195,15 +241,17 @@ static int note_taken_out(struct exposure *e, uint64_t iova_page)
 
 static int take_out(struct exposure *e, uint64_t iova_page)
 {
-	uint64_t word;
+	uint64_t *word = find_word(e, iova_page);
+	int err;
 
-	if (!number_map_get(&e->by_iova, iova_page, &word) || word & TAKEN_OUT) {
+	if (!word || !*word || *word & TAKEN_OUT) {
 		e->broken_rules++;
 		return -ENOENT;
 	}
-	return note_taken_out(e, iova_page) || number_map_put(&e->by_iova, iova_page, word | TAKEN_OUT)
-		       ? -ENOMEM
-		       : 0;
+	err = note_taken_out(e, iova_page);
+	if (!err)
+		*word |= TAKEN_OUT;
+	return err;
 }
 
 static int unmap(void *opaque, const struct viommu_backing_range *ranges, size_t count)
@@ -220,9 +268,7 @@ static int unmap(void *opaque, const struct viommu_backing_range *ranges, size_t
 
 static bool is_taken_out(const struct exposure *e, uint64_t iova_page)
 {
-	uint64_t word;
-
-	return number_map_get(&e->by_iova, iova_page, &word) && word & TAKEN_OUT;
+	return word_at(e, iova_page) & TAKEN_OUT;
 }
 
 /* What was invalidated, and may be mapped again, leaves the list when it is most of it. */
@@ -372,7 +418,7 @@ void exposure_finish(struct exposure *e)
 		coverage_free(e->pages[i].part);
 	if (e->pages)
 		munmap(e->pages, table_size(e));
-	number_map_finish(&e->by_iova);
+	free_words(e);
 	number_map_finish(&e->foreign);
 	free(e->taken_out);
 	*e = (struct exposure){0};

@@ -24,7 +24,7 @@ struct exposure {
 	const struct replay_memory *memory;
 	struct meter *meter;	    /* of all devices together */
 	struct exposed_page *pages; /* by page of the memory */
-	struct number_map by_iova;  /* page of device addresses -> what it leads to */
+	struct number_map by_iova;  /* 512 pages of device addresses -> what each leads to */
 	struct number_map foreign;  /* page that is not the memory's -> how many addresses lead to it */
 	uint64_t *taken_out;	    /* pages of device addresses that wait for an invalidation */
 	uint64_t taken_out_count, taken_out_room;
