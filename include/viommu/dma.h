@@ -88,7 +88,8 @@ struct viommu_dma_options {
  * zero. Returns 0, or what the backing returned, or
  *
  * -EINVAL: an unknown strategy or option, a value out of its range, no clock, a
- * range that is none. -E2BIG: an option that this library does not know is set.
+ * range that is none, no shadow memory for a strategy that copies. -ENOSPC: no
+ * device addresses for it. -E2BIG: an option that this library does not know is set.
  * -ENOTSUP: the backing cannot do what the strategy needs. -ENOMEM.
  */
 int viommu_dma_open(const struct viommu_backing *backing, const struct viommu_dma_options *options, char *why,
@@ -163,7 +164,8 @@ struct viommu_dma_mapping {
  * what the backing returned, or
  *
  * -EINVAL: len 0, an unknown direction or width. -EFAULT: not in memory that was
- * added. -ENOSPC: no free address that the device can put out. -EDQUOT: the
+ * added. -ENOSPC: no free address that the device can put out, or no shadow
+ * memory left. -EDQUOT: the
  * strategy's quota is smaller than what is in flight. -ENOMEM.
  */
 int viommu_dma_map(struct viommu_dma_thread *t, void *host, uint64_t len, enum viommu_dma_direction direction,

@@ -45,7 +45,7 @@ int vi_dma_take_out(struct viommu_dma_thread *t, const struct viommu_backing_ran
 	return err;
 }
 
-static int invalidate(struct viommu_dma_thread *t, const struct viommu_backing_range *ranges, size_t count,
+int vi_dma_invalidate(struct viommu_dma_thread *t, const struct viommu_backing_range *ranges, size_t count,
 		      unsigned flags)
 {
 	struct viommu_dma *d = t->dma;
@@ -60,6 +60,14 @@ int vi_dma_invalidate_all(struct viommu_dma_thread *t)
 	vi_dma_count(&t->counters, VI_DMA_COUNT_full_invalidations, 1);
 	vi_dma_count(&t->counters, VI_DMA_COUNT_invalidation_waits, 1);
 	return t->dma->backing.ops->invalidate_all(t->dma->backing.opaque);
+}
+
+void vi_dma_ended(struct viommu_dma_thread *t, uint64_t died_ns, uint64_t pages)
+{
+	uint64_t now = vi_dma_now(t->dma);
+
+	vi_dma_count_stale(&t->counters, now > died_ns ? now - died_ns : 0);
+	atomic_fetch_sub_explicit(&t->dma->mapped_pages, pages, memory_order_relaxed);
 }
 
 void vi_dma_give_back(struct viommu_dma_thread *t, const struct vi_dma_ending *endings, size_t count)
@@ -87,7 +95,7 @@ int vi_dma_end(struct viommu_dma_thread *t, const struct vi_dma_ending *endings,
 			ranges[i] = endings[i].range;
 		err = vi_dma_take_out(t, ranges, n);
 		if (!err)
-			err = invalidate(t, ranges, n, flags);
+			err = vi_dma_invalidate(t, ranges, n, flags);
 		if (!err)
 			vi_dma_give_back(t, endings, n);
 		first = first ? first : err;

@@ -28,8 +28,8 @@ static int find_places(struct viommu_dma_thread *t, const struct vi_dma_request 
 	return 0;
 }
 
-static int map(struct viommu_dma_thread *t, const struct vi_dma_request *requests, size_t count,
-	       struct viommu_dma_mapping *mappings)
+int vi_dma_map_once(struct viommu_dma_thread *t, const struct vi_dma_request *requests, size_t count,
+		    struct viommu_dma_mapping *mappings)
 {
 	struct viommu_backing_range ranges[VI_DMA_LIST_MAX];
 	int err;
@@ -53,15 +53,8 @@ static int unmap(struct viommu_dma_thread *t, struct viommu_dma_mapping *mapping
 	struct vi_dma_ending endings[VI_DMA_LIST_MAX];
 	uint64_t now = vi_dma_now(t->dma);
 
-	for (size_t i = 0; i < count; i++) {
-		const struct viommu_dma_mapping *m = &mappings[i];
-
-		endings[i] = (struct vi_dma_ending){
-			.range.iova = vi_align_down(m->iova, VI_DMA_PAGE_SIZE),
-			.range.len = vi_dma_pages(m->iova, m->len) << VI_DMA_PAGE_SHIFT,
-			.died_ns = now,
-		};
-	}
+	for (size_t i = 0; i < count; i++)
+		endings[i] = vi_dma_ending_of(&mappings[i], now);
 	return vi_dma_end(t, endings, count, VIOMMU_BACKING_LEAVES_ONLY);
 }
 
@@ -76,6 +69,6 @@ const struct vi_dma_strategy vi_dma_single_use = {
 				   "buffer lies in.",
 			.source = "Willmann, Rixner, Cox, USENIX ATC 2008",
 		},
-	.map = map,
+	.map = vi_dma_map_once,
 	.unmap = unmap,
 };

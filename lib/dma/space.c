@@ -234,6 +234,13 @@ static int prepare(struct viommu_dma *d, const struct viommu_dma_options *o, cha
 			snprintf(why, why_size, "there is no page from first_iova to last_iova");
 		err = -EINVAL;
 	}
+	if (!err && d->strategy->needs_shadow && !d->shadow.len) {
+		if (why)
+			snprintf(why, why_size,
+				 "%s needs shadow memory: set shadow_host, shadow_len and shadow_address",
+				 d->strategy->info.name);
+		err = -EINVAL;
+	}
 	return err ? err : open_parts(d);
 }
 

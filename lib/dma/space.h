@@ -30,6 +30,7 @@ struct vi_dma_region {
 	uint64_t len, address;
 	unsigned index;	    /* of its live count in each thread */
 	uint64_t iova_page; /* for strategies that map all of it up front */
+	void *state;	    /* the strategy's */
 };
 
 /*
@@ -110,9 +111,14 @@ int vi_dma_end(struct viommu_dma_thread *t, const struct vi_dma_ending *endings,
 /* The two halves: out of the tables now, waited for (all of the address space at once) and given back later.
  */
 int vi_dma_take_out(struct viommu_dma_thread *t, const struct viommu_backing_range *ranges, size_t count);
+int vi_dma_invalidate(struct viommu_dma_thread *t, const struct viommu_backing_range *ranges, size_t count,
+		      unsigned flags);
 int vi_dma_invalidate_all(struct viommu_dma_thread *t);
 /* After an invalidation that covered them. */
 void vi_dma_give_back(struct viommu_dma_thread *t, const struct vi_dma_ending *endings, size_t count);
+
+/* No device can use these pages any more, which the driver unmapped at died_ns; of that what is counted. */
+void vi_dma_ended(struct viommu_dma_thread *t, uint64_t died_ns, uint64_t pages);
 
 /* Addresses for the pages of a request: range->iova, address, len, access are set. -ENOSPC. */
 int vi_dma_range_for(struct viommu_dma_thread *t, uint64_t address, uint64_t len, unsigned access,

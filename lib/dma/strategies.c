@@ -8,8 +8,9 @@
 #include "dma/strategy.h"
 
 const struct vi_dma_strategy *const vi_dma_strategies[] = {
-	&vi_dma_passthrough, &vi_dma_single_use, &vi_dma_shared,
-	&vi_dma_persistent,  &vi_dma_on_demand,	 &vi_dma_optimistic,
+	&vi_dma_passthrough, &vi_dma_direct,	 &vi_dma_single_use,	&vi_dma_shared,
+	&vi_dma_persistent,  &vi_dma_on_demand,	 &vi_dma_deferred,	&vi_dma_optimistic,
+	&vi_dma_copy,	     &vi_dma_contiguous, &vi_dma_software_only,
 };
 const size_t vi_dma_strategy_count = VI_ARRAY_SIZE(vi_dma_strategies);
 

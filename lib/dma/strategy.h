@@ -37,6 +37,7 @@ static inline struct vi_dma_note *vi_dma_note(struct viommu_dma_mapping *m)
 
 struct vi_dma_strategy {
 	struct viommu_dma_strategy_info info;
+	bool needs_shadow; /* d->shadow is there */
 
 	/* d->state is the strategy's; option values are in d->option. 0 or a negative errno, with nothing
 	 * left. */
@@ -69,12 +70,28 @@ struct vi_dma_strategy {
 	int (*process)(struct viommu_dma_thread *t, uint64_t now_ns, uint64_t *ret_next_ns);
 };
 
+/* As single-use maps: new device addresses, in the tables before it returns. */
+int vi_dma_map_once(struct viommu_dma_thread *t, const struct vi_dma_request *requests, size_t count,
+		    struct viommu_dma_mapping *mappings);
+/* The whole pages of a buffer, which ends. */
+static inline struct vi_dma_ending vi_dma_ending_of(const struct viommu_dma_mapping *m, uint64_t died_ns)
+{
+	return (struct vi_dma_ending){.range.iova = vi_align_down(m->iova, VI_DMA_PAGE_SIZE),
+				      .range.len = vi_dma_pages(m->iova, m->len) << VI_DMA_PAGE_SHIFT,
+				      .died_ns = died_ns};
+}
+
 extern const struct vi_dma_strategy vi_dma_passthrough;
+extern const struct vi_dma_strategy vi_dma_direct;
 extern const struct vi_dma_strategy vi_dma_single_use;
 extern const struct vi_dma_strategy vi_dma_shared;
 extern const struct vi_dma_strategy vi_dma_persistent;
 extern const struct vi_dma_strategy vi_dma_on_demand;
+extern const struct vi_dma_strategy vi_dma_deferred;
 extern const struct vi_dma_strategy vi_dma_optimistic;
+extern const struct vi_dma_strategy vi_dma_copy;
+extern const struct vi_dma_strategy vi_dma_contiguous;
+extern const struct vi_dma_strategy vi_dma_software_only;
 
 /* All of them, in the order in which they are told. */
 extern const struct vi_dma_strategy *const vi_dma_strategies[];

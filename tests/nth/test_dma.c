@@ -13,8 +13,10 @@
 #define REGIONS 20 /* more than the tables of regions first have room for */
 #define BUFFERS 70 /* more than a strategy gets at once */
 #define ADDRESS UINT64_C(0x40000000)
+#define SHADOW	UINT64_C(0x80000000)
 
 static _Alignas(PAGE) uint8_t memory[REGIONS][4 * PAGE];
+static _Alignas(PAGE) uint8_t shadow[1024 * PAGE];
 static char strategy[80]; /* that is swept */
 
 struct world {
@@ -96,8 +98,13 @@ static uint64_t no_time(void *opaque)
 static int dma_open(void *world)
 {
 	const struct viommu_backing backing = {.ops = &backing_ops, .opaque = world, .address_width = 48};
-	const struct viommu_dma_options options = {
-		.sz = sizeof(options), .strategy = strategy, .now_ns = no_time, .max_threads = 2};
+	const struct viommu_dma_options options = {.sz = sizeof(options),
+						   .strategy = strategy,
+						   .now_ns = no_time,
+						   .max_threads = 2,
+						   .shadow_host = shadow,
+						   .shadow_len = sizeof(shadow),
+						   .shadow_address = SHADOW};
 	struct world *w = world;
 
 	return viommu_dma_open(&backing, &options, NULL, 0, &w->dma);

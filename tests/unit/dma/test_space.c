@@ -78,7 +78,12 @@ static uint64_t no_time(void *opaque)
 
 static int open_text(const char *strategy, char *why, size_t why_size, struct viommu_dma **ret_dma)
 {
-	struct viommu_dma_options o = {.sz = sizeof(o), .strategy = strategy, .now_ns = no_time};
+	struct viommu_dma_options o = {.sz = sizeof(o),
+				       .strategy = strategy,
+				       .now_ns = no_time,
+				       .shadow_host = memory + MEMORY,
+				       .shadow_len = MEMORY,
+				       .shadow_address = ADDRESS + MEMORY};
 
 	return viommu_dma_open(&backing, &o, why, why_size, ret_dma);
 }
@@ -291,7 +296,7 @@ static void test_counters(void **state)
 static int make_memory(void **state)
 {
 	(void)state;
-	memory = aligned_alloc(PAGE, MEMORY);
+	memory = aligned_alloc(PAGE, 2 * MEMORY); /* half of it for shadow buffers */
 	return memory ? 0 : -1;
 }
 
