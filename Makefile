@@ -31,6 +31,7 @@ links:
 	@ln -sfn ../cli/viommu $(BUILD)/bin/viommu
 	@ln -sfn ../daemon/viommud $(BUILD)/bin/viommud
 	@ln -sfn ../bench/viommu-bench $(BUILD)/bin/viommu-bench
+	@ln -sfn ../bench/viommu-bench-strategies $(BUILD)/bin/viommu-bench-strategies
 	@ln -sfn $(CURDIR)/bench/guest/viommu-bench-guest $(BUILD)/bin/viommu-bench-guest
 	@ln -sfn docs/man $(BUILD)/man
 

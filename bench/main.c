@@ -75,7 +75,8 @@ static int help(void)
 {
 	printf("usage: viommu bench micro [--json]\n\n"
 	       "Measures what the library does on this machine: translation from the cache and by a\n"
-	       "walk, alone and beside invalidations, DMA copies, and how soon an invalidation is\n"
+	       "walk, alone and beside invalidations, DMA copies, device addresses, and how soon an "
+	       "invalidation is\n"
 	       "complete for the guest's half, with registers polled and trapped.\n\n"
 	       "  --json             one JSON object on standard output\n"
 	       "  --viommud PROGRAM  measure invalidations with this viommud\n");
@@ -110,6 +111,7 @@ int main(int argc, char **argv)
 	describe_machine();
 	bench_translate();
 	bench_copy();
+	bench_iova();
 	bench_invalidate(viommud);
 	if (as_json)
 		printf("%s\n", json_object_to_json_string_ext(report, JSON_C_TO_STRING_PRETTY));

@@ -13,6 +13,7 @@ void report_progress(const char *text);
 
 void bench_translate(void);
 void bench_copy(void);
+void bench_iova(void);
 /* `viommud` is the program to start for the figures between two processes. */
 void bench_invalidate(const char *viommud);
 

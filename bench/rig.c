@@ -10,12 +10,6 @@
 #define RID	    0x0088
 #define TABLES_SIZE (UINT64_C(16) << 20)
 
-void bench_fail(const char *what, int err)
-{
-	fprintf(stderr, "viommu-bench: %s: %s\n", what, strerror(err < 0 ? -err : err));
-	exit(1);
-}
-
 static void must(int ret, const char *what)
 {
 	if (ret < 0)

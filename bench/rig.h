@@ -10,6 +10,7 @@
 
 #include <viommu/access.h>
 
+#include "bench/fail.h"
 #include "driver/vtd.h"
 
 #define RIG_DOMAIN 1
@@ -50,7 +51,5 @@ static inline uint32_t rig_next(uint32_t i, uint32_t count)
 {
 	return (i * 5 + 12345) & (count - 1);
 }
-
-void bench_fail(const char *what, int err) __attribute__((noreturn));
 
 #endif
