@@ -15,7 +15,8 @@ demo: configure
 	@$(MAKE) -s links
 	@scripts/demo </dev/null
 
-check: setup
+check:
+	@scripts/install-packages --check </dev/null
 	@scripts/check </dev/null
 
 setup:

@@ -11,6 +11,7 @@
 #include "cli/replay/load.h"
 #include "cli/replay/output.h"
 #include "cli/replay/run.h"
+#include "cli/replace_file.h"
 
 #define WHY_SIZE   512
 #define HELP_WIDTH 92
@@ -19,7 +20,7 @@ enum format { TABLE, JSON, CSV };
 
 /* A command line, and what becomes of it. */
 struct replay {
-	const char *file;
+	const char *file, *html; /* html: where to; NULL: no page */
 	const char **strategies, **devices;
 	size_t strategy_count, device_count;
 	enum replay_registers registers;
@@ -42,6 +43,7 @@ static const struct option options[] = {
 	{"device", required_argument, NULL, 'd'},
 	{"registers", required_argument, NULL, 'r'},
 	{"width", required_argument, NULL, 'w'},
+	{"html", required_argument, NULL, 'h'},
 	{"json", no_argument, NULL, 'j'},
 	{"csv", no_argument, NULL, 'c'},
 	{NULL},
@@ -91,6 +93,9 @@ static int take_option(struct replay *r, int code, char **argv)
 		return take_registers(r, optarg);
 	case 'w':
 		return take_width(r, optarg);
+	case 'h':
+		r->html = optarg;
+		return 0;
 	case 'j':
 	case 'c':
 		r->format = code == 'j' ? JSON : CSV;
@@ -253,10 +258,45 @@ static int print(const struct replay *r)
 		putchar('\n');
 		replay_print_table(stdout, r->results, r->result_count);
 		putchar('\n');
-		replay_print_advice(stdout, r->results, r->result_count);
+		replay_print_advice(stdout, r->results, r->result_count, REPLAY_ADVICE_WIDTH);
 	}
 	return fflush(stdout) || ferror(stdout) ? failure("stdout cannot be written: %s", strerror(errno))
 						: 0;
+}
+
+static void fill_page(FILE *to, const struct replay *r, const char **names)
+{
+	struct replay_report report = {.file = strcmp(r->file, "-") ? r->file : "a trace on stdin",
+				       .devices = names,
+				       .device_count = r->steps.facts.devices,
+				       .maps = r->steps.facts.maps,
+				       .memory = r->memory.size,
+				       .results = r->results,
+				       .count = r->result_count};
+
+	/* The wished ones, or all. */
+	report.device_count = r->device_count ? (unsigned)r->device_count : trace_device_count(r->trace);
+	for (unsigned i = 0; i < report.device_count; i++)
+		names[i] = r->device_count ? r->devices[i] : trace_device_name(r->trace, i);
+	report.count_count = trace_counts(r->trace, &report.counts);
+	replay_print_html(to, &report);
+}
+
+static int write_page(const struct replay *r)
+{
+	const char **names = calloc(r->device_count + trace_device_count(r->trace) + 1, sizeof(*names));
+	char *text = NULL;
+	size_t size = 0;
+	FILE *to = names ? open_memstream(&text, &size) : NULL;
+	int err = -ENOMEM;
+
+	if (to) {
+		fill_page(to, r, names);
+		err = fclose(to) ? -ENOMEM : replace_file(r->html, text, size);
+	}
+	free(text);
+	free(names);
+	return err ? failure("%s cannot be written: %s", r->html, strerror(-err)) : 0;
 }
 
 static void finish(struct replay *r)
@@ -280,6 +320,8 @@ static int run(int argc, char **argv)
 		err = load(&r);
 	if (!err)
 		err = run_all(&r);
+	if (!err && r.html)
+		err = write_page(&r);
 	if (!err)
 		err = print(&r);
 	finish(&r);
@@ -342,7 +384,8 @@ const struct command replay_command = {
 	.run = run,
 	.summary = "what each DMA mapping strategy costs and leaves exposed, on a recorded trace",
 	.help = "usage: viommu replay FILE [--strategy NAME[,OPTION=VALUE]...]... [--device NAME]...\n"
-		"                     [--registers sidecore|trap] [--width BITS] [--json | --csv]\n\n"
+		"                     [--registers sidecore|trap] [--width BITS] [--json | --csv]\n"
+		"                     [--html REPORT]\n\n"
 		"Executes a trace of DMA mappings: each strategy really maps, unmaps and invalidates, in "
 		"the\n"
 		"tables of an emulated VT-d unit, what the recorded drivers mapped and unmapped, at the\n"
@@ -365,6 +408,9 @@ const struct command replay_command = {
 		"        Addresses below 4 GiB are used first in any case\n"
 		"  --json\n"
 		"        an array with an object for each strategy, with what was counted in the trace\n"
+		"  --html REPORT\n"
+		"        beside that a page for people: cost against exposure, mapped pages over time, the\n"
+		"        table and what was not joined, in one file that needs nothing else\n"
 		"  --csv\n"
 		"        the names of the columns, and a line for each strategy\n\n"
 		"Strategies live in the trace's time: what they keep for 10 ms they keep for 10 ms of it. "

@@ -10,10 +10,9 @@
 
 #include "cli/replay/output.h"
 
-#define BEARABLE_US    100000.0
-#define HARDLY_MORE    1.25 /* times the cost */
-#define SAME_EXCESS    1.001
-#define SENTENCE_WIDTH 118
+#define BEARABLE_US 100000.0
+#define HARDLY_MORE 1.25 /* times the cost */
+#define SAME_EXCESS 1.001
 
 struct field {
 	const struct replay_result *results;
@@ -62,7 +61,7 @@ static const struct replay_result *find_first(const struct field *f,
 /* Words as they come, in lines. */
 struct text {
 	FILE *to;
-	int column;
+	int column, width;
 };
 
 static void say(struct text *t, const char *words)
@@ -70,7 +69,7 @@ static void say(struct text *t, const char *words)
 	while (*words) {
 		int length = (int)strcspn(words, " ");
 
-		if (t->column && t->column + 1 + length > SENTENCE_WIDTH) {
+		if (t->column && t->column + 1 + length > t->width) {
 			fputc('\n', t->to);
 			t->column = 0;
 		}
@@ -180,9 +179,14 @@ static void say_saving(struct text *t, const struct replay_result *choice, const
 	end(t);
 }
 
+static bool is_worth_it(const struct replay_result *choice, const struct replay_result *safest)
+{
+	return choice != safest && choice->buffer_mean_ns * HARDLY_MORE < safest->buffer_mean_ns;
+}
+
 static void say_choice(struct text *t, const struct replay_result *safest, const struct replay_result *choice)
 {
-	if (choice != safest && choice->buffer_mean_ns * HARDLY_MORE < safest->buffer_mean_ns) {
+	if (is_worth_it(choice, safest)) {
 		say_saving(t, choice, safest);
 		return;
 	}
@@ -214,13 +218,22 @@ static void say_open(struct text *t, const struct field *f)
 	end(t);
 }
 
-void replay_print_advice(FILE *to, const struct replay_result *results, size_t count)
+const struct replay_result *replay_choice(const struct replay_result *results, size_t count)
+{
+	const struct field f = {results, count};
+	const struct replay_result *safest = find_first(&f, is_safer, 1e300),
+				   *choice = find_first(&f, is_cheaper, BEARABLE_US);
+
+	return choice && is_worth_it(choice, safest) ? choice : safest;
+}
+
+void replay_print_advice(FILE *to, const struct replay_result *results, size_t count, int width)
 {
 	const struct field f = {results, count};
 	const struct replay_result *safest = find_first(&f, is_safer, 1e300),
 				   *cheapest = find_first(&f, is_cheaper, 1e300),
 				   *choice = find_first(&f, is_cheaper, BEARABLE_US);
-	struct text t = {to, 0};
+	struct text t = {.to = to, .width = width};
 
 	if (safest) {
 		say_one(&t, "Safest", safest);

@@ -53,13 +53,8 @@ static void format_share(double value, char *text, size_t size)
 	snprintf(text, size, "%.*f", value > 0 && value < 0.0995 ? 1 : 0, value * 100);
 }
 
-/* The table's columns: those of the result that fit. A group begins where it is named. */
-struct shown {
-	const char *group, *heading, *column;
-	void (*format)(double value, char *text, size_t size);
-};
-
-static const struct shown shown[] = {
+/* Those of the result that fit. */
+static const struct replay_shown shown[] = {
 	{"map, ns", "p50", "map_p50_ns", replay_format_number},
 	{"", "p99", "map_p99_ns", replay_format_number},
 	{"unmap, ns", "p50", "unmap_p50_ns", replay_format_number},
@@ -79,6 +74,12 @@ static const struct shown shown[] = {
 };
 
 #define SHOWN_COUNT (sizeof(shown) / sizeof(shown[0]))
+
+const struct replay_shown *replay_shown(size_t *ret_count)
+{
+	*ret_count = SHOWN_COUNT;
+	return shown;
+}
 
 static int width_of(size_t i)
 {
@@ -107,7 +108,7 @@ static void print_headings(FILE *to)
 	fputc('\n', to);
 }
 
-static const struct replay_column *find_column(const char *name)
+const struct replay_column *replay_find_column(const char *name)
 {
 	size_t count;
 	const struct replay_column *columns = replay_columns(&count);
@@ -128,7 +129,7 @@ static void print_row(FILE *to, const struct replay_result *r)
 	else
 		fprintf(to, "%s\n%*s", r->strategy, NAME_WIDTH, "");
 	for (size_t i = 0; i < SHOWN_COUNT; i++) {
-		shown[i].format(replay_value(r, find_column(shown[i].column)), text, sizeof(text));
+		shown[i].format(replay_value(r, replay_find_column(shown[i].column)), text, sizeof(text));
 		fprintf(to, "%*s", width_of(i), text);
 	}
 	fputc('\n', to);

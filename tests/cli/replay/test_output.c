@@ -115,10 +115,15 @@ static char *text_of(void (*print)(FILE *to, const struct replay_result *results
 	return text;
 }
 
+static void print_advice(FILE *to, const struct replay_result *results, size_t count)
+{
+	replay_print_advice(to, results, count, REPLAY_ADVICE_WIDTH);
+}
+
 /* As words, without regard to how they are broken into lines. */
 static char *advice_on(const struct replay_result *results, size_t count)
 {
-	char *text = text_of(replay_print_advice, results, count);
+	char *text = text_of(print_advice, results, count);
 
 	for (char *c = text; *c; c++)
 		if (*c == '\n')
