@@ -18,7 +18,7 @@ struct command {
 };
 
 extern const struct command run_command, status_command, reach_command, dump_command, counters_command,
-	stat_command, bench_command, save_command, restore_command, replay_command;
+	stat_command, bench_command, save_command, restore_command, replay_command, trace_command;
 
 /* "viommu: " and the text as one line on stderr. Returns the exit status that fits: 1, and 2. */
 int failure(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -10,8 +10,8 @@
 static const struct command help_command;
 
 static const struct command *const commands[] = {
-	&run_command,  &status_command,	 &reach_command,  &dump_command,  &counters_command, &stat_command,
-	&save_command, &restore_command, &replay_command, &bench_command, &help_command,
+	&run_command,  &status_command,	 &reach_command, &dump_command,	  &counters_command, &stat_command,
+	&save_command, &restore_command, &trace_command, &replay_command, &bench_command,    &help_command,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

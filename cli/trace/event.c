@@ -220,7 +220,7 @@ static const char *take_cpu(const char *at, unsigned *ret_cpu)
 		uint64_t cpu;
 		const char *end = take_decimal(at + 1, &cpu);
 
-		if (end && *end == ']' && cpu < 65536) {
+		if (end && end[0] == ']' && end[1] == ' ' && cpu < 65536) {
 			*ret_cpu = (unsigned)cpu;
 			return end + 1;
 		}

@@ -57,6 +57,15 @@ void lines_close(struct lines *l)
 	free(l);
 }
 
+/* A gzip file whose end is missing. */
+static bool is_cut_short(const struct lines *l)
+{
+	int code;
+
+	gzerror(l->file, &code);
+	return code == Z_BUF_ERROR;
+}
+
 /* What is left goes to the front, and more behind it. */
 static int fill(struct lines *l)
 {
@@ -68,7 +77,7 @@ static int fill(struct lines *l)
 	if (l->ended || l->filled == BUFFER)
 		return 0;
 	got = gzread(l->file, l->buffer + l->filled, (unsigned)(BUFFER - l->filled));
-	if (got < 0)
+	if (got < 0 || (got == 0 && is_cut_short(l)))
 		return -EIO;
 	l->filled += (size_t)got;
 	l->ended = got == 0;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/trace/dat.h"
 #include "cli/trace/event.h"
 #include "cli/trace/join.h"
 #include "cli/trace/lines.h"
@@ -15,6 +16,7 @@
 
 struct trace {
 	struct lines *lines;
+	struct dat *dat; /* NULL: text */
 	struct join join;
 	bool any_event, any_no_time;
 	char first_line[SHOWN + 4];
@@ -28,9 +30,33 @@ static const struct trace_count names[JOIN_COUNT_MAX] = {
 };
 
 #define EXPECTED                                                                                             \
-	"expected is the text of /sys/kernel/tracing/trace, of 'trace-cmd report' or of 'perf script', "     \
-	"gzip "                                                                                              \
-	"or not"
+	"expected is a trace.dat, or the text of /sys/kernel/tracing/trace, 'trace-cmd report' or 'perf "    \
+	"script', gzip or not"
+
+/* 0 also when it is none. */
+static int open_dat(struct trace *t, const char *path, char *why, size_t why_size)
+{
+	char bytes[DAT_MAGIC_LEN];
+	int err;
+
+	if (lines_peek(t->lines, bytes, sizeof(bytes)) < sizeof(bytes) ||
+	    memcmp(bytes, DAT_MAGIC, sizeof(bytes)))
+		return 0;
+	err = strcmp(path, "-") ? dat_open(path, &t->dat) : -ESPIPE;
+	if (err == -ESPIPE)
+		snprintf(why, why_size, "a trace.dat of trace-cmd cannot be read from a pipe; give its name");
+	else if (err == -EOPNOTSUPP)
+		snprintf(why, why_size,
+			 "this is a trace.dat of trace-cmd, and viommu was built without libtracecmd; give "
+			 "the "
+			 "output of 'trace-cmd report'");
+	else if (err)
+		snprintf(why, why_size,
+			 "this begins like a trace.dat of trace-cmd, and libtracecmd cannot read it; does "
+			 "'trace-cmd "
+			 "report' do?");
+	return err;
+}
 
 /* Files that begin like this, and what to do with them. */
 static const struct {
@@ -38,8 +64,6 @@ static const struct {
 	size_t len;
 	const char *what;
 } others[] = {
-	{"\x17\x08\x44tracing", 10,
-	 "this is a trace.dat of trace-cmd; give the output of 'trace-cmd report'"},
 	{"PERFILE2", 8, "this is a perf.data; give the output of 'perf script'"},
 	{"\x7f"
 	 "ELF",
@@ -84,6 +108,8 @@ int trace_open(const char *path, struct trace **ret_trace, char *why, size_t why
 		snprintf(why, why_size, "it cannot be read: %s", strerror(-err));
 	else
 		err = refuse_others(t, why, why_size);
+	if (!err)
+		err = open_dat(t, path, why, why_size);
 	if (err) {
 		trace_close(t);
 		return err;
@@ -97,6 +123,7 @@ void trace_close(struct trace *t)
 	if (!t)
 		return;
 	lines_close(t->lines);
+	dat_close(t->dat);
 	join_finish(&t->join);
 	free(t);
 }
@@ -127,9 +154,14 @@ static int not_a_trace(struct trace *t, char *why, size_t why_size)
 	return -EINVAL;
 }
 
+static uint64_t line_number(const struct trace *t)
+{
+	return t->dat ? dat_number(t->dat) : lines_number(t->lines);
+}
+
 static int explain(const struct trace *t, int err, char *why, size_t why_size)
 {
-	unsigned long long line = lines_number(t->lines);
+	unsigned long long line = line_number(t);
 
 	if (err == -E2BIG)
 		snprintf(why, why_size, "line %llu: more than %u mappings live; the unmaps are missing", line,
@@ -163,7 +195,7 @@ static int read_line(struct trace *t, char *why, size_t why_size)
 {
 	char *text;
 	size_t len;
-	int got = lines_next(t->lines, &text, &len);
+	int got = t->dat ? dat_next(t->dat, &text, &len) : lines_next(t->lines, &text, &len);
 
 	if (got == -EMSGSIZE) {
 		t->join.counts[JOIN_lines]++;
@@ -176,7 +208,7 @@ static int read_line(struct trace *t, char *why, size_t why_size)
 		return t->any_event ? 0 : not_a_trace(t, why, why_size);
 	if (got < 0)
 		return explain(t, got, why, why_size);
-	if (!t->any_event && lines_number(t->lines) >= LOOKED_AT)
+	if (!t->any_event && line_number(t) >= LOOKED_AT)
 		return not_a_trace(t, why, why_size);
 	return 1;
 }

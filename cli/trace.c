@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/trace_command.h"
+
+static int run(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "show"))
+		return trace_show(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "record"))
+		return trace_record(argc - 1, argv + 1);
+	return usage_failure("say what to do: viommu trace record -o FILE, or viommu trace show FILE");
+}
+
+const struct command trace_command = {
+	.name = "trace",
+	.run = run,
+	.summary = "record what drivers map for DMA, and look at recordings",
+	.help = "usage: viommu trace record -o FILE [-d SECONDS] [--buffer KIB] [--tracefs DIR] [-- "
+		"COMMAND...]\n"
+		"       viommu trace show FILE [--json]\n\n"
+		"'record' writes what the drivers of this Linux map and unmap for DMA (events dma:* and\n"
+		"iommu:map, iommu:unmap; Linux 6.12 or newer) to FILE, compressed if its name ends in .gz.\n"
+		"It needs root, uses a trace instance of its own, and leaves the others alone.\n\n"
+		"'show' tells what is in a trace: its devices, how many buffers of what size they were\n"
+		"given and for how long, and what could not be joined. FILE is a recording, the text of\n"
+		"/sys/kernel/tracing/trace, of 'trace-cmd report' or 'perf script', gzip or not, or a\n"
+		"trace.dat of trace-cmd; - is stdin. 'viommu replay' executes it.\n\n"
+		"  -o FILE         where the recording goes\n"
+		"  -d SECONDS      for so long, may be a fraction; without it until COMMAND ends, or Ctrl-C\n"
+		"  --buffer KIB    of the kernel's buffer, for each CPU (8192); larger loses less\n"
+		"  --tracefs DIR   where tracefs is, if not at /sys/kernel/tracing\n"
+		"  --json          one JSON object\n",
+};
