@@ -80,7 +80,8 @@ static int start_thread(struct served_vms *s, const struct daemon_options *optio
 	struct work_options work = {.waker = &s->waker,
 				    .counters = &s->sidecore,
 				    .idle_us = options->idle_us,
-				    .cpu = options->cpu};
+				    .cpu = options->cpu,
+				    .yield = options->yield};
 	int err;
 
 	for (unsigned i = 0; i < s->count; i++)

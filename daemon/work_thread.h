@@ -32,7 +32,8 @@ struct work_options {
 	struct waker *waker;
 	struct sidecore_counters *counters; /* the thread writes them */
 	unsigned idle_us;
-	int cpu; /* -1: any */
+	int cpu;    /* -1: any */
+	bool yield; /* to every other thread of the system */
 	unsigned vm_count;
 	struct vm *vms[VM_MAX];
 };
