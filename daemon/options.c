@@ -171,16 +171,6 @@ static int take_sandbox(struct daemon_options *o, const char *argument, char *wh
 	return -1;
 }
 
-static int take_yield(struct daemon_options *o, const char *argument, char *why)
-{
-	const char *expected = value_switch(argument, &o->yield);
-
-	if (!expected)
-		return 0;
-	snprintf(why, WHY_SIZE, "'%s': write %s", argument, expected);
-	return -1;
-}
-
 static int take_cpu(struct daemon_options *o, const char *argument, char *why)
 {
 	cpu_set_t allowed;
@@ -287,9 +277,6 @@ static const struct option_info infos[] = {
 	 "poll that many microseconds without work before backing off;\ndefault 200. Afterwards the IOMMU "
 	 "answers within 500"},
 	{"cpu", "N", take_cpu, NULL, "run the polling thread on this CPU"},
-	{"yield", "on|off", take_yield, NULL,
-	 "let the polling thread give way at once to every other thread\n(SCHED_IDLE): faster where QEMU "
-	 "needs all cores. Other work on\nthem starves it, and the guest with it; default off"},
 	{"expect", "ADDRESS", NULL, take_expect,
 	 "complain when firmware places the IOMMU's registers elsewhere;\n'viommu run --print' tells the "
 	 "address"},

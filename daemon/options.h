@@ -47,7 +47,6 @@ struct daemon_options {
 	bool sandbox;
 	unsigned idle_us; /* busy polling goes on for so long without work */
 	int cpu;	  /* of the work thread; -1: any */
-	bool yield;	  /* it gives way to every other thread of the system */
 	unsigned vm_count;
 	struct vm_options vms[VM_MAX];
 };

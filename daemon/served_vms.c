@@ -80,8 +80,7 @@ static int start_thread(struct served_vms *s, const struct daemon_options *optio
 	struct work_options work = {.waker = &s->waker,
 				    .counters = &s->sidecore,
 				    .idle_us = options->idle_us,
-				    .cpu = options->cpu,
-				    .yield = options->yield};
+				    .cpu = options->cpu};
 	int err;
 
 	for (unsigned i = 0; i < s->count; i++)

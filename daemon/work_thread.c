@@ -4,17 +4,14 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 
 #include "daemon/counters.h"
-#include "daemon/log.h"
 #include "daemon/turns.h"
 #include "daemon/vm.h"
 
@@ -413,19 +410,6 @@ static void free_thread(struct work_thread *w)
 	free(w);
 }
 
-/*
- * A thread of QEMU that wakes is put beside a thread of this class as if the core
- * were idle; beside a normal one that polls it waits for a turn.
- */
-static void give_way(struct work_thread *w)
-{
-	const struct sched_param param = {.sched_priority = 0};
-	int err = pthread_setschedparam(w->thread, SCHED_IDLE, &param);
-
-	if (err)
-		log_line("--yield on has no effect: %s", strerror(err));
-}
-
 static int create_thread(struct work_thread *w)
 {
 	int cpu = w->options.cpu, err;
@@ -440,8 +424,6 @@ static int create_thread(struct work_thread *w)
 	}
 	err = pthread_create(&w->thread, &attr, run, w);
 	pthread_attr_destroy(&attr);
-	if (!err && w->options.yield)
-		give_way(w);
 	return -err;
 }
 

@@ -32,8 +32,7 @@ struct work_options {
 	struct waker *waker;
 	struct sidecore_counters *counters; /* the thread writes them */
 	unsigned idle_us;
-	int cpu;    /* -1: any */
-	bool yield; /* to every other thread of the system */
+	int cpu; /* -1: any */
 	unsigned vm_count;
 	struct vm *vms[VM_MAX];
 };

@@ -46,7 +46,6 @@ BAD_OPTIONS = {
     "registers": (["--registers", "both", "--nvme", "DISK"], "sidecore or trap"),
     "idle_text": (["--idle-us", "soon", "--nvme", "DISK"], "microseconds"),
     "idle_negative": (["--idle-us", "-1", "--nvme", "DISK"], "microseconds"),
-    "yield_maybe": (["--yield", "maybe", "--nvme", "DISK"], "on or off"),
     "idle_huge": (["--idle-us", "99999999999999999999", "--nvme", "DISK"], "microseconds"),
     "sandbox": (["--sandbox", "maybe", "--nvme", "DISK"], "maybe", "on or off"),
     "cpu": (["--cpu", "9999", "--nvme", "DISK"], "CPU"),
@@ -100,7 +99,7 @@ for bad_name, (bad_options, *bad_words) in BAD_OPTIONS.items():
 def viommud_help():
     result = run(VIOMMUD, "--help")
     check(result.returncode == 0 and not result.stderr, "help fails")
-    for option in ("dir", "iommu", "registers", "nvme", "idle-us", "cpu", "yield", "expect", "verbose", "describe-counters",
+    for option in ("dir", "iommu", "registers", "nvme", "idle-us", "cpu", "expect", "verbose", "describe-counters",
                    "version", "help"):
         check(f"--{option}" in result.stdout, f"--{option} is not explained")
 
