@@ -22,9 +22,25 @@ struct device {
 	struct viommu_thread *thread;
 	pthread_t runs;
 	_Atomic bool *stop;
+	bool pins; /* every second device */
 	uint64_t stamp, blocked;
 	_Atomic uint64_t landed; /* read by the driver */
 };
+
+/* A device that has memory lent to it, as one whose data the kernel moves: longer than a short guard. */
+static int write_pinned(struct device *d, uint64_t iova)
+{
+	struct viommu_pin pin = {.revoke = NULL};
+	int ret = viommu_pin(d->thread, d->m->device, iova, 8, VIOMMU_WRITE, &pin);
+
+	if (ret)
+		return ret;
+	__atomic_store_n((uint64_t *)pin.span.host, d->stamp, __ATOMIC_SEQ_CST);
+	sched_yield();
+	__atomic_store_n((uint64_t *)pin.span.host, d->stamp, __ATOMIC_SEQ_CST);
+	viommu_unpin(&pin);
+	return 0;
+}
 
 static void *device_run(void *arg)
 {
@@ -34,7 +50,8 @@ static void *device_run(void *arg)
 	while (!atomic_load(d->stop)) {
 		uint64_t iova = IOVA + (unsigned)rand_r(&seed) % PAGES * UINT64_C(4096) +
 				(unsigned)rand_r(&seed) % WORDS * 8;
-		int ret = viommu_write(d->thread, d->m->device, iova, &d->stamp, 8);
+		int ret = d->pins ? write_pinned(d, iova)
+				  : viommu_write(d->thread, d->m->device, iova, &d->stamp, 8);
 
 		d->landed += ret == 0;
 		d->blocked += ret == -EACCES;
@@ -109,7 +126,7 @@ static unsigned drive(struct machine *m, const struct device *devices, unsigned 
 
 static void start_device(struct machine *m, struct device *d, _Atomic bool *stop, unsigned i)
 {
-	*d = (struct device){.m = m, .stop = stop, .stamp = 0xd0d0 + i};
+	*d = (struct device){.m = m, .stop = stop, .stamp = 0xd0d0 + i, .pins = i % 2 == 1};
 	assert_int_equal(viommu_thread_create(m->viommu, &d->thread), 0);
 	assert_int_equal(pthread_create(&d->runs, NULL, device_run, d), 0);
 }

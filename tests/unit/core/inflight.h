@@ -4,7 +4,7 @@
  * lets it be used, unmaps, invalidates, and then takes the page back for
  * itself: it fills the page with a pattern and looks again and again. A stamp
  * of a device that lands after the invalidation was seen to be complete is a
- * stale write.
+ * stale write. Every second device pins what it writes.
  *
  * The words are written one at a time and atomically on both sides, so that
  * ThreadSanitizer sees only races of ours.
