@@ -76,5 +76,10 @@ int main(int argc, char **argv)
 	printf("the device writes once more: %d\n",
 	       viommu_write(its_dma, device, buffer.iova, "too late", 9));
 	printf("and what the driver reads now is '%s'\n", ram + 4096);
-	return viommu_dma_close(dma) != 0;
+	viommu_dma_close(dma);
+	viommu_backing_vtd_destroy(&backing);
+	viommu_thread_destroy(its_dma);
+	viommu_destroy(unit);
+	free(ram);
+	return 0;
 }
