@@ -22,7 +22,7 @@ struct device {
 	struct viommu_thread *thread;
 	pthread_t runs;
 	_Atomic bool *stop;
-	bool pins; /* every second device */
+	bool pins;
 	uint64_t stamp, blocked;
 	_Atomic uint64_t landed; /* read by the driver */
 };
@@ -124,9 +124,9 @@ static unsigned drive(struct machine *m, const struct device *devices, unsigned 
 	return stale;
 }
 
-static void start_device(struct machine *m, struct device *d, _Atomic bool *stop, unsigned i)
+static void start_device(struct machine *m, struct device *d, _Atomic bool *stop, unsigned i, bool pins)
 {
-	*d = (struct device){.m = m, .stop = stop, .stamp = 0xd0d0 + i, .pins = i % 2 == 1};
+	*d = (struct device){.m = m, .stop = stop, .stamp = 0xd0d0 + i, .pins = pins};
 	assert_int_equal(viommu_thread_create(m->viommu, &d->thread), 0);
 	assert_int_equal(pthread_create(&d->runs, NULL, device_run, d), 0);
 }
@@ -141,7 +141,7 @@ void inflight_run(const struct inflight *i, struct inflight_result *ret)
 	assert_true(i->devices <= MOST_DEVICES);
 	machine_start(&m, i->registers, &(struct viommu_options){.iotlb_lg2 = 8}, i->queue);
 	for (unsigned k = 0; k < i->devices; k++)
-		start_device(&m, &devices[k], &stop, k);
+		start_device(&m, &devices[k], &stop, k, k < i->pinning);
 	ret->stale = drive(&m, devices, i->devices, i->rounds);
 	atomic_store(&stop, true);
 	for (unsigned k = 0; k < i->devices; k++) {

@@ -4,7 +4,7 @@
  * lets it be used, unmaps, invalidates, and then takes the page back for
  * itself: it fills the page with a pattern and looks again and again. A stamp
  * of a device that lands after the invalidation was seen to be complete is a
- * stale write. Every second device pins what it writes.
+ * stale write.
  *
  * The words are written one at a time and atomically on both sides, so that
  * ThreadSanitizer sees only races of ours.
@@ -16,8 +16,8 @@
 
 struct inflight {
 	enum machine_registers registers;
-	bool queue; /* else by registers */
-	unsigned devices, rounds;
+	bool queue;			   /* else by registers */
+	unsigned devices, rounds, pinning; /* so many of the devices pin what they write */
 };
 
 struct inflight_result {

@@ -17,10 +17,10 @@
 #define GPA  UINT64_C(0x200000)
 #define RW   (VI_PGTABLE_READ | VI_PGTABLE_WRITE)
 
-static void run(enum machine_registers kind, bool queue, unsigned rounds)
+static void run(enum machine_registers kind, bool queue, unsigned rounds, unsigned pinning)
 {
 	const char *times = getenv("INFLIGHT_TIMES");
-	struct inflight i = {.registers = kind, .queue = queue, .devices = 2};
+	struct inflight i = {.registers = kind, .queue = queue, .devices = 2, .pinning = pinning};
 	struct inflight_result r;
 
 	i.rounds = rounds * (times ? (unsigned)strtoul(times, NULL, 10) : 1);
@@ -32,19 +32,25 @@ static void run(enum machine_registers kind, bool queue, unsigned rounds)
 static void test_trapped(void **state)
 {
 	(void)state;
-	run(TRAPPED, true, 1000);
+	run(TRAPPED, true, 1000, 0);
 }
 
 static void test_register_based(void **state)
 {
 	(void)state;
-	run(TRAPPED, false, 1000);
+	run(TRAPPED, false, 1000, 0);
 }
 
 static void test_sidecore(void **state)
 {
 	(void)state;
-	run(SIDECORE, true, 200);
+	run(SIDECORE, true, 200, 0);
+}
+
+static void test_pinned(void **state)
+{
+	(void)state;
+	run(TRAPPED, true, 200, 1);
 }
 
 /*
@@ -143,6 +149,7 @@ int main(void)
 		cmocka_unit_test(test_trapped),
 		cmocka_unit_test(test_register_based),
 		cmocka_unit_test(test_sidecore),
+		cmocka_unit_test(test_pinned),
 	};
 
 	return cmocka_run_group_tests_name("core inflight", tests, NULL, NULL);
