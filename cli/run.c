@@ -54,6 +54,10 @@ static int parse(struct run *r, int argc, char **argv)
 			r->print = true;
 			continue;
 		}
+		if (!strcmp(argv[i], "--vm") || !strncmp(argv[i], "--vm=", 5))
+			return usage_failure(
+				"--vm is for a viommud that serves several machines; 'viommu run' starts one "
+				"machine with a viommud of its own");
 		if (!strcmp(argv[i], "--dir"))
 			r->dir = argv[i + 1];
 		if (!strncmp(argv[i], "--dir=", 6))

@@ -48,9 +48,6 @@ static const int allowed[] = {
 	/* interrupts (vfio_user/signaller.h) */
 	SCMP_SYS(io_submit),
 	SCMP_SYS(io_getevents),
-	/* interrupts */
-	SCMP_SYS(io_submit),
-	SCMP_SYS(io_getevents),
 	SCMP_SYS(io_destroy),
 	/* disks, through the ring or by threads */
 	SCMP_SYS(io_uring_enter),

@@ -21,6 +21,7 @@ from rig import DEADLINE, VIOMMU, VIOMMUD, case, cases, check, main, refused, ru
 
 BAD = {
     "nothing": (["run"], "--"),
+    "several_vms": (["run", "--vm", "a", "--nvme", "x", "--", "qemu-system-x86_64"], "one"),
     "without_dashes": (["run", "--nvme", "x", "qemu-system-x86_64"], "--"),
     "without_qemu": (["run", "--nvme", "x", "--"], "QEMU"),
     "print_without_dir": (["run", "--print", "--nvme", "x", "--", "q"], "--dir"),

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -132,6 +133,7 @@ static void start_viommud(struct pair *p, const char *viommud)
 	choose_cpus(sidecore_cpu, &own);
 	p->pid = fork();
 	if (p->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that fails leaves nobody behind */
 		dup2(out[1], STDOUT_FILENO);
 		/* What a guest does wrong is no news here. */
 		if (!freopen("/dev/null", "w", stderr))
