@@ -218,6 +218,15 @@ static void say_open(struct text *t, const struct field *f)
 	end(t);
 }
 
+const char *replay_kind(const struct replay_result *r)
+{
+	if (r->reaches_all)
+		return "open";
+	if (r->stale_max_us == 0)
+		return "safe";
+	return r->stale_max_us <= BEARABLE_US ? "limited" : "kept";
+}
+
 const struct replay_result *replay_choice(const struct replay_result *results, size_t count)
 {
 	const struct field f = {results, count};

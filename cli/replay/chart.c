@@ -165,15 +165,6 @@ static void find_label_place(struct mark *marks, unsigned count, unsigned i)
 	}
 }
 
-static const char *class_of(const struct replay_result *r)
-{
-	if (r->reaches_all)
-		return "open";
-	if (r->stale_max_us == 0)
-		return "safe";
-	return r->stale_max_us <= 100000 ? "limited" : "kept";
-}
-
 static void draw_mark(FILE *to, const struct mark *m, bool chosen)
 {
 	if (fabs(m->label_y - ASCENT - m->y) > 6)
@@ -181,7 +172,7 @@ static void draw_mark(FILE *to, const struct mark *m, bool chosen)
 		     m->label_y - ASCENT);
 	if (chosen)
 		fprintf(to, "<circle class=\"chosen\" cx=\"%.1f\" cy=\"%.1f\" r=\"11\"/>\n", m->x, m->y);
-	fprintf(to, "<circle class=\"point %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", class_of(m->r), m->x,
+	fprintf(to, "<circle class=\"point %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", replay_kind(m->r), m->x,
 		m->y);
 	label(to, chosen ? "name choice" : "name", m->anchor, m->label_x, m->label_y, m->r->strategy);
 }

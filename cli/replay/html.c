@@ -200,22 +200,13 @@ static void print_headings(FILE *to, const struct replay_shown *shown, size_t co
 	fputs("</tr>\n</thead>\n", to);
 }
 
-static const char *colour_of(const struct replay_result *r)
-{
-	if (r->reaches_all)
-		return "open";
-	if (r->stale_max_us == 0)
-		return "safe";
-	return r->stale_max_us <= 100000 ? "limited" : "kept";
-}
-
 static void print_row(FILE *to, const struct replay_result *r, bool chosen, const struct replay_shown *shown,
 		      size_t count)
 {
 	char text[32];
 
 	fprintf(to, "<tr%s><td><span class=\"dot\" style=\"background:var(--%s)\"></span>",
-		chosen ? " class=\"chosen-row\"" : "", colour_of(r));
+		chosen ? " class=\"chosen-row\"" : "", replay_kind(r));
 	replay_print_escaped(to, r->strategy);
 	fputs("</td>", to);
 	for (size_t i = 0; i < count; i++) {

@@ -22,6 +22,10 @@ int replay_print_json(FILE *to, const struct replay_result *results, size_t coun
 /* The names of the columns, and a line for each result. */
 void replay_print_csv(FILE *to, const struct replay_result *results, size_t count);
 
+/* How it protects, as a word that is a colour of the page: safe (nothing in reach after an unmap), limited,
+ * kept, open. */
+const char *replay_kind(const struct replay_result *r);
+
 /* The columns of the table. A group of them begins where it is named. */
 struct replay_shown {
 	const char *group, *heading, *column;
