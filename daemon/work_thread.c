@@ -376,10 +376,15 @@ static void *run(void *arg)
 	pthread_setname_np(pthread_self(), "sidecore");
 	prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0);
 	w->counted_ns = now_ns();
-	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+	for (;;) {
+		/* First: a kick that this takes is for what is looked at below. */
+		bool kicked = waker_begin(w->options.waker);
+
+		if (atomic_load_explicit(&w->stop, memory_order_relaxed))
+			break;
 		if (atomic_load_explicit(&w->asked, memory_order_relaxed))
 			visit(w);
-		if (work(w, waker_begin(w->options.waker))) {
+		if (work(w, kicked)) {
 			count_busy_round(w);
 			w->idle_since_ns = 0;
 			w->nap_us = WORK_NAP_FIRST_US;
