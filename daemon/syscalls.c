@@ -192,6 +192,8 @@ static const struct argument_rule {
 	{ALLOW, SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETFL},
 	{ALLOW, SCMP_SYS(fcntl), 1, UINT32_MAX, F_SETFL},
 	{ALLOW, SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETFD},
+	/* a disk is unlocked at the end */
+	{ALLOW, SCMP_SYS(fcntl), 1, UINT32_MAX, F_OFD_SETLK},
 	{ALLOW, SCMP_SYS(prctl), 0, UINT32_MAX, PR_SET_NAME},
 	{ALLOW, SCMP_SYS(prctl), 0, UINT32_MAX, PR_SET_TIMERSLACK},
 	/* "is this a terminal?", which C libraries ask before the first line */

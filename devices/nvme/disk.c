@@ -324,8 +324,10 @@ void disk_close(struct disk *d)
 	}
 	if (d->engine)
 		d->ops->close(d->engine);
-	if (d->fd >= 0)
+	if (d->fd >= 0) {
+		disk_unlock_file(d->fd);
 		close(d->fd);
+	}
 	if (d->eventfd >= 0)
 		close(d->eventfd);
 	free(d);

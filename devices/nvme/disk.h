@@ -58,16 +58,21 @@ struct disk_options {
 
 /*
  * An fd of the file, as disk_open() opens it, else as below. It never waits for
- * the other end of a pipe. The file is locked until the last copy of the fd is
- * closed: there is one writer or any number of readers, QEMUs among them.
- * -EBUSY: others do not bear that.
+ * the other end of a pipe. The file is locked until disk_unlock_file(), or until
+ * the last copy of the fd is closed: there is one writer or any number of
+ * readers, QEMUs among them. -EBUSY: others do not bear that.
  */
 int disk_open_file(const char *path, bool read_only, const char **ret_why);
+/* Of all copies of the fd. The kernel keeps a ring's copy for some time after the ring is closed. */
+void disk_unlock_file(int fd);
 /* Only files and block devices are disks: 0 or -EINVAL. */
 int disk_check_type(const struct stat *st, const char **ret_why);
 /* 0 or a negative errno and what to do about it. */
 int disk_open(const struct disk_options *opts, struct disk **ret_disk, const char **ret_why);
-/* Waits for what is in flight; the requests are the caller's again. NULL is fine. */
+/*
+ * Waits for what is in flight; the requests are the caller's again. The file is
+ * unlocked, the caller's `fd` of it too. NULL is fine.
+ */
 void disk_close(struct disk *d);
 
 uint64_t disk_size(const struct disk *d);

@@ -20,8 +20,12 @@
 #define WRITE_COUNT	3
 #define CONVENTION_LAST 299
 
-/* A process that was killed holds its locks until the kernel has put its ring away. */
-#define PATIENCE_MS 500
+/*
+ * A process that was killed holds its locks until the kernel has put its ring
+ * away, which a worker of the kernel does in its own time: on a busy machine
+ * that took longer than half a second.
+ */
+#define PATIENCE_MS 3000
 #define STEP_MS	    20
 
 static const char not_a_disk[] = "the disk must be a regular file or a block device";
@@ -69,6 +73,12 @@ static int wait_for_lock(int fd, bool read_only)
 		err = try_lock(fd, read_only);
 	}
 	return err;
+}
+
+void disk_unlock_file(int fd)
+{
+	/* All of the file; there is nothing to do about a file system without locks. */
+	lock(fd, F_UNLCK, 0, 0);
 }
 
 int disk_check_type(const struct stat *st, const char **ret_why)

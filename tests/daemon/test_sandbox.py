@@ -2,9 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """viommud in its sandbox, and where a part of it is missing: test_sandbox.py VIOMMUD WITHOUT"""
 
+import ctypes
 import errno
+import fcntl
 import os
 import re
+import signal
+import struct
+import subprocess
 import sys
 
 from served import CASES, DATA, IDENTIFY, READ, Daemon, Nvme, case, check, check_serves, equal, run_cases
@@ -12,6 +17,7 @@ from protocol_client import EVENTFD, INTX, SET_IRQS, TRIGGER, eventfd, irq_paylo
 
 VIOMMUD, WITHOUT = map(os.path.abspath, sys.argv[1:3])
 NOBODY = 65534
+PIDFD_GETFD = 438
 MODES = {"sidecore": (), "trap": ("--registers", "trap"), "none": ("--iommu", "none")}
 
 
@@ -103,6 +109,54 @@ def ends_at_work():
         for i in range(8):
             n.submit(1, READ, DATA, i)
         check_clean_end(d)
+
+
+def copies_of(path, process):
+    """The descriptors of a file that a process has, as our own."""
+    libc, pidfd = ctypes.CDLL(None, use_errno=True), os.pidfd_open(process.pid)
+    base, copies = "/proc/%d/fd" % process.pid, []
+    for number in os.listdir(base):
+        if os.readlink(os.path.join(base, number)) == path:
+            copies.append(libc.syscall(PIDFD_GETFD, pidfd, int(number), 0))
+    os.close(pidfd)
+    check(copies and min(copies) >= 0, "the disk's descriptors: %s" % copies)
+    return copies
+
+
+@case("the disk is unlocked at the end, though the kernel has it open for a ring")
+def unlocked():
+    for options in MODES.values():
+        with serve(*options) as d, open(d.disks[0], "r+b") as disk:
+            check_session(d)
+            copies = copies_of(d.disks[0], d.process)  # as a ring has one that is not put away yet
+            check_clean_end(d)
+            lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 100, 200, 0)
+            fcntl.fcntl(disk, fcntl.F_OFD_SETLK, lock)
+            for fd in copies:
+                os.close(fd)
+
+
+def restarts(how):
+    """The same disk again at once, as often as it takes, on a machine that has other things to do."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * os.cpu_count())]
+    try:
+        with serve() as first:
+            with Nvme(first) as n:
+                n.submit(1, READ, DATA, 0)
+                first.end(how)
+            for _ in range(8):
+                with serve("--nvme", first.disks[0], disks=0) as d:
+                    with Nvme(d) as n:
+                        n.submit(1, READ, DATA, 0)
+                        d.end(how)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+case("starts on the disk of one that has just ended, on a busy machine", signal.SIGTERM)(restarts)
+case("starts on the disk of one that was just killed, on a busy machine", signal.SIGKILL)(restarts)
 
 
 @case("an ordinary user")

@@ -178,6 +178,36 @@ static void file_is_not_shared_with_qemu(void **state)
 	drv_free(d);
 }
 
+/*
+ * However long somebody keeps the file open, as the kernel does with that of a
+ * ring: what waits for the lock would get -EBUSY in the end.
+ */
+static void lock_ends_with_the_controller(void **state)
+{
+	const struct nvme_host_ops ops = {on_vector, on_level, on_nothing, on_line};
+
+	for (unsigned read_only = 0; read_only < 2; read_only++) {
+		struct drv *d = drv_new(&(struct nvme_options){.read_only = read_only});
+		struct nvme_options opts = {.read_only = read_only};
+		struct nvme *n = NULL;
+		const char *why = NULL;
+		int fd;
+
+		nvme_destroy(d->nvme);
+		opts.fd = nvme_open_file(d->path, read_only, &why);
+		assert_true(opts.fd >= 0);
+		assert_int_equal(nvme_create(&opts, &ops, NULL, &n, &why), 0);
+		nvme_destroy(n);
+		fd = nvme_open_file(d->path, false, &why);
+		assert_true(fd >= 0);
+		close(fd);
+		close(opts.fd);
+		opts = (struct nvme_options){.path = d->path};
+		assert_int_equal(nvme_create(&opts, &ops, NULL, &d->nvme, &why), 0);
+		drv_free(d);
+	}
+}
+
 static void handshake(void **state)
 {
 	struct drv *d = drv_new(NULL);
@@ -464,6 +494,7 @@ int main(void)
 		cmocka_unit_test(pipe_is_no_disk),
 		cmocka_unit_test(file_is_not_shared_with_a_writer),
 		cmocka_unit_test(file_is_not_shared_with_qemu),
+		cmocka_unit_test(lock_ends_with_the_controller),
 		cmocka_unit_test(handshake),
 		cmocka_unit_test(impossible_settings_are_fatal),
 		cmocka_unit_test(shutdown_ends),
