@@ -2,67 +2,65 @@
 #include "cli/trace/dat.h"
 
 #include <errno.h>
-
-#ifdef HAVE_TRACECMD
-#include <inttypes.h>
+#include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include <trace-cmd/trace-cmd.h>
+#include "cli/trace/cage.h"
+#include "cli/trace/dat_records.h"
+#include "cli/trace/lines.h"
 
-/* One sequence of records: of a CPU, in the top buffer or in one with a name ('trace-cmd record -B'). */
-struct source {
-	struct tracecmd_input *input;
-	int cpu;
-	struct tep_record *next;
-	bool ended;
-};
+/* libtracecmd needs a few MiB and 20 ms for each MiB of a file. */
+#define MEMORY	     (UINT64_C(512) << 20)
+#define MEMORY_TIMES 4 /* the size of the file */
+#define CPU_S	     10
+#define CPU_S_MIB    1 /* for each MiB of it */
+#define QUIET_S	     60
+
+#define BUFFER (2 * LINES_LONGEST)
 
 struct dat {
-	struct tracecmd_input *input;
-	struct tep_handle *tep;
-	struct source *sources;
-	unsigned count;
-	struct tep_record *ahead; /* a record whose line comes after that of what was lost before it */
-	struct trace_seq text;
+	struct cage cage;
 	uint64_t number;
+	bool ended, too_long;
+	size_t at, filled;
+	char error[160];
+	char buffer[BUFFER + 1];
 };
 
-static int add_sources(struct dat *d)
+static int start(struct dat *d, int fd)
 {
-	int buffers = tracecmd_buffer_instances(d->input), cpus = tep_get_cpus(d->tep);
+	struct stat st;
+	struct cage_limits limits = {.memory = MEMORY, .cpu_s = CPU_S, .quiet_s = QUIET_S};
 
-	d->sources = calloc((size_t)(buffers + 1) * (size_t)cpus + 1, sizeof(*d->sources));
-	if (!d->sources)
-		return -ENOMEM;
-	for (int buffer = -1; buffer < buffers; buffer++) {
-		struct tracecmd_input *input =
-			buffer < 0 ? d->input : tracecmd_buffer_instance_handle(d->input, buffer);
-
-		for (int cpu = 0; input && cpu < cpus; cpu++)
-			d->sources[d->count++] = (struct source){.input = input, .cpu = cpu};
+	if (fstat(fd, &st))
+		return -errno;
+	if (S_ISREG(st.st_mode)) {
+		limits.memory += MEMORY_TIMES * (uint64_t)st.st_size;
+		limits.cpu_s += CPU_S_MIB * (unsigned)(st.st_size >> 20);
 	}
-	return 0;
+	return cage_start(&d->cage, fd, dat_records_write, &limits);
 }
 
 int dat_open(const char *path, struct dat **ret_dat)
 {
-	struct dat *d = calloc(1, sizeof(*d));
-	int err;
+	struct dat *d;
+	int fd, err;
 
-	if (!d)
-		return -ENOMEM;
-	tracecmd_set_loglevel(TEP_LOG_NONE);
-	d->input = tracecmd_open(path, TRACECMD_FL_LOAD_NO_PLUGINS);
-	if (!d->input) {
-		free(d);
-		return -EBADMSG;
-	}
-	d->tep = tracecmd_get_tep(d->input);
-	trace_seq_init(&d->text);
-	err = add_sources(d);
+	if (!dat_records_possible())
+		return -EOPNOTSUPP;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	d = calloc(1, sizeof(*d));
+	err = d ? start(d, fd) : -ENOMEM;
+	close(fd);
 	if (err) {
-		dat_close(d);
+		free(d);
 		return err;
 	}
 	*ret_dat = d;
@@ -73,81 +71,83 @@ void dat_close(struct dat *d)
 {
 	if (!d)
 		return;
-	tracecmd_free_record(d->ahead);
-	for (unsigned i = 0; i < d->count; i++)
-		tracecmd_free_record(d->sources[i].next);
-	for (unsigned i = 0; i < d->count; i++)
-		if (d->sources[i].cpu == 0 && d->sources[i].input != d->input)
-			tracecmd_close(d->sources[i].input);
-	free(d->sources);
-	tracecmd_close(d->input);
-	trace_seq_destroy(&d->text);
+	cage_stop(&d->cage);
 	free(d);
 }
 
-static int give(struct dat *d, char **ret_text, size_t *ret_len)
+static int explain(struct dat *d, int err)
 {
-	trace_seq_terminate(&d->text);
-	if (d->text.state != TRACE_SEQ__GOOD)
-		return -ENOMEM;
-	*ret_text = d->text.buffer;
-	*ret_len = d->text.len;
+	if (err == -ETIMEDOUT)
+		snprintf(d->error, sizeof(d->error), "it took longer than a file of its size may");
+	else if (err == -EFAULT)
+		snprintf(d->error, sizeof(d->error), "it fell over the file (%s)",
+			 strsignal(cage_signal(&d->cage)));
+	else if (err == -ECANCELED && cage_code(&d->cage) == DAT_NO_MEMORY)
+		snprintf(d->error, sizeof(d->error), "it has too little memory for it");
+	else if (err == -ECANCELED && cage_code(&d->cage) == DAT_NOT_UNDERSTOOD)
+		snprintf(d->error, sizeof(d->error), "it does not understand it");
+	else if (err == -ECANCELED)
+		snprintf(d->error, sizeof(d->error), "the process that reads it cannot be closed off");
+	else
+		snprintf(d->error, sizeof(d->error), "%s", strerror(-err));
+	return -EBADMSG;
+}
+
+/* What is left goes to the front, and more behind it. */
+static int fill(struct dat *d)
+{
+	ssize_t got;
+
+	memmove(d->buffer, d->buffer + d->at, d->filled - d->at);
+	d->filled -= d->at;
+	d->at = 0;
+	got = cage_read(&d->cage, d->buffer + d->filled, BUFFER - d->filled);
+	if (got < 0)
+		return explain(d, (int)got);
+	d->filled += (size_t)got;
+	d->ended = got == 0;
+	return 0;
+}
+
+/* The rest of a line that is too long is left out, too. */
+static int take(struct dat *d, size_t len, char **ret_text, size_t *ret_len)
+{
+	bool too_long = d->too_long || len > LINES_LONGEST;
+
+	d->too_long = false;
 	d->number++;
-	return 1;
-}
-
-static int give_record(struct dat *d, struct tep_record *record, char **ret_text, size_t *ret_len)
-{
-	trace_seq_printf(&d->text, "x-1 [%03d] %" PRIu64 ".%09" PRIu64 ": ", record->cpu,
-			 (uint64_t)record->ts / 1000000000, (uint64_t)record->ts % 1000000000);
-	tep_print_event(d->tep, &d->text, record, "%s: %s", TEP_PRINT_NAME, TEP_PRINT_INFO);
-	tracecmd_free_record(record);
-	return give(d, ret_text, ret_len);
-}
-
-/* The next of all: each source has its own sequence, of which the first is here. */
-static struct tep_record *read_first(struct dat *d)
-{
-	struct source *first = NULL;
-	struct tep_record *record;
-
-	for (unsigned i = 0; i < d->count; i++) {
-		struct source *s = &d->sources[i];
-
-		if (!s->next && !s->ended)
-			s->next = tracecmd_read_data(s->input, s->cpu);
-		s->ended = !s->next;
-		if (s->next && (!first || s->next->ts < first->next->ts))
-			first = s;
-	}
-	if (!first)
-		return NULL;
-	record = first->next;
-	first->next = NULL;
-	return record;
+	*ret_text = d->buffer + d->at;
+	(*ret_text)[len] = '\0';
+	*ret_len = len;
+	d->at += len + 1;
+	return too_long ? -EMSGSIZE : 1;
 }
 
 int dat_next(struct dat *d, char **ret_text, size_t *ret_len)
 {
-	struct tep_record *record = d->ahead;
+	size_t searched = 0;
 
-	trace_seq_reset(&d->text);
-	d->ahead = NULL;
-	if (record)
-		return give_record(d, record, ret_text, ret_len);
-	record = read_first(d);
-	if (!record)
-		return 0;
-	if (!record->missed_events)
-		return give_record(d, record, ret_text, ret_len);
-	/* Negative: it does not say how many. */
-	if (record->missed_events > 0)
-		trace_seq_printf(&d->text, "CPU:%d [LOST %lld EVENTS]", record->cpu,
-				 (long long)record->missed_events);
-	else
-		trace_seq_printf(&d->text, "CPU:%d [LOST EVENTS]", record->cpu);
-	d->ahead = record;
-	return give(d, ret_text, ret_len);
+	for (;;) {
+		char *text = d->buffer + d->at;
+		size_t len = d->filled - d->at;
+		char *end = memchr(text + searched, '\n', len - searched);
+		int err;
+
+		if (end)
+			return take(d, (size_t)(end - text), ret_text, ret_len);
+		/* Each line is ended by a newline, so one that is not was cut. */
+		if (d->ended)
+			return len || d->too_long ? explain(d, -EIO) : 0;
+		if (len > LINES_LONGEST) {
+			d->too_long = true;
+			d->at = d->filled;
+			len = 0;
+		}
+		searched = len;
+		err = fill(d);
+		if (err)
+			return err;
+	}
 }
 
 uint64_t dat_number(const struct dat *d)
@@ -155,25 +155,7 @@ uint64_t dat_number(const struct dat *d)
 	return d->number;
 }
 
-#else /* without libtracecmd */
-
-int dat_open(const char *path, struct dat **ret_dat)
+const char *dat_error(const struct dat *d)
 {
-	return -EOPNOTSUPP;
+	return d->error;
 }
-
-void dat_close(struct dat *d)
-{
-}
-
-int dat_next(struct dat *d, char **ret_text, size_t *ret_len)
-{
-	return 0;
-}
-
-uint64_t dat_number(const struct dat *d)
-{
-	return 0;
-}
-
-#endif

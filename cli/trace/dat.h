@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A trace.dat of trace-cmd, as the lines that its text would be. */
+/*
+ * A trace.dat of trace-cmd, as the lines that its text would be. libtracecmd trusts
+ * what it reads and falls with it, so it runs in a process of its own (cage.h).
+ */
 #ifndef CLI_TRACE_DAT_H
 #define CLI_TRACE_DAT_H
 
@@ -11,12 +14,16 @@
 
 struct dat;
 
-/* 0 or a negative errno. -EOPNOTSUPP: built without libtracecmd. -EBADMSG: it does not understand the file.
- */
+/* 0 or a negative errno. -EOPNOTSUPP: built without libtracecmd. */
 int dat_open(const char *path, struct dat **ret_dat);
 void dat_close(struct dat *d);
-/* The next line, ended by a zero, until the next call. 1; 0: the end; or a negative errno. */
+/*
+ * The next line, ended by a zero, until the next call. 1; 0: the end; -EMSGSIZE: it is
+ * too long, and left out; or -EBADMSG: libtracecmd cannot read the file, or not on, as
+ * dat_error() says.
+ */
 int dat_next(struct dat *d, char **ret_text, size_t *ret_len);
 uint64_t dat_number(const struct dat *d); /* of the line that came last */
+const char *dat_error(const struct dat *d);
 
 #endif

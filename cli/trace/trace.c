@@ -51,10 +51,8 @@ static int open_dat(struct trace *t, const char *path, char *why, size_t why_siz
 			 "the "
 			 "output of 'trace-cmd report'");
 	else if (err)
-		snprintf(why, why_size,
-			 "this begins like a trace.dat of trace-cmd, and libtracecmd cannot read it; does "
-			 "'trace-cmd "
-			 "report' do?");
+		snprintf(why, why_size, "a process that reads this trace.dat cannot be started: %s",
+			 strerror(-err));
 	return err;
 }
 
@@ -168,6 +166,11 @@ static int explain(const struct trace *t, int err, char *why, size_t why_size)
 			 LIVE_MOST);
 	else if (err == -ENFILE)
 		snprintf(why, why_size, "line %llu: more than %u devices", line, LIVE_DEVICES);
+	else if (err == -EBADMSG)
+		snprintf(why, why_size,
+			 "this begins like a trace.dat of trace-cmd, and libtracecmd cannot read it%s: %s; "
+			 "does 'trace-cmd report' do?",
+			 line ? " to its end" : "", dat_error(t->dat));
 	else if (err == -EIO)
 		snprintf(why, why_size, "line %llu: it cannot be read on: %s", line + 1,
 			 lines_error(t->lines));
