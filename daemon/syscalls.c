@@ -38,6 +38,8 @@ static const int allowed[] = {
 	SCMP_SYS(sendmsg),
 	SCMP_SYS(close),
 	SCMP_SYS(fstat),
+	SCMP_SYS(fstatfs),
+	SCMP_SYS(fstatfs64),
 	SCMP_SYS(stat),
 	SCMP_SYS(lstat),
 	SCMP_SYS(newfstatat),

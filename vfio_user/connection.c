@@ -73,7 +73,7 @@ static void collect_fds(struct vfu_message *m, struct msghdr *mh)
 		}
 	}
 	if (mh->msg_flags & MSG_CTRUNC)
-		m->fd_excess = true;
+		m->fds_lost = true;
 }
 
 /*

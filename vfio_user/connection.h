@@ -29,8 +29,10 @@ struct vfu_message {
 	int fds[VFU_MAX_MSG_FDS]; /* who takes one leaves -1 */
 	unsigned fd_count;
 	bool fd_excess; /* more came than fit; they are closed already */
-	int error;	/* negative errno: too large or no memory, the payload was skipped */
-	bool fatal;	/* framing is lost after this one */
+	bool fds_lost; /* the kernel had none left for us (RLIMIT_NOFILE), or a security module kept some back
+			*/
+	int error;     /* negative errno: too large or no memory, the payload was skipped */
+	bool fatal;    /* framing is lost after this one */
 };
 
 struct vfu_queued {

@@ -157,6 +157,8 @@ static int run(struct vfu_server *s, const struct command *c, struct vfu_message
 	/* VERSION comes first, and once. */
 	if ((m->header.command == VFIO_USER_VERSION) == s->negotiated)
 		return -EINVAL;
+	if (m->fds_lost)
+		return -EMFILE;
 	if (m->fd_excess || m->fd_count > c->max_fds || m->payload_size < c->min_size)
 		return -EINVAL;
 	return c->handle(s, m, reply);
@@ -184,8 +186,13 @@ static void send_reply(struct vfu_server *s, const struct vfu_message *m, struct
 
 static void log_refusal(struct vfu_server *s, const struct command *c, const struct vfu_message *m, int error)
 {
+	const char *why = m->fds_lost
+				  ? "file descriptors that came with it were lost, as this process has as "
+				    "many as it may have (RLIMIT_NOFILE)"
+				  : strerror(-error);
+
 	vfu_server_log(s, "%s (command %u, %u bytes, %u fds) refused: %s", c ? c->name : "unknown",
-		       m->header.command, m->header.size, m->fd_count, strerror(-error));
+		       m->header.command, m->header.size, m->fd_count, why);
 }
 
 static void dispatch_request(struct vfu_server *s, struct vfu_message *m)

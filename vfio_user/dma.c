@@ -2,6 +2,7 @@
 /* DMA_MAP and DMA_UNMAP, with the semantics of VFIO type1: an unmap may cover any number of maps, or parts.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -82,13 +83,16 @@ static int tell_device_of_map(struct vfu_server *s, const struct vfu_dma_range *
 
 static int add_range(struct vfu_server *s, struct vfu_dma_range *r, const struct vfu_message *m)
 {
+	const char *why;
 	int err = 0;
 
 	if (r->has_file && s->ops.dma_map)
 		err = vfu_fd_maps_get(&s->files, m->fds[0], r->writable, r->offset + (r->last - r->first) + 1,
-				      &r->file);
-	if (err)
+				      &r->file, &why);
+	if (err) {
+		vfu_server_log(s, "memory at 0x%" PRIx64 " is not taken: %s", r->first, why);
 		return err;
+	}
 	err = tell_device_of_map(s, r);
 	if (err) {
 		if (r->file)
@@ -112,8 +116,14 @@ int vfu_handle_dma_map(struct vfu_server *s, struct vfu_message *m, struct vfu_r
 	r = vfu_dma_table_find(&s->dma, range.first, range.last);
 	if (r)
 		return same_range(r, &range) ? 0 : -EEXIST;
-	if (s->dma.count >= s->max_dma_maps)
+	if (s->dma.count >= s->max_dma_maps) {
+		vfu_server_log(s,
+			       "memory at 0x%" PRIx64
+			       " is not taken: the client has mapped %zu ranges, which "
+			       "is as many as it may",
+			       range.first, s->dma.count);
 		return -ENOSPC;
+	}
 	r = malloc(sizeof(*r));
 	if (!r)
 		return -ENOMEM;

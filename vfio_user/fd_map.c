@@ -3,14 +3,27 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
-void vfu_fd_maps_init(struct vfu_fd_maps *maps, struct vfu_sigbus_owner *owner)
+uint64_t vfu_fd_maps_limit(void)
 {
-	*maps = (struct vfu_fd_maps){.owner = owner};
+	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	uint64_t most = VFU_MAX_FD_MAP_BYTES / VFU_MEMORY_TIMES;
+
+	if (pages <= 0 || page <= 0 || (uint64_t)pages > most / (uint64_t)page)
+		return VFU_MAX_FD_MAP_BYTES;
+	return (uint64_t)pages * (uint64_t)page * VFU_MEMORY_TIMES;
+}
+
+void vfu_fd_maps_init(struct vfu_fd_maps *maps, struct vfu_sigbus_owner *owner, uint64_t max_bytes)
+{
+	*maps = (struct vfu_fd_maps){.owner = owner, .max_bytes = max_bytes};
 }
 
 void vfu_fd_maps_finish(struct vfu_fd_maps *maps)
@@ -29,7 +42,7 @@ static int compare(const struct vfu_fd_map *a, const struct vfu_fd_map *b)
 		return a->ino < b->ino ? -1 : 1;
 	if (a->writable != b->writable)
 		return a->writable ? 1 : -1;
-	return a->size < b->size ? -1 : a->size > b->size;
+	return a->room < b->room ? -1 : a->room > b->room;
 }
 
 /* Where `key` is, or would be inserted: behind all that are smaller. */
@@ -83,31 +96,75 @@ static void remove_item(struct vfu_fd_maps *maps, const struct vfu_fd_map *m)
 	memmove(&maps->items[at], &maps->items[at + 1], (maps->count - at) * sizeof(*maps->items));
 }
 
-static int map_file(struct vfu_fd_map *m, int fd)
+/* Mapping a huge page file makes it as long as the mapping. */
+static bool grows_when_mapped(int fd)
 {
-	int prot = PROT_READ | (m->writable ? PROT_WRITE : 0);
-	void *base = mmap(NULL, m->size, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	struct statfs fs;
 
+	return fstatfs(fd, &fs) < 0 || fs.f_type == HUGETLBFS_MAGIC;
+}
+
+/*
+ * What lies behind the end of the file is not touched before the file has grown:
+ * no range has it. A file system may not take twice the length; then there is no
+ * room.
+ */
+static void *map_with_room(struct vfu_fd_map *m, int fd)
+{
+	int prot = PROT_READ | (m->writable ? PROT_WRITE : 0), flags = MAP_SHARED | MAP_NORESERVE;
+	void *base = MAP_FAILED;
+
+	m->room = 2 * m->size;
+	if (!grows_when_mapped(fd))
+		base = mmap(NULL, m->room, prot, flags, fd, 0);
+	if (base != MAP_FAILED)
+		return base;
+	m->room = m->size;
+	return mmap(NULL, m->room, prot, flags, fd, 0);
+}
+
+static int map_file(struct vfu_fd_map *m, int fd, const char **ret_why)
+{
+	void *base = map_with_room(m, fd);
+
+	*ret_why = "the file cannot be mapped";
 	if (base == MAP_FAILED)
 		return -errno;
 	m->slot = vfu_sigbus_register(base, m->size, m->maps->owner);
 	if (m->slot < 0) {
-		munmap(base, m->size);
+		munmap(base, m->room);
+		*ret_why = "all clients together have as many mappings of files as there may be";
 		return m->slot;
 	}
 	m->base = base;
 	/* A core dump is not the place for a guest's memory. */
-	madvise(base, m->size, MADV_DONTDUMP);
+	madvise(base, m->room, MADV_DONTDUMP);
 	return 0;
 }
 
-static int create(struct vfu_fd_maps *maps, int fd, const struct vfu_fd_map *key, struct vfu_fd_map **ret_map)
+static int check_limits(const struct vfu_fd_maps *maps, uint64_t more, bool one_more, const char **ret_why)
+{
+	if (one_more && maps->count >= VFU_MAX_FD_MAPS) {
+		*ret_why = "the client has lent as many files as it may";
+		return -ENOSPC;
+	}
+	if (more > maps->max_bytes - maps->bytes) {
+		*ret_why = "the files that the client has lent are longer than all memory that it may lend, "
+			   "which is four times the memory of this machine";
+		return -ENOSPC;
+	}
+	return 0;
+}
+
+static int create(struct vfu_fd_maps *maps, int fd, const struct vfu_fd_map *key, struct vfu_fd_map **ret_map,
+		  const char **ret_why)
 {
 	struct vfu_fd_map *m;
-	int err;
+	int err = check_limits(maps, key->size, true, ret_why);
 
-	if (maps->count >= VFU_MAX_FD_MAPS || key->size > VFU_MAX_FD_MAP_BYTES - maps->bytes)
-		return -ENOSPC;
+	if (err)
+		return err;
+	*ret_why = "there is no memory for it";
 	err = reserve(maps);
 	if (err)
 		return err;
@@ -115,7 +172,7 @@ static int create(struct vfu_fd_maps *maps, int fd, const struct vfu_fd_map *key
 	if (!m)
 		return -ENOMEM;
 	*m = *key;
-	err = map_file(m, fd);
+	err = map_file(m, fd, ret_why);
 	if (err) {
 		free(m);
 		return err;
@@ -125,29 +182,48 @@ static int create(struct vfu_fd_maps *maps, int fd, const struct vfu_fd_map *key
 	return 0;
 }
 
-int vfu_fd_maps_get(struct vfu_fd_maps *maps, int fd, bool writable, uint64_t end,
-		    struct vfu_fd_map **ret_map)
+/* The file, now `size` long, has grown into the room. */
+static int grow(struct vfu_fd_map *m, uint64_t size, const char **ret_why)
 {
-	struct vfu_fd_map key = {.maps = maps, .writable = writable, .size = end, .refs = 1};
+	uint64_t to = size < m->room ? size : m->room;
+	int err = check_limits(m->maps, to - m->size, false, ret_why);
+
+	if (err)
+		return err;
+	m->maps->bytes += to - m->size;
+	m->size = to;
+	vfu_sigbus_grow(m->slot, to);
+	return 0;
+}
+
+int vfu_fd_maps_get(struct vfu_fd_maps *maps, int fd, bool writable, uint64_t end,
+		    struct vfu_fd_map **ret_map, const char **ret_why)
+{
+	struct vfu_fd_map key = {.maps = maps, .writable = writable, .room = end, .refs = 1};
 	struct vfu_fd_map *m;
 	struct stat st;
 	size_t at;
+	int err;
 
+	*ret_why = "its descriptor cannot be looked at";
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	*ret_why = "what is lent must be a regular file, a memfd or shared memory, and as long as the range";
 	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size < end)
 		return -EINVAL;
 	key.dev = st.st_dev;
 	key.ino = st.st_ino;
 	at = lower_bound(maps, &key);
 	m = at < maps->count ? maps->items[at] : NULL;
-	if (m && m->dev == key.dev && m->ino == key.ino && m->writable == writable) {
-		m->refs++;
-		*ret_map = m;
-		return 0;
-	}
 	key.size = (uint64_t)st.st_size;
-	return create(maps, fd, &key, ret_map);
+	if (!m || m->dev != key.dev || m->ino != key.ino || m->writable != writable)
+		return create(maps, fd, &key, ret_map, ret_why);
+	err = end > m->size ? grow(m, key.size, ret_why) : 0;
+	if (err)
+		return err;
+	m->refs++;
+	*ret_map = m;
+	return 0;
 }
 
 void vfu_fd_map_ref(struct vfu_fd_map *m)
@@ -161,6 +237,6 @@ void vfu_fd_map_unref(struct vfu_fd_map *m)
 		return;
 	remove_item(m->maps, m);
 	vfu_sigbus_unregister(m->slot);
-	munmap(m->base, m->size);
+	munmap(m->base, m->room);
 	free(m);
 }

@@ -135,6 +135,9 @@ static void init_server(struct vfu_server *s, const struct vfu_server_options *o
 	s->max_dma_maps = VFIO_USER_DEFAULT_MAX_DMA_MAPS;
 	if (opts->max_dma_maps && opts->max_dma_maps < s->max_dma_maps)
 		s->max_dma_maps = opts->max_dma_maps;
+	s->max_lent_bytes = vfu_fd_maps_limit();
+	if (opts->max_lent_bytes && opts->max_lent_bytes < s->max_lent_bytes)
+		s->max_lent_bytes = opts->max_lent_bytes;
 	s->reply_timeout_ms = opts->reply_timeout_ms ? opts->reply_timeout_ms : DEFAULT_REPLY_TIMEOUT_MS;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->no_waits, NULL);
@@ -232,7 +235,7 @@ static void start_session(struct vfu_server *s, int sock)
 	s->in_session = true;
 	s->log_lines = 0;
 	vfu_dma_table_init(&s->dma);
-	vfu_fd_maps_init(&s->files, &s->sigbus);
+	vfu_fd_maps_init(&s->files, &s->sigbus, s->max_lent_bytes);
 }
 
 /* It is lost when others take the descriptor that turn_away() gives up for a moment. */

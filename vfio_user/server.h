@@ -101,7 +101,8 @@ struct vfu_server_options {
 	const unsigned *irq_counts;	  /* VFU_NUM_IRQS; copied */
 	const struct vfu_device_ops *ops; /* copied */
 	void *device;
-	size_t max_dma_maps;	   /* 0: 65535, which is also the most */
+	size_t max_dma_maps;	 /* 0: 65535, which is also the most */
+	uint64_t max_lent_bytes; /* of files, together; 0: four times this machine's memory, also the most */
 	unsigned reply_timeout_ms; /* for an answer to DMA_READ/WRITE; 0: 5000 */
 };
 

@@ -32,6 +32,7 @@ struct vfu_server {
 	struct vfu_region regions[VFU_NUM_REGIONS];
 	struct vfu_mmap_area *areas[VFU_NUM_REGIONS];
 	size_t max_dma_maps;
+	uint64_t max_lent_bytes;
 	unsigned reply_timeout_ms;
 	char *path;
 	dev_t path_dev;

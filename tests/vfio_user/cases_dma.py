@@ -225,6 +225,40 @@ def _(s):
     os.close(fd)
 
 
+@case("a file that grows a thousand times is mapped a few times, and all pages are right")
+def _(s):
+    fd, steps = memfd(PAGE), 1000
+    with s.connect() as c:
+        before = s.map_count(), s.map_bytes()
+        for i in range(steps):
+            os.ftruncate(fd, (i + 1) * PAGE)
+            os.pwrite(fd, b"page %4d" % i, i * PAGE)
+            c.map(i << 32, (i + 1) * PAGE, fd)
+        check(s.map_count() - before[0] <= 10, "%d mappings of one file" % (s.map_count() - before[0]))
+        check(s.map_bytes() - before[1] <= 4 * steps * PAGE, "%d bytes mapped" % (s.map_bytes() - before[1]))
+        for i in range(0, steps, 37):
+            for page in (0, i // 2, i):
+                equal(c.run(CMD_HOST_READ, (i << 32) + page * PAGE, 9), 0, "read")
+                equal(c.read(BAR5, 0, 9), b"page %4d" % page, "data")
+        c.unmap(0, 0, UNMAP_ALL)
+        equal(s.map_count(), before[0], "mappings")
+    os.close(fd)
+
+
+@case("a file that grew is truncated again: the session ends, the server does not")
+def _(s):
+    fd = memfd(3 * PAGE)
+    with s.connect() as c:
+        c.map(0, 3 * PAGE, fd)
+        os.ftruncate(fd, 5 * PAGE)
+        c.map(16 * PAGE, PAGE, fd, offset=4 * PAGE)
+        os.ftruncate(fd, 0)
+        c.start(CMD_HOST_READ, 16 * PAGE, 8)
+        check(c.gone(), "still connected")
+    s.idle()
+    os.close(fd)
+
+
 @case("many files: bounded, and refused beyond")
 def _(s):
     with s.connect() as c:

@@ -36,6 +36,40 @@ def _(s):
     equal(own.stop(), 0, "exit status")
 
 
+@case("own server: all files that are lent together have a limit, which is told")
+def _(s):
+    own = Server(s.args[0], "--max-lent", str(64 * PAGE))
+    files = [memfd(32 * PAGE) for _ in range(3)]
+    with own.connect() as c:
+        c.map(0, PAGE, files[0])
+        c.map(PAGE, PAGE, files[1])
+        before = own.map_count()
+        c.refused(errno.ENOSPC, DMA_MAP, map_payload(2 * PAGE, PAGE), fds=[files[2]])
+        os.ftruncate(files[1], 33 * PAGE)
+        c.refused(errno.ENOSPC, DMA_MAP, map_payload(2 * PAGE, PAGE, 32 * PAGE), fds=[files[1]])
+        equal(own.map_count(), before, "mappings")
+        c.unmap(0, PAGE)
+        c.map(2 * PAGE, PAGE, files[1], offset=32 * PAGE)
+    for fd in files:
+        os.close(fd)
+    equal(own.stop(), 0, "exit status")
+
+
+@case("own server: descriptors that the kernel could not pass on are told as what they are")
+def _(s):
+    own = Server(s.args[0])
+    fd = memfd(PAGE)
+    with own.connect() as c:
+        c.map(0, PAGE, fd)
+        limit = resource.prlimit(own.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(own.process.pid, resource.RLIMIT_NOFILE, (own.fd_count(), limit[1]))
+        c.refused(errno.EMFILE, DMA_MAP, map_payload(PAGE, PAGE), fds=[fd])
+        resource.prlimit(own.process.pid, resource.RLIMIT_NOFILE, limit)
+        c.map(PAGE, PAGE, fd)
+    os.close(fd)
+    equal(own.stop(), 0, "exit status")
+
+
 @case("own server: no answer to a dma read in time ends the session")
 def _(s):
     own = Server(s.args[0], "--timeout", "100")

@@ -34,6 +34,12 @@ class Server:
         with open("/proc/%d/maps" % self.process.pid) as f:
             return sum("memfd:" in line or "/dev/shm" in line or "/tmp/" in line and "rw-s" in line for line in f)
 
+    def map_bytes(self):
+        """How much of the address space they have."""
+        with open("/proc/%d/maps" % self.process.pid) as f:
+            ends = [line.split()[0].split("-") for line in f if "memfd:" in line]
+        return sum(int(last, 16) - int(first, 16) for first, last in ends)
+
     def idle(self):
         """Once nobody is connected and what a client left behind is gone."""
         for _ in range(400):

@@ -2,7 +2,7 @@
 /*
  * A toy device behind vfu_server, for test_protocol.py.
  *
- *   vfu_test_server SOCKET [--max-maps N] [--timeout MS] [--no-dma]
+ *   vfu_test_server SOCKET [--max-maps N] [--max-lent BYTES] [--timeout MS] [--no-dma]
  *
  * BAR0 memory, page 1 can be mapped      BAR1 read-only     BAR2 control registers
  * BAR3 write-only                        BAR4 fails         BAR5 2 MiB buffer
@@ -26,7 +26,7 @@
 #define SMALL_SIZE  0x1000u
 #define BUFFER_SIZE 0x200000u
 #define ROM_SIZE    0x2000u
-#define MAX_KNOWN   256
+#define MAX_KNOWN   1024
 
 /* Byte offsets of 8-byte registers in BAR2; protocol_client.py has the same list. */
 enum reg {
@@ -424,7 +424,9 @@ static void parse_arguments(int argc, char **argv, struct vfu_server_options *op
 	int i;
 
 	if (argc < 2) {
-		fprintf(stderr, "usage: %s SOCKET [--max-maps N] [--timeout MS] [--no-dma]\n", argv[0]);
+		fprintf(stderr,
+			"usage: %s SOCKET [--max-maps N] [--max-lent BYTES] [--timeout MS] [--no-dma]\n",
+			argv[0]);
 		exit(2);
 	}
 	opts->path = argv[1];
@@ -433,6 +435,8 @@ static void parse_arguments(int argc, char **argv, struct vfu_server_options *op
 			ops->dma_map = NULL;
 		else if (!strcmp(argv[i], "--max-maps") && i + 1 < argc)
 			opts->max_dma_maps = strtoul(argv[++i], NULL, 0);
+		else if (!strcmp(argv[i], "--max-lent") && i + 1 < argc)
+			opts->max_lent_bytes = strtoull(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--timeout") && i + 1 < argc)
 			opts->reply_timeout_ms = (unsigned)strtoul(argv[++i], NULL, 0);
 	}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The slots of mappings, which come and go while a handler looks at them: the
+ * source itself, with each atomic load as a moment at which another thread may
+ * have been there.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void at_a_load(void);
+
+#ifdef __clang__
+#define LOAD __c11_atomic_load
+#else
+#define LOAD __atomic_load_n
+#endif
+#undef atomic_load
+#undef atomic_load_explicit
+#define atomic_load(object)		    (at_a_load(), LOAD(object, __ATOMIC_SEQ_CST))
+#define atomic_load_explicit(object, order) (at_a_load(), LOAD(object, order))
+
+#include "vfio_user/sigbus.c"
+
+#define PAGE	4096u
+#define ROOM	(UINT64_C(64) << 20)
+#define MOMENTS 12
+
+static struct {
+	uint8_t *low, *high; /* a page, and ROOM bytes far above it */
+	struct vfu_sigbus_owner owner;
+	int slot;
+	unsigned loads, moment; /* the load at which the slot changes hands; 0: never */
+} world;
+
+/* The small mapping goes, the large one comes into its slot. */
+static void at_a_load(void)
+{
+	if (!world.moment || ++world.loads != world.moment)
+		return;
+	world.moment = 0;
+	vfu_sigbus_unregister(world.slot);
+	assert_int_equal(vfu_sigbus_register(world.high, ROOM, &world.owner), world.slot);
+}
+
+static void *reserve(size_t size)
+{
+	void *at = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert_true(at != MAP_FAILED);
+	return at;
+}
+
+/* The address is behind the small one, at a distance less than the size of the large one: in neither. */
+static void base_and_size_are_of_one_mapping(void **state)
+{
+	uint8_t *area = reserve(4 * ROOM);
+	bool changed = true;
+
+	world.owner.wake_fd = eventfd(0, EFD_NONBLOCK);
+	world.low = area;
+	world.high = area + 2 * ROOM;
+	for (unsigned moment = 1; changed; moment++) {
+		assert_true(moment < MOMENTS);
+		world.moment = 0;
+		world.slot = vfu_sigbus_register(world.low, PAGE, &world.owner);
+		world.loads = 0;
+		world.moment = moment;
+		assert_false(vfu_handle_sigbus(area + ROOM / 2));
+		assert_false(world.owner.hit);
+		changed = !world.moment;
+		world.moment = 0;
+		vfu_sigbus_unregister(world.slot);
+	}
+	close(world.owner.wake_fd);
+	munmap(area, 4 * ROOM);
+}
+
+static void replaced_by_zeroes(void **state)
+{
+	uint8_t *area = reserve(4 * PAGE);
+	struct vfu_sigbus_owner owner = {.wake_fd = eventfd(0, EFD_NONBLOCK)};
+	int slot = vfu_sigbus_register(area + PAGE, PAGE, &owner);
+
+	assert_false(vfu_handle_sigbus(area));
+	assert_false(vfu_handle_sigbus(area + 2 * PAGE));
+	vfu_sigbus_grow(slot, 2 * PAGE);
+	assert_false(vfu_handle_sigbus(area + 3 * PAGE));
+	assert_false(owner.hit);
+	assert_true(vfu_handle_sigbus(area + 3 * PAGE - 1));
+	assert_true(owner.hit);
+	area[PAGE] = area[3 * PAGE - 1] = 1;
+	/* A second thread that had faulted there too goes on, and nothing of the first is lost. */
+	assert_true(vfu_handle_sigbus(area + PAGE));
+	assert_int_equal(area[PAGE], 1);
+	vfu_sigbus_unregister(slot);
+	assert_false(vfu_handle_sigbus(area + PAGE));
+	assert_int_equal(vfu_sigbus_register(area, PAGE, &owner), slot);
+	assert_true(vfu_handle_sigbus(area));
+	vfu_sigbus_unregister(slot);
+	close(owner.wake_fd);
+	munmap(area, 4 * PAGE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(replaced_by_zeroes),
+		cmocka_unit_test(base_and_size_are_of_one_mapping),
+	};
+
+	return cmocka_run_group_tests_name("sigbus", tests, NULL, NULL);
+}
