@@ -33,10 +33,6 @@
 #include "core/pin.h"
 #include "guestmem/guestmem.h"
 
-/* Writes of devices to this range are interrupt messages; nothing there is translated. */
-#define VI_MESSAGE_FIRST UINT64_C(0xfee00000)
-#define VI_MESSAGE_LAST	 UINT64_C(0xfeefffff)
-
 #define VI_BUSES	      256
 #define VI_FUNCTIONS_OF_A_BUS 256
 #define VI_DOMAIN_BUCKETS     64

@@ -16,7 +16,7 @@ static const struct vi_region *find_word(const struct vi_guestmem *gm, uint64_t 
 {
 	const struct vi_region *r = vi_guestmem_find(gm, gpa);
 
-	if (!r || r->last - gpa < size - 1 || (need & ~r->flags) != 0)
+	if (vi_is_message(gpa) || !r || r->last - gpa < size - 1 || (need & ~r->flags) != 0)
 		return NULL;
 	return r;
 }
@@ -27,13 +27,10 @@ static bool is_word_aligned(const void *p, unsigned size)
 	return ((uintptr_t)p & (size - 1)) == 0;
 }
 
-bool vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t *ret_value)
+static bool load(const struct vi_guestmem *gm, const struct vi_region *r, uint64_t gpa, uint64_t *ret_value)
 {
-	const struct vi_region *r = find_word(gm, gpa, 8, VIOMMU_MEM_READ);
 	uint64_t word;
 
-	if (!r)
-		return false;
 	if (r->host && is_word_aligned(r->host + (gpa - r->first), 8)) {
 		*ret_value = vi_load_le64(r->host + (gpa - r->first));
 		return true;
@@ -44,6 +41,72 @@ bool vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t *re
 		return false;
 	*ret_value = le64toh(word);
 	return true;
+}
+
+bool vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t *ret_value)
+{
+	const struct vi_region *r = find_word(gm, gpa, 8, VIOMMU_MEM_READ);
+
+	return r && load(gm, r, gpa, ret_value);
+}
+
+/* Both words by one load of the CPU: a CPU with AVX makes aligned 16-byte loads atomic. False: it cannot. */
+static bool load_at_once(const uint8_t *host, uint64_t ret_words[2])
+{
+#ifdef __x86_64__
+	typedef uint64_t pair __attribute__((vector_size(16)));
+	pair words;
+
+	if (!is_word_aligned(host, 16) || !__builtin_cpu_supports("avx"))
+		return false;
+	/* The clobber keeps later loads behind this one, as acquire does. */
+	__asm__ volatile("vmovdqa %1, %0" : "=x"(words) : "m"(*(const pair *)(const void *)host) : "memory");
+	ret_words[0] = le64toh(words[0]);
+	ret_words[1] = le64toh(words[1]);
+	return true;
+#else
+	(void)host;
+	(void)ret_words;
+	return false;
+#endif
+}
+
+/* A guest that changes an entry more often than this while it is read does so for that purpose. */
+#define LOOKS 16
+
+/*
+ * Low, high, low again: when the low word did not change, the high one belongs
+ * to it, unless the low word changed twice, away and back, in between. Then the
+ * guest replaced the entry twice without a completed invalidation after the
+ * first time, as that would have waited for the section that this look is in;
+ * and whatever is cached of a mixed entry carries the domain of an entry that
+ * the guest has yet to invalidate.
+ */
+static bool load_in_turns(const struct vi_guestmem *gm, const struct vi_region *r, uint64_t gpa,
+			  uint64_t ret_words[2])
+{
+	uint64_t low, high, again;
+
+	for (unsigned i = 0; i < LOOKS; i++) {
+		if (!load(gm, r, gpa, &low) || !load(gm, r, gpa + 8, &high) || !load(gm, r, gpa, &again))
+			return false;
+		if (low == again) {
+			ret_words[0] = low;
+			ret_words[1] = high;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool vi_guestmem_load128(const struct vi_guestmem *gm, uint64_t gpa, uint64_t ret_words[2])
+{
+	const struct vi_region *r = find_word(gm, gpa, 16, VIOMMU_MEM_READ);
+
+	if (!r)
+		return false;
+	return (r->host && load_at_once(r->host + (gpa - r->first), ret_words)) ||
+	       load_in_turns(gm, r, gpa, ret_words);
 }
 
 static bool store(const struct vi_guestmem *gm, uint64_t gpa, uint64_t value, unsigned size)

@@ -24,6 +24,18 @@
 
 #include "base/list.h"
 
+/*
+ * Writes to these addresses are interrupt messages on this platform. No memory
+ * lies there, whatever a region covers.
+ */
+#define VI_MESSAGE_FIRST UINT64_C(0xfee00000)
+#define VI_MESSAGE_LAST	 UINT64_C(0xfeefffff)
+
+static inline bool vi_is_message(uint64_t address)
+{
+	return address >> 20 == VI_MESSAGE_FIRST >> 20;
+}
+
 struct vi_region {
 	uint64_t first, last; /* gpa */
 	uint8_t *host;	      /* of `first`; NULL: through callbacks */
@@ -82,6 +94,14 @@ static inline uint8_t *vi_guestmem_host(const struct vi_guestmem *gm, unsigned s
  * release. False: no memory there, or it may not be accessed so.
  */
 bool vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t *ret_value);
+/*
+ * An entry of two words, `gpa` aligned to 16 bytes: both words are of one
+ * moment, though the guest may exchange the entry as a whole meanwhile. Where
+ * the CPU has no such load the low word is read before and after the high one
+ * (guestmem.c has the proof). False also when the entry changed in each of a
+ * bounded number of looks.
+ */
+bool vi_guestmem_load128(const struct vi_guestmem *gm, uint64_t gpa, uint64_t ret_words[2]);
 bool vi_guestmem_store32(const struct vi_guestmem *gm, uint64_t gpa, uint32_t value);
 /* For what builds tables (lib/driver). */
 bool vi_guestmem_store64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t value);

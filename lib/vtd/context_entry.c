@@ -18,8 +18,7 @@ struct entries {
 static bool read_entry(const struct vi_vtd *m, uint64_t gpa, struct viommu_entry *ret)
 {
 	ret->gpa = gpa;
-	ret->was_read = vi_guestmem_load64(&m->unit->mem, gpa, &ret->words[0]) &&
-			vi_guestmem_load64(&m->unit->mem, gpa + 8, &ret->words[1]);
+	ret->was_read = vi_guestmem_load128(&m->unit->mem, gpa, ret->words);
 	return ret->was_read;
 }
 

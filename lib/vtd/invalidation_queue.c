@@ -11,7 +11,7 @@
 enum outcome { DONE, LATER, BAD_RESERVED, BAD_TYPE };
 
 struct descriptor {
-	uint64_t lo, hi; /* loaded once */
+	uint64_t lo, hi; /* loaded once, together */
 };
 
 static void show_head(struct vi_vtd *m)
@@ -153,7 +153,7 @@ static enum outcome carry_out(struct vi_vtd *m, const struct descriptor *d)
 /* The descriptor at the head, from memory or kept. 0, or the IQEI why there is none. */
 static unsigned fetch(struct vi_vtd *m, uint32_t tail, struct descriptor *ret)
 {
-	uint64_t gpa;
+	uint64_t gpa, words[2];
 
 	if (m->queue.waiting) {
 		*ret = (struct descriptor){m->queue.wait_lo, m->queue.wait_hi};
@@ -164,9 +164,9 @@ static unsigned fetch(struct vi_vtd *m, uint32_t tail, struct descriptor *ret)
 	if (vi_vtd_load64(m, VTD_IQA) & VTD_IQA_DW)
 		return VTD_IQEI_WIDTH;
 	if (__builtin_add_overflow(m->queue.base, m->queue.head, &gpa) ||
-	    !vi_guestmem_load64(&m->unit->mem, gpa, &ret->lo) ||
-	    !vi_guestmem_load64(&m->unit->mem, gpa + 8, &ret->hi))
+	    !vi_guestmem_load128(&m->unit->mem, gpa, words))
 		return VTD_IQEI_FETCH;
+	*ret = (struct descriptor){words[0], words[1]};
 	return 0;
 }
 
