@@ -61,6 +61,9 @@ static void guest_error(void *opaque, const struct viommu_guest_event *event)
 	case VIOMMU_GUEST_BAD_DESCRIPTOR:
 		log_limited(log, "the guest's invalidation queue stopped: %s", event->text);
 		break;
+	case VIOMMU_GUEST_BAD_STATUS_ADDRESS:
+		log_limited(log, "%s: 0x%" PRIx64, event->text, event->address);
+		break;
 	default:
 		log_limited(log, "the guest used IOMMU register 0x%" PRIx64 " wrongly: %s", event->address,
 			    event->text);

@@ -95,10 +95,11 @@ struct vi_model_ops {
 	vi_reason (*check_request)(void *state, const struct vi_context *c, unsigned access);
 	/* Any thread: is this address out of bounds though nothing translates (protected memory)? */
 	bool (*is_protected)(void *state, uint64_t first, uint64_t last);
-	/* The codes for what the walk says (`top`: at the top table) and for an address beyond
-	 * vi_context.last. */
+	/* The codes for what the walk says (`top`: at the top table), for an address beyond
+	 * vi_context.last, and for a translation that leads to interrupt messages. */
 	vi_reason (*walk_reason)(enum vi_walk_result result, bool top, bool write);
 	vi_reason beyond_last;
+	vi_reason leads_to_message;
 	const char *(*reason_text)(vi_reason reason);
 };
 

@@ -63,7 +63,11 @@ static void tell_memory(struct viommu *v, struct teller *t, uint64_t first, uint
 		first += skip;
 		gpa += skip;
 		len = vi_min(r->last - gpa, last - first) + 1;
-		if (access & r->flags)
+		if (vi_is_message(gpa))
+			len = vi_min(len, VI_MESSAGE_LAST + 1 - gpa);
+		else if (gpa < VI_MESSAGE_FIRST)
+			len = vi_min(len, VI_MESSAGE_FIRST - gpa);
+		if (access & r->flags && !vi_is_message(gpa))
 			tell(t, first, first + (len - 1), gpa, access & r->flags);
 		if (len - 1 == last - first)
 			return;

@@ -49,8 +49,10 @@ static int place_by_map(struct viommu *v, uint64_t gpa, uint64_t last, unsigned 
 	unsigned need =
 		(access & VIOMMU_READ ? VIOMMU_MEM_READ : 0) | (access & VIOMMU_WRITE ? VIOMMU_MEM_WRITE : 0);
 
-	if (!region || (need & ~region->flags))
+	if (vi_is_message(gpa) || !region || (need & ~region->flags))
 		return -EFAULT;
+	if (gpa < VI_MESSAGE_FIRST)
+		last = vi_min(last, VI_MESSAGE_FIRST - 1);
 	ret_place->gpa = gpa;
 	ret_place->host = region->host ? region->host + (gpa - region->first) : NULL;
 	ret_place->room = vi_min(last, region->last) - gpa + 1;
@@ -99,19 +101,36 @@ static inline __attribute__((always_inline)) bool find_cached(const struct viomm
 	return false;
 }
 
-/* The host side of a leaf that starts at `gpa`, if it lies in one region. */
+/*
+ * The host side of a leaf that starts at `gpa`, if it lies in one region. A leaf
+ * that reaches into the interrupt range has none, so that hit() leaves each
+ * access to place_paged(), which looks at the final address.
+ */
 static uint64_t host_bits(const struct viommu *v, uint64_t gpa, uint64_t size)
 {
 	const struct vi_region *region = vi_guestmem_find(&v->mem, gpa);
 
-	if (!region || !region->slot || region->last - gpa < size - 1)
+	if (!region || !region->slot || region->last - gpa < size - 1 ||
+	    (gpa <= VI_MESSAGE_LAST && gpa + (size - 1) >= VI_MESSAGE_FIRST))
 		return 0;
 	return (uint64_t)region->slot << VI_IOTLB_SLOT_SHIFT |
 	       (region->flags & VIOMMU_MEM_READ ? VI_IOTLB_MEM_READ : 0) |
 	       (region->flags & VIOMMU_MEM_WRITE ? VI_IOTLB_MEM_WRITE : 0);
 }
 
-/* Read the guest's tables; cache what they say. Returns a reason when they refuse. */
+static uint64_t page_size(unsigned class)
+{
+	return VI_PAGE_SIZE << (VI_PGTABLE_INDEX_BITS * class);
+}
+
+/* The final address counts, not the page: a superpage beside the interrupt range is good for the rest of it.
+ */
+static bool leads_to_message(uint64_t value, unsigned class, uint64_t iova)
+{
+	return vi_is_message((value & VI_IOTLB_GPA) + (iova & (page_size(class) - 1)));
+}
+
+/* Read the guest's tables; cache what they say, unless that is a fault. Returns a reason when they refuse. */
 static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint64_t iova, bool zero_length,
 		      unsigned access, uint64_t changes, uint32_t asid, uint64_t *ret_value,
 		      unsigned *ret_class)
@@ -132,6 +151,8 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 	*ret_value = (w.address & VI_IOTLB_GPA) | (w.access & VI_PGTABLE_READ ? VI_IOTLB_READ : 0) |
 		     (w.access & VI_PGTABLE_WRITE ? VI_IOTLB_WRITE : 0) |
 		     host_bits(v, w.address, vi_pgtable_page_size(w.level));
+	if (leads_to_message(*ret_value, *ret_class, iova))
+		return v->model->leads_to_message;
 	if (c->domain)
 		vi_iotlb_insert(&v->iotlb, c->domain, changes, asid, iova, *ret_class, *ret_value);
 	return 0;
@@ -140,7 +161,7 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 static int place_by_value(struct viommu *v, uint64_t value, unsigned class, uint64_t iova, unsigned access,
 			  struct vi_place *ret_place)
 {
-	uint64_t size = VI_PAGE_SIZE << (VI_PGTABLE_INDEX_BITS * class), offset = iova & (size - 1);
+	uint64_t size = page_size(class), offset = iova & (size - 1);
 	uint64_t gpa = (value & VI_IOTLB_GPA) + offset;
 	unsigned slot = value >> VI_IOTLB_SLOT_SHIFT;
 
@@ -155,12 +176,36 @@ static int place_by_value(struct viommu *v, uint64_t value, unsigned class, uint
 	return 0;
 }
 
+/* What the domain's entries of the IOTLB or else the tables say of iova. Returns a reason when they refuse.
+ */
+static vi_reason look_up(struct viommu_thread *t, const struct vi_context *c, uint64_t iova, bool zero_length,
+			 unsigned access, uint64_t *ret_value, unsigned *ret_class)
+{
+	struct viommu *v = t->unit;
+	uint64_t changes = 0;
+	uint32_t asid = 0;
+
+	if (c->domain) {
+		changes = atomic_load_explicit(&c->domain->changes, memory_order_acquire);
+		asid = atomic_load_explicit(&c->domain->asid, memory_order_acquire);
+	}
+	/* Memory without a host offset of its own, or rights that hit() left to be judged here. */
+	if (c->domain && !zero_length) {
+		if (find_cached(v, c->domain, iova, access & RIGHTS, ret_value, ret_class)) {
+			vi_count_access(t, c->counters, VI_COUNT_iotlb_hits, 1);
+			return leads_to_message(*ret_value, *ret_class, iova) ? v->model->leads_to_message
+									      : 0;
+		}
+		vi_count_access(t, c->counters, VI_COUNT_iotlb_misses, 1);
+	}
+	return walk(t, c, iova, zero_length, access, changes, asid, ret_value, ret_class);
+}
+
 static int place_paged(struct viommu_thread *t, struct viommu_requester *r, const struct vi_context *c,
 		       uint64_t iova, bool zero_length, unsigned access, struct vi_place *ret_place)
 {
 	struct viommu *v = t->unit;
-	uint64_t changes = 0, value = 0;
-	uint32_t asid = 0;
+	uint64_t value = 0;
 	unsigned class = 0;
 	vi_reason reason;
 
@@ -170,19 +215,7 @@ static int place_paged(struct viommu_thread *t, struct viommu_requester *r, cons
 		report(t, r, c, iova, access, v->model->beyond_last);
 		return -EACCES;
 	}
-	if (c->domain) {
-		changes = atomic_load_explicit(&c->domain->changes, memory_order_acquire);
-		asid = atomic_load_explicit(&c->domain->asid, memory_order_acquire);
-	}
-	/* Memory without a host offset of its own, or rights that hit() left to be judged here. */
-	if (c->domain && !zero_length) {
-		if (find_cached(v, c->domain, iova, access & RIGHTS, &value, &class)) {
-			vi_count_access(t, c->counters, VI_COUNT_iotlb_hits, 1);
-			return place_by_value(v, value, class, iova, access, ret_place);
-		}
-		vi_count_access(t, c->counters, VI_COUNT_iotlb_misses, 1);
-	}
-	reason = walk(t, c, iova, zero_length, access, changes, asid, &value, &class);
+	reason = look_up(t, c, iova, zero_length, access, &value, &class);
 	if (reason) {
 		report(t, r, c, iova, access, reason);
 		return -EACCES;
@@ -251,7 +284,7 @@ static __attribute__((noinline)) int translate_slowly(struct viommu_thread *t, s
 int vi_translate(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, uint64_t len,
 		 unsigned access, struct vi_place *ret_place)
 {
-	if (__builtin_expect(iova >> 20 == VI_MESSAGE_FIRST >> 20, 0))
+	if (__builtin_expect(vi_is_message(iova), 0))
 		return -EFAULT;
 	if (__builtin_expect(hit(t, r, iova, len, access, ret_place), 1))
 		return 0;

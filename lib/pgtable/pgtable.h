@@ -56,7 +56,7 @@ extern const struct vi_pgtable_format vi_pgtable_vtd_second_stage;
 enum vi_walk_result {
 	VI_WALK_OK,
 	VI_WALK_DENIED,	      /* an entry lacks the right; not-present is the lack of all */
-	VI_WALK_RESERVED,     /* a reserved bit is set in an entry that grants something */
+	VI_WALK_RESERVED,     /* a reserved bit is set in an entry that grants what is asked for */
 	VI_WALK_TABLE_ACCESS, /* a table is not in memory */
 };
 

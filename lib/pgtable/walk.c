@@ -9,9 +9,9 @@ static bool is_granted(unsigned granted, unsigned need, bool any)
 }
 
 /*
- * The order of checks at a level is VT-d's (7.1.3): the entry is fetched, an
- * entry that grants nothing is not looked at further, then reserved bits, then
- * the right that is asked for.
+ * The order of checks at a level is VT-d's (revision 4.1, 7.1.3): the entry is
+ * fetched, then the right that is asked for, then reserved bits. So an entry
+ * that lacks the right is refused for that, whatever else is wrong with it.
  */
 struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
 			       unsigned need, bool any)
@@ -28,9 +28,11 @@ struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guest
 			return w;
 		pte = t->format->decode(t, entry, w.level);
 		w.access &= pte.access;
-		w.result = pte.kind == VI_PTE_RESERVED ? VI_WALK_RESERVED : VI_WALK_DENIED;
-		if (pte.kind == VI_PTE_RESERVED || pte.kind == VI_PTE_NONE ||
-		    !is_granted(w.access, need, any))
+		w.result = VI_WALK_DENIED;
+		if (pte.kind == VI_PTE_NONE || !is_granted(w.access, need, any))
+			return w;
+		w.result = VI_WALK_RESERVED;
+		if (pte.kind == VI_PTE_RESERVED)
 			return w;
 		if (pte.kind == VI_PTE_LEAF) {
 			w.result = VI_WALK_OK;

@@ -87,6 +87,7 @@
 #define VTD_RTADDR_TTM VI_BITS(11, 10)
 
 /* CCMD */
+/* FM and SID are write-only; bits 58..34 are reserved. */
 #define VTD_CCMD_ICC  VI_BIT(63)
 #define VTD_CCMD_CIRG VI_BITS(62, 61)
 #define VTD_CCMD_CAIG VI_BITS(60, 59)
@@ -115,7 +116,7 @@ enum { VTD_GRANULARITY_GLOBAL = 1, VTD_GRANULARITY_DOMAIN = 2, VTD_GRANULARITY_S
 
 /* IQA, IQH, IQT */
 #define VTD_IQA_IQA VI_BITS(63, 12)
-#define VTD_IQA_DW  VI_BIT(11)
+#define VTD_IQA_DW  VI_BIT(11)	  /* reserved without scalable mode */
 #define VTD_IQA_QS  VI_BITS(2, 0) /* 2^QS pages of 256 descriptors */
 #define VTD_IQT_QT  VI_BITS(18, 4)
 
@@ -128,7 +129,6 @@ enum {
 	VTD_IQEI_FETCH = 2,    /* descriptor not in memory */
 	VTD_IQEI_TYPE = 3,     /* invalid descriptor type */
 	VTD_IQEI_RESERVED = 4, /* reserved field set */
-	VTD_IQEI_WIDTH = 5,    /* IQA.DW in legacy mode */
 	VTD_IQEI_TTM = 7,      /* RTADDR.TTM not legal */
 };
 
@@ -168,6 +168,8 @@ enum {
 	VTD_FR_CONTEXT_RESERVED = 0xb,
 	VTD_FR_PTE_RESERVED = 0xc,
 	VTD_FR_TT_BLOCKED = 0xd,
+	VTD_FR_INTERRUPT_ADDRESS = 0xe, /* LGN.4: the translated address lies in 0xFEEx_xxxx */
+	VTD_FR_ROOT_TABLE_MODE = 0x30,	/* RTA.1: RTADDR.TTM names a mode that is not offered */
 };
 
 #endif

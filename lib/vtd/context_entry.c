@@ -22,11 +22,15 @@ static bool read_entry(const struct vi_vtd *m, uint64_t gpa, struct viommu_entry
 	return ret->was_read;
 }
 
+/* Without scalable mode (ECAP.SMTS) and abort-DMA mode (ECAP.ADMS), TTM 00b is the only legal mode:
+ * RTA.1, 7.1.3. */
 static vi_reason find_context_table(const struct vi_vtd *m, uint8_t bus, struct viommu_entry *root,
 				    uint64_t *ret_table)
 {
 	uint64_t table = atomic_load_explicit(&m->root, memory_order_acquire), lo, hi;
 
+	if (table & VTD_RTADDR_TTM)
+		return VTD_FR_ROOT_TABLE_MODE;
 	if (!read_entry(m, table + bus * VTD_ROOT_ENTRY_SIZE, root))
 		return VTD_FR_ROOT_TABLE_ACCESS;
 	lo = root->words[0];
@@ -63,6 +67,9 @@ static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, 
 	ret->domain_id = (uint16_t)vi_field(hi, VTD_CONTEXT_HI_DID);
 	ret->last = VI_BITS(vi_min(bits, m->guest_address_width) - 1, 0);
 	if (type == VTD_TT_PASS_THROUGH) {
+		/* Not AW and MGAW, which belong to tables: a passed-through address is a host address
+		 * (LGN.1, 7.1.3: reason 4 above the host address width). */
+		ret->last = VI_BITS(m->unit->address_width - 1, 0);
 		ret->kind = VI_CONTEXT_IDENTITY;
 		ret->guarded = atomic_load_explicit(&m->protecting, memory_order_acquire);
 		return 0;

@@ -20,9 +20,11 @@ const char *vi_vtd_reason_text(vi_reason reason)
 		[VTD_FR_CONTEXT_RESERVED] = "reserved bits set in the context entry",
 		[VTD_FR_PTE_RESERVED] = "reserved bits set in a paging entry",
 		[VTD_FR_TT_BLOCKED] = "request type blocked by the context entry",
+		[VTD_FR_INTERRUPT_ADDRESS] = "page table leads to the interrupt address range",
+		[VTD_FR_ROOT_TABLE_MODE] = "translation table mode of the root table address not supported",
 	};
 
-	return reason < VI_ARRAY_SIZE(texts) ? texts[reason] : "unknown reason";
+	return reason < VI_ARRAY_SIZE(texts) && texts[reason] ? texts[reason] : "unknown reason";
 }
 
 static uint32_t status(void *arg)

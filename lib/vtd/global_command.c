@@ -3,15 +3,23 @@
 #include "base/bits.h"
 #include "vtd/vtd.h"
 
-static void show_status(struct vi_vtd *m)
+/*
+ * The command is carried out: GSTS tells. When neither address nor interrupt
+ * translation is enabled any more, the next fault goes to record 0 (7.2.1);
+ * interrupt translation is not offered.
+ */
+static void complete(struct vi_vtd *m)
 {
+	if (m->gsts & ~m->completes & VTD_GSTS_TES)
+		m->next_record = 0;
+	m->gsts = m->completes;
 	vi_vtd_store32(m, VTD_GSTS, m->gsts);
 }
 
 /* Cached contexts stay, as in hardware, until the guest invalidates them (6.6). */
 static void set_root_pointer(struct vi_vtd *m)
 {
-	atomic_store(&m->root, vi_vtd_load64(m, VTD_RTADDR) & VTD_RTADDR_RTA);
+	atomic_store(&m->root, vi_vtd_load64(m, VTD_RTADDR) & (VTD_RTADDR_RTA | VTD_RTADDR_TTM));
 	m->completes |= VTD_GSTS_RTPS;
 	vi_count(&m->unit->counters, VI_COUNT_commands, 1);
 }
@@ -62,8 +70,7 @@ void vi_vtd_command_write(struct vi_vtd *m, uint32_t value)
 		vi_drain_begin(m->unit, &m->command_drain);
 		return;
 	}
-	m->gsts = m->completes;
-	show_status(m);
+	complete(m);
 }
 
 int vi_vtd_command_process(struct vi_vtd *m)
@@ -72,8 +79,7 @@ int vi_vtd_command_process(struct vi_vtd *m)
 		return 0;
 	if (!vi_vtd_drain_soon(m, &m->command_drain))
 		return VIOMMU_PROCESS_PENDING;
-	m->gsts = m->completes;
-	show_status(m);
+	complete(m);
 	if (m->has_next_command) {
 		m->has_next_command = false;
 		vi_vtd_command_write(m, m->next_command);

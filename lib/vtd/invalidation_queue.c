@@ -111,20 +111,36 @@ void vi_vtd_wait_status_write(struct vi_vtd *m, uint32_t value)
 		vi_vtd_event_cancel(&m->queue_event);
 }
 
-/* FN needs nothing: each descriptor is complete before the next is fetched. */
+/*
+ * A status address that is no memory leaves the behaviour to us (6.5.2.8):
+ * nothing is written, the queue and the interrupt go on, and the host is told.
+ */
+static void write_status(struct vi_vtd *m, const struct descriptor *d)
+{
+	struct vi_fault where = {.iova = d->hi & VTD_QI_WAIT_ADDR};
+
+	if (!vi_guestmem_store32(&m->unit->mem, where.iova, (uint32_t)vi_field(d->lo, VTD_QI_WAIT_DATA)))
+		vi_guest_error(
+			m->unit, VIOMMU_GUEST_BAD_STATUS_ADDRESS, &where,
+			"the status address of an invalidation wait is not memory that can be written");
+}
+
+/*
+ * Reserved bits count whether or not SW makes use of the word that they are in.
+ * FN needs nothing: each descriptor is complete before the next is fetched.
+ */
 static enum outcome wait(struct vi_vtd *m, const struct descriptor *d)
 {
 	struct vi_drain *drain = &m->queue.drain;
 
-	if ((d->lo & VTD_QI_WAIT_RSVD_LO) || (d->lo & VTD_QI_WAIT_SW && d->hi & VTD_QI_WAIT_RSVD_HI))
+	if ((d->lo & VTD_QI_WAIT_RSVD_LO) || (d->hi & VTD_QI_WAIT_RSVD_HI))
 		return BAD_RESERVED;
 	if (!drain->active && drain->needed)
 		vi_drain_begin(m->unit, drain);
 	if (drain->active && !vi_vtd_drain_soon(m, drain))
 		return LATER;
 	if (d->lo & VTD_QI_WAIT_SW)
-		vi_guestmem_store32(&m->unit->mem, d->hi & VTD_QI_WAIT_ADDR,
-				    (uint32_t)vi_field(d->lo, VTD_QI_WAIT_DATA));
+		write_status(m, d);
 	if (d->lo & VTD_QI_WAIT_IF)
 		interrupt(m);
 	vi_count(&m->unit->counters, VI_COUNT_queue_waits, 1);
@@ -161,8 +177,8 @@ static unsigned fetch(struct vi_vtd *m, uint32_t tail, struct descriptor *ret)
 	}
 	if (tail >= m->queue.size)
 		return VTD_IQEI_TAIL;
-	if (vi_vtd_load64(m, VTD_IQA) & VTD_IQA_DW)
-		return VTD_IQEI_WIDTH;
+	if (atomic_load(&m->root) & VTD_RTADDR_TTM)
+		return VTD_IQEI_TTM;
 	if (__builtin_add_overflow(m->queue.base, m->queue.head, &gpa) ||
 	    !vi_guestmem_load128(&m->unit->mem, gpa, words))
 		return VTD_IQEI_FETCH;

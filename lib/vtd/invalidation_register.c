@@ -13,7 +13,8 @@ void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high)
 
 	if (m->context_busy || !(command & VTD_CCMD_ICC))
 		return;
-	m->context_command = command & ~VTD_CCMD_CAIG;
+	m->context_command =
+		command & (VTD_CCMD_ICC | VTD_CCMD_CIRG | VTD_CCMD_FM | VTD_CCMD_SID | VTD_CCMD_DID);
 	/* While the queue is enabled these registers may not be used (6.5.2). */
 	if (!m->queue.enabled &&
 	    vi_vtd_invalidate_contexts(m, &m->context_drain, (unsigned)vi_field(command, VTD_CCMD_CIRG),
@@ -32,7 +33,8 @@ void vi_vtd_iotlb_command_write(struct vi_vtd *m, uint32_t high)
 
 	if (m->iotlb_busy)
 		return;
-	m->iotlb_command = command & ~VTD_IOTLB_IAIG;
+	m->iotlb_command = command & (VTD_IOTLB_IVT | VTD_IOTLB_IIRG | VTD_IOTLB_DR | VTD_IOTLB_DW |
+				      VTD_IOTLB_DID); /* reserved bits read as 0 */
 	if (!(command & VTD_IOTLB_IVT))
 		return;
 	if (!m->queue.enabled &&
@@ -44,13 +46,22 @@ void vi_vtd_iotlb_command_write(struct vi_vtd *m, uint32_t high)
 	vi_drain_begin(m->unit, &m->iotlb_drain);
 }
 
+/* ICC falls last. SID and FM are write-only and read as 0 (11.4.6.1), also on a page that the guest reads. */
+static void show_context_command(struct vi_vtd *m)
+{
+	uint64_t shown = m->context_command & ~(VTD_CCMD_ICC | VTD_CCMD_FM | VTD_CCMD_SID);
+
+	vi_vtd_store32(m, VTD_CCMD, (uint32_t)shown);
+	vi_vtd_store32(m, VTD_CCMD + 4, (uint32_t)(shown >> 32));
+}
+
 int vi_vtd_invalidation_register_process(struct vi_vtd *m)
 {
 	int ret = 0;
 
 	if (m->context_busy && vi_vtd_drain_soon(m, &m->context_drain)) {
 		m->context_busy = false;
-		vi_vtd_store32(m, VTD_CCMD + 4, (uint32_t)((m->context_command & ~VTD_CCMD_ICC) >> 32));
+		show_context_command(m);
 		ret++;
 	}
 	if (m->iotlb_busy && vi_vtd_drain_soon(m, &m->iotlb_drain)) {

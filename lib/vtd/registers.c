@@ -58,10 +58,10 @@ static const struct word words[] = {
 	{VTD_ECAP + 4, READ_ONLY, 0, ALL, NULL},
 	{VTD_GCMD, COMMAND, ALL, 0, vi_vtd_command_write},
 	{VTD_GSTS, READ_ONLY, 0, ALL, NULL},
-	{VTD_RTADDR, PLAIN, 0xfffff000u, ALL, NULL},
+	{VTD_RTADDR, PLAIN, 0xfffffc00u, ALL, NULL},
 	{VTD_RTADDR + 4, PLAIN, ALL, ALL, NULL},
-	{VTD_CCMD, PLAIN, ALL, ALL, NULL},
-	{VTD_CCMD + 4, LEVEL, 0xe0000003u, ALL, vi_vtd_context_command_write},
+	{VTD_CCMD, PLAIN, ALL, (uint32_t)VTD_CCMD_DID, NULL},
+	{VTD_CCMD + 4, LEVEL, 0xe0000003u, 0xf8000000u, vi_vtd_context_command_write},
 	{VTD_FSTS, CLEAR, VTD_FSTS_PFO | VTD_FSTS_IQE | VTD_FSTS_ICE | VTD_FSTS_ITE, ~CLEAR_SENTINEL,
 	 vi_vtd_fault_status_write},
 	{VTD_FECTL, LEVEL, VTD_ECTL_IM, ALL, fault_control_write},
@@ -79,7 +79,7 @@ static const struct word words[] = {
 	{VTD_IQH + 4, READ_ONLY, 0, ALL, NULL},
 	{VTD_IQT, LEVEL, (uint32_t)VTD_IQT_QT, ALL, NULL},
 	{VTD_IQT + 4, READ_ONLY, 0, ALL, NULL},
-	{VTD_IQA, PLAIN, 0xfffff807u, ALL, NULL},
+	{VTD_IQA, PLAIN, 0xfffff007u, ALL, NULL},
 	{VTD_IQA + 4, PLAIN, ALL, ALL, NULL},
 	{VTD_ICS, CLEAR, VTD_ICS_IWC, ~CLEAR_SENTINEL, vi_vtd_wait_status_write},
 	{VTD_IECTL, LEVEL, VTD_ECTL_IM, ALL, queue_control_write},
@@ -262,12 +262,59 @@ bool vi_vtd_regs_poll_word(struct vi_vtd *m, unsigned offset)
 	return true;
 }
 
+/* False: the guest has written it again. */
+static bool replace(struct vi_vtd *m, unsigned offset, uint32_t found, uint32_t value)
+{
+	uint32_t expected = htole32(found);
+
+	return __atomic_compare_exchange_n((uint32_t *)(void *)(m->page + offset), &expected, htole32(value),
+					   false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/*
+ * What hardware would not let the guest change on a page that it writes
+ * directly: read-only and reserved words, and reserved bits of plain ones. The
+ * model believes none of them, so that only what is shown has to be mended. The
+ * exchange loses no write of the guest; a plain word keeps what may be written.
+ */
+static void put_back(struct vi_vtd *m, unsigned offset)
+{
+	uint32_t found = vi_vtd_load32(m, offset), value = m->shown[offset / 4];
+	const struct word *w;
+
+	if (found == value)
+		return;
+	w = find_word(offset);
+	if (w && w->rule != READ_ONLY && w->rule != PLAIN)
+		return;
+	if (w && w->rule == PLAIN)
+		value = (value & ~w->writable) | (found & w->writable);
+	if (found == value || replace(m, offset, found, value))
+		m->shown[offset / 4] = value;
+}
+
+/* Each read-only register at each look, since guests read them at any time; of the rest of the page one word.
+ */
+static void put_page_back(struct vi_vtd *m)
+{
+	static const uint16_t read_only[] = {VTD_VER,	   VTD_CAP,    VTD_CAP + 4,   VTD_ECAP,
+					     VTD_ECAP + 4, VTD_GSTS,   VTD_IQH,	      VTD_IQH + 4,
+					     VTD_IQT + 4,  VTD_IQERCD, VTD_IQERCD + 4};
+
+	for (unsigned i = 0; i < VI_ARRAY_SIZE(read_only); i++)
+		put_back(m, read_only[i]);
+	put_back(m, m->looked_at);
+	m->looked_at = (m->looked_at + 4) % VTD_PAGE_SIZE;
+}
+
 int vi_vtd_regs_poll(struct vi_vtd *m)
 {
 	int n = 0;
 
 	for (unsigned i = 0; i < VI_ARRAY_SIZE(watched); i++)
 		n += vi_vtd_regs_poll_word(m, watched[i]);
+	if (m->page != m->own_page)
+		put_page_back(m);
 	return n;
 }
 

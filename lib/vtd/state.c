@@ -73,7 +73,7 @@ void vi_vtd_state(void *state, struct vi_state *s)
 	VI_STATE_MEMBER(s, m->ecap, ANY);
 	page(m, s);
 	ATOMIC_MEMBER(s, m->translating, 1);
-	ATOMIC_MEMBER(s, m->root, VTD_RTADDR_RTA);
+	ATOMIC_MEMBER(s, m->root, VTD_RTADDR_RTA | VTD_RTADDR_TTM);
 	ATOMIC_MEMBER(s, m->protecting, 1);
 	ATOMIC_MEMBER(s, m->low_first, ANY);
 	ATOMIC_MEMBER(s, m->low_last, ANY);

@@ -63,6 +63,7 @@ struct vi_vtd {
 	/* The page that the guest sees, and what was last put into its watched words. */
 	uint8_t *page;
 	uint32_t shown[VTD_PAGE_SIZE / 4];
+	unsigned looked_at; /* offset of the word that is looked at next for what the guest may not change */
 
 	uint32_t gsts;
 	uint32_t next_command; /* written while a command was being carried out */

@@ -54,7 +54,8 @@ struct machine {
 	_Atomic unsigned kicks;
 	unsigned guest_errors;
 	_Atomic unsigned callback_reads, callback_writes;
-	uint8_t far[8192]; /* memory without a host pointer, at MACHINE_FAR */
+	unsigned window_writes; /* of the interrupt range, which is no memory */
+	uint8_t far[8192];	/* memory without a host pointer, at MACHINE_FAR */
 	/* Tables may lie there once this is set: called in the middle of a walk, after the entry was read. */
 	void (*during_table_read)(struct machine *m, uint64_t gpa);
 };

@@ -162,8 +162,11 @@ struct vi_walk oracle_walk(const struct tables *m, const struct format_case *f, 
 			return w;
 		e = f->interpret(entry, w.level, t);
 		w.access &= e.access;
-		w.result = e.kind == MALFORMED ? VI_WALK_RESERVED : VI_WALK_DENIED;
-		if (e.kind == MALFORMED || e.kind == ABSENT || is_lacking(w.access, need, any))
+		w.result = VI_WALK_DENIED;
+		if (e.kind == ABSENT || is_lacking(w.access, need, any))
+			return w;
+		w.result = VI_WALK_RESERVED;
+		if (e.kind == MALFORMED)
 			return w;
 		if (e.kind == PAGE_LEAF) {
 			w.result = VI_WALK_OK;

@@ -63,12 +63,11 @@ static struct vi_walk expected_of(const struct vi_pgtable *t, unsigned leaf, con
 
 	for (w.level = t->levels; w.level >= leaf; w.level--) {
 		w.access &= rights[w.level];
-		if (w.level == leaf && rights[leaf] != 0 && !(t->leaf_levels >> leaf & 1)) {
-			w.result = VI_WALK_RESERVED;
-			return w;
-		}
 		w.result = VI_WALK_DENIED;
 		if (any ? (w.access & need) == 0 : (w.access & need) != need)
+			return w;
+		w.result = VI_WALK_RESERVED;
+		if (w.level == leaf && !(t->leaf_levels >> leaf & 1))
 			return w;
 	}
 	w.level = leaf;

@@ -115,7 +115,7 @@ static void test_pass_through(void **state)
 	info = describe(&m);
 	assert_int_equal(info.translation, VIOMMU_TRANSLATION_PASS_THROUGH);
 	assert_int_equal(info.domain_id, 9);
-	assert_int_equal(info.address_width, 48);
+	assert_int_equal(info.address_width, 46);
 	assert_int_equal(info.table, 0);
 	machine_finish(&m);
 }

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -157,6 +158,11 @@ static void large_page_misaligned(struct machine *m)
 	change(m, vi_driver_entry_gpa(&m->table, IOVA, 2), VTD_SS_ADDR, VTD_SS_PS | (GPA + 4096));
 }
 
+static void leaf_in_interrupt_range(struct machine *m)
+{
+	change(m, vi_driver_entry_gpa(&m->table, IOVA, 1), VTD_SS_ADDR, 0xfee01000);
+}
+
 static const struct spoil spoils[] = {
 	{"root entry not present", VTD_FR_ROOT_NOT_PRESENT, true, root_not_present},
 	{"context entry not present", VTD_FR_CONTEXT_NOT_PRESENT, false, context_not_present},
@@ -181,6 +187,7 @@ static const struct spoil spoils[] = {
 	{"table reserved bit", VTD_FR_PTE_RESERVED, false, table_reserved},
 	{"leaf beyond host width", VTD_FR_PTE_RESERVED, false, leaf_beyond_host_width},
 	{"large page misaligned", VTD_FR_PTE_RESERVED, false, large_page_misaligned},
+	{"leaf in the interrupt range", VTD_FR_INTERRUPT_ADDRESS, false, leaf_in_interrupt_range},
 };
 
 static void flush_all(struct machine *m)
@@ -227,6 +234,161 @@ static void test_fpd_hides_qualified_faults(void **state)
 		printf("  %s\n", spoils[i].name);
 		expect_reason(&spoils[i], true);
 	}
+}
+
+/* The queue stops in such a mode too, so contexts are invalidated by registers. Legacy mode again ends it. */
+static void test_translation_table_mode(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, false);
+	machine_map(&m, IOVA, GPA, 4096, RW);
+	machine_expect_write(&m, IOVA, 0);
+	for (unsigned mode = 1; mode < 4; mode++) {
+		machine_set64(&m, VTD_RTADDR, m.driver.root | vi_to_field(VTD_RTADDR_TTM, mode));
+		assert_int_equal(machine_get64(&m, VTD_RTADDR),
+				 m.driver.root | vi_to_field(VTD_RTADDR_TTM, mode));
+		assert_int_equal(vi_driver_vtd_command(&m.driver, VTD_GCMD_SRTP, true), 0);
+		flush_all(&m);
+		machine_expect_write(&m, IOVA, -EACCES);
+		machine_expect_fault(&m, VTD_FR_ROOT_TABLE_MODE, IOVA, true);
+	}
+	assert_int_equal(vi_driver_vtd_set_root(&m.driver), 0);
+	flush_all(&m);
+	machine_expect_write(&m, IOVA, 0);
+	machine_finish(&m);
+}
+
+/* 7.1.3: an entry that lacks the right is refused for that, whatever else is wrong with it. */
+static void test_the_right_comes_before_reserved_bits(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	machine_map(&m, IOVA, GPA, 4096, VI_PGTABLE_READ);
+	leaf_reserved(&m);
+	machine_expect_write(&m, IOVA, -EACCES);
+	machine_expect_fault(&m, VTD_FR_WRITE, IOVA, true);
+	machine_expect_read(&m, IOVA, -EACCES);
+	machine_expect_fault(&m, VTD_FR_PTE_RESERVED, IOVA, false);
+	table_reserved(&m);
+	change(&m, vi_driver_entry_gpa(&m.table, IOVA, 4), VTD_SS_R, 0);
+	machine_expect_read(&m, IOVA, -EACCES);
+	machine_expect_fault(&m, VTD_FR_READ, IOVA, false);
+	machine_expect_write(&m, IOVA, -EACCES);
+	machine_expect_fault(&m, VTD_FR_PTE_RESERVED, IOVA, true);
+	machine_finish(&m);
+}
+
+/* ---------------------------------------------------------- the interrupt range */
+
+#define WINDOW_FIRST                                                                                         \
+	UINT64_C(0xfec00000) /* memory that covers the interrupt range, as a careless VMM's does */
+#define WINDOW_SIZE UINT64_C(0x400000)
+#define MESSAGES    UINT64_C(0xfee00000)
+
+static void expect_blocked_message(struct machine *m, uint64_t iova)
+{
+	struct viommu_pin pin = {0};
+
+	machine_expect_write(m, iova, -EACCES);
+	machine_expect_fault(m, VTD_FR_INTERRUPT_ADDRESS, iova, true);
+	machine_expect_read(m, iova, -EACCES);
+	machine_expect_fault(m, VTD_FR_INTERRUPT_ADDRESS, iova, false);
+	assert_int_equal(machine_read(m, iova, NULL, 0), -EACCES);
+	machine_expect_fault(m, VTD_FR_INTERRUPT_ADDRESS, iova, false);
+	assert_int_equal(viommu_pin(m->thread, m->device, iova, 4, VIOMMU_WRITE, &pin), -EACCES);
+	machine_expect_fault(m, VTD_FR_INTERRUPT_ADDRESS, iova, true);
+}
+
+/* Each page size, with the memory behind it by pointer or by callback; twice, the second time cached. */
+static void check_window(uint8_t *host, uint64_t size)
+{
+	uint64_t first = MESSAGES & ~(size - 1), before = MESSAGES - first, after = before + 0x100000;
+	uint8_t bytes[64];
+	struct machine m;
+
+	machine_start(&m, TRAPPED, NULL, true);
+	assert_int_equal(viommu_mem_add(m.viommu, WINDOW_FIRST, WINDOW_SIZE, host,
+					VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
+			 0);
+	machine_map(&m, IOVA, first, size, RW);
+	for (unsigned i = 0; i < 2; i++) {
+		expect_blocked_message(&m, IOVA + before);
+		expect_blocked_message(&m, IOVA + vi_min(after, size) - 1);
+		if (after < size) {
+			machine_expect_write(&m, IOVA + after, 0);
+			machine_expect_read(&m, IOVA + after, 0);
+		}
+		if (before > 0) {
+			machine_expect_write(&m, IOVA + before - 1, 0);
+			/* What crosses is done up to there. */
+			assert_int_equal(machine_write(&m, IOVA + before - 32, bytes, 64), -EACCES);
+			machine_expect_fault(&m, VTD_FR_INTERRUPT_ADDRESS, IOVA + before, true);
+		}
+	}
+	assert_int_equal(m.window_writes, 0);
+	if (host)
+		for (uint64_t i = 0; i < 0x100000; i++)
+			assert_int_equal(host[MESSAGES - WINDOW_FIRST + i], 0xcc);
+	machine_finish(&m);
+}
+
+static void test_tables_that_lead_to_messages(void **state)
+{
+	uint8_t *host = malloc(WINDOW_SIZE);
+
+	(void)state;
+	assert_non_null(host);
+	for (unsigned level = 1; level <= 3; level++) {
+		memset(host, 0xcc, WINDOW_SIZE);
+		check_window(host, vi_pgtable_page_size(level));
+		check_window(NULL, vi_pgtable_page_size(level));
+	}
+	free(host);
+}
+
+/* The address of a fault is not cached: a table that is mended needs no invalidation, as CAP.CM is 0. */
+static void test_a_blocked_message_is_not_cached(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	machine_map(&m, IOVA, MESSAGES, 4096, RW);
+	expect_blocked_message(&m, IOVA);
+	change(&m, vi_driver_entry_gpa(&m.table, IOVA, 1), VTD_SS_ADDR, GPA);
+	machine_expect_write(&m, IOVA, 0);
+	assert_int_equal(m.ram[GPA], 0x5a);
+	machine_finish(&m);
+}
+
+/* Nothing translates, or the device is passed through: memory that is registered there is none. */
+static void test_no_memory_in_the_interrupt_range(void **state)
+{
+	struct machine m;
+	uint8_t bytes[64];
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	assert_int_equal(viommu_mem_add(m.viommu, WINDOW_FIRST, WINDOW_SIZE, NULL,
+					VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
+			 0);
+	assert_int_equal(vi_driver_vtd_attach(&m.driver, MACHINE_RID, MACHINE_DOMAIN, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		machine_expect_write(&m, MESSAGES, -EFAULT);
+		machine_expect_read(&m, MESSAGES, -EFAULT);
+		machine_expect_write(&m, MESSAGES + 0xfffff, -EFAULT);
+		machine_expect_write(&m, MESSAGES - 1, 0);
+		machine_expect_write(&m, MESSAGES + 0x100000, 0);
+		assert_int_equal(machine_write(&m, MESSAGES - 32, bytes, 64), -EFAULT);
+		machine_expect_fault(&m, 0, 0, false);
+		assert_int_equal(vi_driver_vtd_enable_translation(&m.driver, false), 0);
+	}
+	assert_int_equal(m.window_writes, 0);
+	machine_finish(&m);
 }
 
 static void test_ats_requests_are_blocked(void **state)
@@ -277,6 +439,50 @@ static void test_beyond_mgaw(void **state)
 	machine_expect_fault(&m, VTD_FR_BEYOND_MGAW, UINT64_C(1) << 48, false);
 	machine_expect_read(&m, (UINT64_C(1) << 48) - 1, -EACCES);
 	machine_expect_fault(&m, VTD_FR_READ, (UINT64_C(1) << 48) - 1, false);
+	machine_finish(&m);
+}
+
+/* Passed through, an address is the host's: reason 4 above its width, whatever AW the entry names. */
+static void check_pass_through_width(const struct viommu_options *o, uint64_t last)
+{
+	struct machine m;
+
+	machine_start(&m, TRAPPED, o, true);
+	assert_int_equal(vi_driver_vtd_attach(&m.driver, MACHINE_RID, MACHINE_DOMAIN, NULL), 0);
+	machine_expect_read(&m, last, -EFAULT);
+	machine_expect_fault(&m, 0, 0, false);
+	machine_expect_read(&m, last + 1, -EACCES);
+	machine_expect_fault(&m, VTD_FR_BEYOND_MGAW, last + 1, false);
+	machine_expect_write(&m, last + 1, -EACCES);
+	machine_expect_fault(&m, VTD_FR_BEYOND_MGAW, last + 1, true);
+	machine_finish(&m);
+}
+
+static void test_pass_through_beyond_host_width(void **state)
+{
+	(void)state;
+	check_pass_through_width(NULL, VI_BITS(45, 0));
+	check_pass_through_width(&(struct viommu_options){.vtd_39bit_only = true}, VI_BITS(45, 0));
+	check_pass_through_width(&(struct viommu_options){.host_address_width = 52}, VI_BITS(51, 0));
+}
+
+/* 7.2.1: translation off, and the next fault goes to record 0 again. */
+static void test_translation_off_resets_the_next_record(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	for (unsigned i = 0; i < 3; i++) {
+		machine_expect_read(&m, IOVA, -EACCES);
+		machine_expect_fault(&m, VTD_FR_READ, IOVA, false);
+	}
+	assert_int_equal(vi_driver_vtd_enable_translation(&m.driver, false), 0);
+	assert_int_equal(vi_driver_vtd_enable_translation(&m.driver, true), 0);
+	machine_expect_read(&m, IOVA, -EACCES);
+	machine_settle(&m);
+	assert_true(machine_get64(&m, machine_fault_record(&m, 0) + VTD_FRCD_HI) & VTD_FRCD_HI_F);
+	assert_int_equal(vi_field(machine_get32(&m, VTD_FSTS), VTD_FSTS_FRI), 0);
 	machine_finish(&m);
 }
 
@@ -522,6 +728,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_reason),
 		cmocka_unit_test(test_fpd_hides_qualified_faults),
+		cmocka_unit_test(test_translation_table_mode),
+		cmocka_unit_test(test_the_right_comes_before_reserved_bits),
+		cmocka_unit_test(test_tables_that_lead_to_messages),
+		cmocka_unit_test(test_a_blocked_message_is_not_cached),
+		cmocka_unit_test(test_no_memory_in_the_interrupt_range),
+		cmocka_unit_test(test_pass_through_beyond_host_width),
+		cmocka_unit_test(test_translation_off_resets_the_next_record),
 		cmocka_unit_test(test_ats_requests_are_blocked),
 		cmocka_unit_test(test_quiet_translation_records_nothing),
 		cmocka_unit_test(test_beyond_mgaw),

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -146,6 +147,7 @@ static const struct bad bads[] = {
 	{"wait reserved 7", VTD_QI_WAIT | VI_BIT(7), 0, VTD_IQEI_RESERVED},
 	{"wait reserved 12", VTD_QI_WAIT | VI_BIT(12), 0, VTD_IQEI_RESERVED},
 	{"wait status not aligned", VTD_QI_WAIT | VTD_QI_WAIT_SW, GPA + 1, VTD_IQEI_RESERVED},
+	{"wait reserved high without a status", VTD_QI_WAIT, 2, VTD_IQEI_RESERVED},
 };
 
 /* The queue stops there; the guest mends the descriptor, clears IQE, and it goes on. */
@@ -222,16 +224,41 @@ static void test_queue_in_a_hole(void **state)
 	machine_finish(&m);
 }
 
+/* Without scalable mode IQA.DW is a reserved bit: it reads as 0, and descriptors have 128 bits. */
 static void test_wide_descriptors_need_scalable_mode(void **state)
+{
+	static const enum machine_registers kinds[] = {TRAPPED, POLLED};
+
+	(void)state;
+	for (size_t i = 0; i < VI_ARRAY_SIZE(kinds); i++) {
+		struct machine m;
+
+		machine_start(&m, kinds[i], NULL, true);
+		assert_int_equal(vi_driver_vtd_command(&m.driver, VTD_GCMD_QIE, false), 0);
+		machine_set64(&m, VTD_IQT, 0);
+		machine_set64(&m, VTD_IQA, m.driver.queue | VTD_IQA_DW);
+		assert_int_equal(vi_driver_vtd_command(&m.driver, VTD_GCMD_QIE, true), 0);
+		m.driver.tail = 0;
+		assert_int_equal(vi_driver_vtd_wait(&m.driver, 0), 0);
+		assert_int_equal(machine_get64(&m, VTD_IQH), VTD_QI_SIZE);
+		for (unsigned look = 0; look < 4096 / 4; look++)
+			viommu_process(m.viommu, 1);
+		assert_int_equal(machine_get64(&m, VTD_IQA), m.driver.queue);
+		machine_finish(&m);
+	}
+}
+
+/* RTADDR.TTM that is not offered: nothing is fetched from then on. */
+static void test_translation_mode_that_is_not_offered(void **state)
 {
 	struct machine m;
 
 	(void)state;
-	machine_init(&m, TRAPPED, NULL);
-	machine_set64(&m, VTD_IQA, MACHINE_TABLES | VTD_IQA_DW);
-	machine_set32(&m, VTD_GCMD, VTD_GCMD_QIE);
-	machine_set64(&m, VTD_IQT, 2 * VTD_QI_SIZE);
-	expect_stop(&m, VTD_IQEI_WIDTH);
+	machine_start(&m, TRAPPED, NULL, true);
+	machine_set64(&m, VTD_RTADDR, m.driver.root | vi_to_field(VTD_RTADDR_TTM, 1));
+	assert_int_equal(vi_driver_vtd_command(&m.driver, VTD_GCMD_SRTP, true), 0);
+	assert_int_equal(vi_driver_vtd_wait(&m.driver, 0), -EIO);
+	expect_stop(&m, VTD_IQEI_TTM);
 	machine_finish(&m);
 }
 
@@ -259,9 +286,33 @@ static void test_status_in_a_hole(void **state)
 
 	(void)state;
 	machine_start(&m, TRAPPED, NULL, true);
-	vi_driver_vtd_submit(&m.driver, VTD_QI_WAIT | VTD_QI_WAIT_SW, MACHINE_RAM_SIZE);
+	machine_set32(&m, VTD_IECTL, 0);
+	vi_driver_vtd_submit(&m.driver, VTD_QI_WAIT | VTD_QI_WAIT_SW | VTD_QI_WAIT_IF, MACHINE_RAM_SIZE);
 	assert_int_equal(vi_driver_vtd_wait(&m.driver, 0), 0);
+	assert_int_equal(m.msi_count, 1);
+	assert_int_equal(m.guest_errors, 1); /* and the host hears of it */
 	machine_finish(&m);
+}
+
+/* Nor is the interrupt range memory, whatever the VMM registered there. */
+static void test_status_in_the_interrupt_range(void **state)
+{
+	uint8_t *host = calloc(1, 0x100000);
+	struct machine m;
+
+	(void)state;
+	assert_non_null(host);
+	machine_start(&m, TRAPPED, NULL, true);
+	assert_int_equal(viommu_mem_add(m.viommu, VI_MESSAGE_FIRST, 0x100000, host,
+					VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
+			 0);
+	vi_driver_vtd_submit(&m.driver, VTD_QI_WAIT | VTD_QI_WAIT_SW | vi_to_field(VTD_QI_WAIT_DATA, 0x4031),
+			     VI_MESSAGE_FIRST + 0x1000);
+	assert_int_equal(vi_driver_vtd_wait(&m.driver, 0), 0);
+	assert_int_equal(host[0x1000], 0);
+	assert_int_equal(m.guest_errors, 1);
+	machine_finish(&m);
+	free(host);
 }
 
 /* A queue that never runs dry: each call does its budget and no more, and can be switched off. */
@@ -351,8 +402,10 @@ int main(void)
 		cmocka_unit_test(test_tail_beyond_queue),
 		cmocka_unit_test(test_queue_in_a_hole),
 		cmocka_unit_test(test_wide_descriptors_need_scalable_mode),
+		cmocka_unit_test(test_translation_mode_that_is_not_offered),
 		cmocka_unit_test(test_disable_and_enable),
 		cmocka_unit_test(test_status_in_a_hole),
+		cmocka_unit_test(test_status_in_the_interrupt_range),
 		cmocka_unit_test(test_endless_queue),
 		cmocka_unit_test(test_wait_is_fetched_once),
 		cmocka_unit_test(test_polled_wait_interrupts_in_a_row),

@@ -88,7 +88,7 @@ static void test_write_masks(void **state)
 		{VTD_ECAP, 0},
 		{VTD_ECAP + 4, 0},
 		{VTD_GSTS, 0},
-		{VTD_RTADDR, 0xfffff000},
+		{VTD_RTADDR, 0xfffffc00},
 		{VTD_RTADDR + 4, ~0u},
 		{VTD_FSTS, 0},
 		{VTD_FEDATA, ~0u},
@@ -99,7 +99,7 @@ static void test_write_masks(void **state)
 		{VTD_PHMBASE, ~0x1fffffu},
 		{VTD_IQH, 0},
 		{VTD_IQT, 0x7fff0},
-		{VTD_IQA, 0xfffff807},
+		{VTD_IQA, 0xfffff007},
 		{VTD_ICS, 0},
 		{VTD_IEDATA, ~0u},
 		{VTD_IEADDR, ~3u},
@@ -123,6 +123,79 @@ static void test_write_masks(void **state)
 		machine_set32(&m, words[i].offset, 0);
 		assert_int_equal(machine_get32(&m, words[i].offset), before & ~words[i].writable);
 	}
+	machine_finish(&m);
+}
+
+/*
+ * On a page that the guest writes directly, hardware's rules hold again after
+ * some looks: read-only registers at the next one, the rest of the page a word at
+ * each. What may be written stays.
+ */
+static void test_overwritten_registers_come_back(void **state)
+{
+	static const uint32_t kept[][2] = {{VTD_RTADDR, 0xfffffc00},
+					   {VTD_FEADDR, ~3u},
+					   {VTD_IQA, 0xfffff007},
+					   {VTD_PLMBASE, 0xffe00000}};
+	uint32_t *page, before[1024];
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, POLLED, NULL, true);
+	assert_int_equal(vi_driver_vtd_wait(&m.driver, 0), 0);
+	page = m.page;
+	memcpy(before, page, 4096);
+	for (unsigned i = 0; i < 1024; i++)
+		if (i * 4 != VTD_GCMD && i * 4 != VTD_IQT && i * 4 != VTD_CCMD + 4 && i * 4 != VTD_PMEN)
+			page[i] = ~0u;
+	viommu_process(m.viommu, 1);
+	assert_int_equal(page[VTD_VER / 4], before[VTD_VER / 4]);
+	for (unsigned offset = VTD_CAP; offset < VTD_GCMD; offset += 4)
+		assert_int_equal(page[offset / 4], before[offset / 4]);
+	assert_int_equal(page[VTD_GSTS / 4], before[VTD_GSTS / 4]);
+	assert_int_equal(page[VTD_IQH / 4], before[VTD_IQH / 4]);
+	assert_int_equal(page[VTD_IQERCD / 4], before[VTD_IQERCD / 4]);
+	for (unsigned i = 0; i < 1024; i++)
+		viommu_process(m.viommu, 1);
+	for (size_t i = 0; i < VI_ARRAY_SIZE(kept); i++)
+		assert_int_equal(page[kept[i][0] / 4], kept[i][1]);
+	for (unsigned offset = 0xb8; offset < 4096; offset += 4)
+		assert_int_equal(page[offset / 4], 0);
+	machine_finish(&m);
+}
+
+/* SID and FM are write-only, bits that are reserved read as 0 (11.4.6.1). */
+static void test_context_command_reads_back(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < VI_ARRAY_SIZE(kinds); i++) {
+		uint64_t command = VTD_CCMD_ICC | vi_to_field(VTD_CCMD_CIRG, VTD_GRANULARITY_SELECTIVE) |
+				   vi_to_field(VTD_CCMD_FM, 3) | vi_to_field(VTD_CCMD_SID, 0x88) |
+				   vi_to_field(VTD_CCMD_DID, 0x1234) | VI_BITS(58, 34);
+		struct machine m;
+
+		machine_start(&m, kinds[i], NULL, false);
+		machine_set64(&m, VTD_CCMD, command);
+		while (machine_get64(&m, VTD_CCMD) & VTD_CCMD_ICC)
+			m.driver.regs.relax(&m);
+		assert_int_equal(machine_get64(&m, VTD_CCMD),
+				 vi_to_field(VTD_CCMD_CIRG, VTD_GRANULARITY_SELECTIVE) |
+					 vi_to_field(VTD_CCMD_CAIG, VTD_GRANULARITY_SELECTIVE) |
+					 vi_to_field(VTD_CCMD_DID, 0x1234));
+		machine_finish(&m);
+	}
+}
+
+static void test_iotlb_register_reads_back(void **state)
+{
+	uint64_t offset, kept = VTD_IOTLB_IIRG | VTD_IOTLB_DR | VTD_IOTLB_DW | VTD_IOTLB_DID;
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, false);
+	offset = vi_field(m.driver.ecap, VTD_ECAP_IRO) * 16 + VTD_IOTLB;
+	machine_set64(&m, offset, ~VTD_IOTLB_IVT);
+	assert_int_equal(machine_get64(&m, offset), kept);
 	machine_finish(&m);
 }
 
@@ -401,6 +474,9 @@ int main(void)
 		cmocka_unit_test(test_power_on),
 		cmocka_unit_test(test_options_show_in_capabilities),
 		cmocka_unit_test(test_write_masks),
+		cmocka_unit_test(test_overwritten_registers_come_back),
+		cmocka_unit_test(test_context_command_reads_back),
+		cmocka_unit_test(test_iotlb_register_reads_back),
 		cmocka_unit_test(test_bad_accesses_are_the_programs),
 		cmocka_unit_test(test_global_commands),
 		cmocka_unit_test(test_commands_of_absent_features_do_nothing),
