@@ -34,6 +34,7 @@ links:
 	@ln -sfn ../bench/viommu-bench $(BUILD)/bin/viommu-bench
 	@ln -sfn ../bench/viommu-bench-strategies $(BUILD)/bin/viommu-bench-strategies
 	@ln -sfn $(CURDIR)/bench/guest/viommu-bench-guest $(BUILD)/bin/viommu-bench-guest
+	@ln -sfn $(CURDIR)/scripts/fetch-qemu $(BUILD)/bin/viommu-fetch-qemu
 	@ln -sfn docs/man $(BUILD)/man
 
 # DESTDIR is meson's own. PREFIX, once given, is kept.

@@ -52,23 +52,21 @@ int qemu_probe(const char *program, char *why, size_t why_size)
 	pid_t pid;
 
 	if (pipe2(out, O_CLOEXEC)) {
-		snprintf(why, why_size, "%s cannot be tried: %s", program, strerror(errno));
-		return -1;
+		err = -errno;
+		snprintf(why, why_size, "%s cannot be tried: %s", program, strerror(-err));
+		return err;
 	}
 	err = start_listing(program, out[1], &pid);
 	close(out[1]);
 	if (err) {
 		close(out[0]);
-		snprintf(why, why_size, "%s cannot be started: %s; after -- comes the QEMU command", program,
-			 strerror(-err));
-		return -1;
+		snprintf(why, why_size, "%s cannot be started: %s", program, strerror(-err));
+		return err;
 	}
 	found = find_device(out[0]);
 	waitpid(pid, NULL, 0);
 	if (found)
 		return 0;
-	snprintf(why, why_size,
-		 "%s has no vfio-user-pci device; use QEMU 10.1 or newer, scripts/fetch-qemu gets one",
-		 program);
-	return -1;
+	snprintf(why, why_size, "%s has no vfio-user-pci device, which QEMU has since 10.1", program);
+	return -ENODEV;
 }

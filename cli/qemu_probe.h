@@ -4,7 +4,10 @@
 
 #include <stddef.h>
 
-/* Does this QEMU run, and have a vfio-user client? 0, or -1 and a sentence in `why`. */
+/*
+ * Does this QEMU run, and have a vfio-user client? 0, or a negative errno and a
+ * sentence in `why`. -ENOENT: there is no such program. -ENODEV: it has none.
+ */
 int qemu_probe(const char *program, char *why, size_t why_size);
 
 #endif

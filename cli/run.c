@@ -14,6 +14,7 @@
 #include "cli/dmar.h"
 #include "cli/firmware_pass.h"
 #include "cli/machine_run.h"
+#include "cli/private_qemu.h"
 #include "cli/qemu_arguments.h"
 #include "cli/qemu_probe.h"
 #include "cli/signals.h"
@@ -23,10 +24,11 @@
 #define PLACEHOLDER_BASE 0xfed90000 /* in the table of the firmware pass, where no guest reads it */
 
 struct run {
-	bool print, made_dir;
+	bool print, made_dir, no_fetch;
 	const char *dir; /* as given; NULL: it is viommud's to choose */
 	struct argument_list daemon_options;
-	char **qemu; /* the user's command, ends with NULL */
+	char **qemu;		     /* the user's command, ends with NULL */
+	char private_qemu[PATH_MAX]; /* "": the user's own is used */
 	struct argument_list added;
 	struct daemon_process daemon;
 	int signals;
@@ -44,9 +46,31 @@ static int ask_qemu(char **qemu)
 			     strerror(errno));
 }
 
-/* viommu's own are --print and --; the others are viommud's, who judges them. */
+/* The value of an option that is written as NAME=VALUE, or as NAME and VALUE, which moves *at. NULL: it is
+ * another. */
+static const char *option_value(const char *name, char **argv, int *at)
+{
+	size_t len = strlen(name);
+
+	if (strncmp(argv[*at], name, len) || (argv[*at][len] && argv[*at][len] != '='))
+		return NULL;
+	if (argv[*at][len])
+		return argv[*at] + len + 1;
+	return argv[*at + 1] ? argv[++*at] : "";
+}
+
+static int take_fetch(struct run *r, const char *value)
+{
+	r->no_fetch = !strcmp(value, "off");
+	if (!r->no_fetch && strcmp(value, "on"))
+		return usage_failure("--qemu-fetch '%s': write on or off", value);
+	return 0;
+}
+
+/* viommu's own are --print, --qemu-fetch and --; the others are viommud's, who judges them. */
 static int parse(struct run *r, int argc, char **argv)
 {
+	const char *fetch;
 	int i;
 
 	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
@@ -54,6 +78,11 @@ static int parse(struct run *r, int argc, char **argv)
 			r->print = true;
 			continue;
 		}
+		fetch = option_value("--qemu-fetch", argv, &i);
+		if (fetch && take_fetch(r, fetch))
+			return EXIT_USAGE;
+		if (fetch)
+			continue;
 		if (!strcmp(argv[i], "--vm") || !strncmp(argv[i], "--vm=", 5))
 			return usage_failure(
 				"--vm is for a viommud that serves several machines; 'viommu run' starts one "
@@ -73,14 +102,40 @@ static int parse(struct run *r, int argc, char **argv)
 	return 0;
 }
 
+/* The program that the user named is missing or too old, as `why` says. */
+static int use_private_qemu(struct run *r, const char *why)
+{
+	int err;
+
+	if (!private_qemu_replaces(r->qemu[0]))
+		return usage_failure("%s; after -- comes the QEMU command. Written as qemu-system-x86_64, "
+				     "without a path, viommu fetches one where it is missing or too old",
+				     why);
+	if (r->no_fetch)
+		return usage_failure("%s; install QEMU 10.1 or newer, or leave out --qemu-fetch off", why);
+	fprintf(stderr,
+		"viommu: %s; looking for the private copy of a newer QEMU, which is fetched once "
+		"(--qemu-fetch off prevents that) ...\n",
+		why);
+	err = private_qemu_find(r->private_qemu);
+	if (err)
+		return err;
+	fprintf(stderr, "viommu: using %s\n", r->private_qemu);
+	r->qemu[0] = r->private_qemu;
+	return 0;
+}
+
 static int check_qemu(struct run *r)
 {
 	char why[WHY_SIZE];
+	int err;
 
-	if (qemu_arguments_complete(r->qemu, &r->added, why, sizeof(why)) ||
-	    qemu_probe(r->qemu[0], why, sizeof(why)))
+	if (qemu_arguments_complete(r->qemu, &r->added, why, sizeof(why)))
 		return usage_failure("%s", why);
-	return 0;
+	err = qemu_probe(r->qemu[0], why, sizeof(why));
+	if (err == -ENOENT || err == -ENODEV)
+		return use_private_qemu(r, why);
+	return err ? usage_failure("%s", why) : 0;
 }
 
 /* -------------------------------------------------------------- the arguments */
@@ -170,6 +225,12 @@ static int print_arguments(struct run *r)
 		argument_list_addf(&r->daemon_options, "0x%" PRIx64, r->base);
 	}
 	print_line(&r->daemon_options, 0, r->daemon.program);
+	if (*r->private_qemu) {
+		printf("# QEMU must be the private copy: the machine's own is missing or has no "
+		       "vfio-user-pci\n# ");
+		argument_print_quoted(stdout, r->private_qemu);
+		putchar('\n');
+	}
 	printf("# to add to QEMU's arguments; with other devices or another QEMU, ask again\n");
 	print_line(&r->added, 0, NULL);
 	return EXIT_SUCCESS;
@@ -251,7 +312,9 @@ const struct command run_command = {
 	.summary = "start QEMU with its devices behind the IOMMU",
 	.help = "usage: viommu run [VIOMMUD'S OPTION]... [--print] -- qemu-system-x86_64 [ARGUMENT]...\n\n"
 		"Starts viommud, adds to QEMU's arguments what it needs (a q35 machine, shared memory, the\n"
-		"devices, the DMAR table), and runs it until it ends. QEMU must be 10.1 or newer.\n\n"
+		"devices, the DMAR table), and runs it until it ends. QEMU must be 10.1 or newer: where\n"
+		"qemu-system-x86_64 is missing or older, a newer Debian's is fetched once into\n"
+		"~/.cache/viommu (or VIOMMU_CACHE), and used from there.\n\n"
 		"  viommu run --nvme disk.img -- qemu-system-x86_64 -m 1G -kernel vmlinuz ...\n\n"
 		"The guest uses the IOMMU when its kernel is told to: append intel_iommu=on for Linux.\n"
 		"With --iommu none the devices stand behind no IOMMU, or behind QEMU's own when its\n"
@@ -259,6 +322,8 @@ const struct command run_command = {
 		"When viommud ends before QEMU, QEMU is stopped, since no guest can go on without its\n"
 		"IOMMU, and the exit status is 1. What the guest had flushed is in its disk files.\n\n"
 		"  --print   do not run the machine; print viommud's command and the arguments to add, for\n"
-		"            scripts and libvirt. Needs --dir DIR, where the DMAR table is left.\n\n"
+		"            scripts and libvirt. Needs --dir DIR, where the DMAR table is left.\n"
+		"  --qemu-fetch on|off\n"
+		"            off: no QEMU is fetched, nor one used that was; default on\n\n"
 		"'viommud --help' lists the options of viommud.\n",
 };

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import struct
@@ -26,7 +27,7 @@ BAD = {
     "without_qemu": (["run", "--nvme", "x", "--"], "QEMU"),
     "print_without_dir": (["run", "--print", "--nvme", "x", "--", "q"], "--dir"),
     "no_such_qemu": (["run", "--nvme", "x", "--", "/nonexistent/qemu"], "/nonexistent/qemu"),
-    "qemu_too_old": (["run", "--nvme", "x", "--", "true"], "10.1", "fetch-qemu"),
+    "qemu_too_old": (["run", "--nvme", "x", "--", "true"], "10.1", "qemu-system-x86_64"),
     "machine": (["run", "--nvme", "x", "--", "q", "-M", "pc"], "q35"),
     "machine_type": (["run", "--nvme", "x", "--", "q", "-machine", "accel=tcg,type=microvm"], "q35"),
     "memory_private": (["run", "--nvme", "x", "--", "q", "-M", "q35,memory-backend=m", "-object",
@@ -38,6 +39,8 @@ BAD = {
     "numa_private": (["run", "--nvme", "x", "--", "q", "-object", "memory-backend-ram,id=m,size=1G", "-numa",
                       "node,memdev=m"], "share=on"),
     "memory_hexadecimal": (["run", "--nvme", "x", "--", "q", "-m", "0x200"], "-m 0x200", "512M"),
+    "qemu_fetch": (["run", "--qemu-fetch", "maybe", "--nvme", "x", "--", "q"], "--qemu-fetch", "on or off"),
+    "qemu_fetch_without_value": (["run", "--qemu-fetch"], "--qemu-fetch", "on or off"),
     "daemonize": (["run", "--nvme", "x", "--", "q", "-daemonize"], "-daemonize"),
     "mem_path": (["run", "--nvme", "x", "--", "q", "-mem-path", "/dev/shm"], "memory-backend-file"),
 }
@@ -226,6 +229,113 @@ def tells_what_qemu_said():
     with fake_qemu() as (qemu, disk):
         result = run(VIOMMU, "run", "--nvme", disk, "--", qemu)
         check(result.returncode == 1 and "no such luck" in result.stderr.splitlines()[-1], result)
+
+
+# ------------------------------------------------------ a QEMU that is missing or too old
+
+OLD_QEMU = """#!/bin/sh
+echo 'name "e1000e", bus PCI'
+"""
+
+
+class Place:
+    """A folder with viommu and what belongs beside it, and a PATH that leads to nothing but `machine` and the shell."""
+
+    def __init__(self, folder, private):
+        self.folder, self.private = folder, os.path.join(folder, "private", "qemu")
+        self.path = os.path.join(folder, "machine")
+        for name in ("private", "machine"):
+            os.mkdir(os.path.join(folder, name))
+        os.symlink(VIOMMU, os.path.join(folder, "viommu"))
+        os.symlink(VIOMMUD, os.path.join(folder, "viommud"))
+        for name in ("sh", "echo", "cat"):
+            os.symlink(shutil.which(name), os.path.join(self.path, name))
+        self.program("disk", "")
+        os.truncate(os.path.join(folder, "disk"), 1 << 20)
+        self.program("viommu-fetch-qemu", f'#!/bin/sh\necho called >> "$0.calls"\n{private}\n')
+        self.program(self.private, FAKE_QEMU)
+
+    def program(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text)
+        os.chmod(path, 0o755)
+        return path
+
+    def run(self, *options, qemu="qemu-system-x86_64"):
+        return run("env", f"PATH={self.path}", os.path.join(self.folder, "viommu"), "run", "--iommu", "none",
+                   "--nvme", os.path.join(self.folder, "disk"), *options, "--", qemu, "-m", "64")
+
+    def fetched(self):
+        return os.path.exists(os.path.join(self.folder, "viommu-fetch-qemu.calls"))
+
+
+@contextlib.contextmanager
+def place(private='echo "${0%/*}/private/qemu"'):
+    with tempfile.TemporaryDirectory() as folder:
+        yield Place(folder, private)
+
+
+def add_old_qemu(p):
+    return p.program("machine/qemu-system-x86_64", OLD_QEMU)
+
+
+@case
+def fetches_a_qemu_where_it_is_missing_or_too_old():
+    for prepare in (lambda p: None, add_old_qemu):
+        for options in ([], ["--qemu-fetch", "on"], ["--qemu-fetch=on"]):
+            with place() as p:
+                prepare(p)
+                result = p.run(*options)
+                check(result.returncode == 7 and result.stdout.startswith("-m\n64\n"), result)
+                check(p.fetched() and f"using {p.private}\n" in result.stderr and "private copy" in result.stderr, result)
+
+
+@case
+def fetches_no_qemu_that_is_not_needed():
+    with place() as p:
+        p.program("machine/qemu-system-x86_64", FAKE_QEMU)
+        result = p.run()
+        check(result.returncode == 7 and not p.fetched() and "private" not in result.stderr, result)
+
+
+@case
+def fetches_no_qemu_when_told_not_to():
+    for prepare, word in ((lambda p: None, "No such file"), (add_old_qemu, "vfio-user-pci")):
+        for off in (["--qemu-fetch", "off"], ["--qemu-fetch=off"]):
+            with place() as p:
+                prepare(p)
+                refused(p.run(*off), word, "10.1", "--qemu-fetch off")
+                check(not p.fetched(), "it was fetched")
+
+
+@case
+def fetches_no_qemu_in_place_of_a_path():
+    with place() as p:
+        refused(p.run(qemu=add_old_qemu(p)), "vfio-user-pci", "10.1")
+        refused(p.run(qemu="qemu-system-aarch64"), "qemu-system-aarch64")
+        check(not p.fetched(), "it was fetched")
+
+
+@case
+def says_why_no_qemu_was_fetched():
+    for private, word in (("echo 'no mirror' >&2; exit 1", "for the reason above"), ("exit 0", "for the reason above"),
+                          ("echo /nonexistent/qemu", "/nonexistent/qemu")):
+        with place(private) as p:
+            result = p.run()
+            check(result.returncode == 1 and word in result.stderr.splitlines()[-1] and not result.stdout, result)
+    with place() as p:
+        os.remove(os.path.join(p.folder, "viommu-fetch-qemu"))
+        result = p.run()
+        check(result.returncode == 1 and "viommu-fetch-qemu" in result.stderr.splitlines()[-1], result)
+
+
+@case
+def prints_the_qemu_that_was_fetched():
+    with place() as p:
+        result = p.run("--print", "--dir", os.path.join(p.folder, "run"))
+        check(result.returncode == 0 and f"# {p.private}\n" in result.stdout, result)
+        check(all(line.startswith(("#", " ", "/")) for line in result.stdout.splitlines()), result.stdout)
 
 
 JSON_OF_OTHER_TYPES = (

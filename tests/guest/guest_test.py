@@ -19,8 +19,8 @@ import sys
 import tempfile
 import time
 
-from rig import DEVICE, VIOMMU, Rig, check, last_words
-from vm import VmError
+from rig import DEVICE, TOP, VIOMMU, Rig, check, last_words
+from vm import Vm, VmError
 
 BLOCKED, WENT_THROUGH = "13", "0"
 ON = "intel_iommu=on"
@@ -380,6 +380,26 @@ def case_crash_beside_qemu(rig):
         check(vm.values("crash.alive") == ["1", "2", "3"], "the guest does not go on")
         check_ok(vm)
     check(seconds < 30, f"the end took {seconds:.0f} s")
+
+
+def readme_lines():
+    """What README.md tells to type to run a machine, without the make that this test has behind it."""
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
+        section = f.read().split("\n## Run a machine\n")[1]
+    first, _, lines = section.split("```\n")[1].partition("\n")
+    check(first == "make" and "viommu run --nvme disk.img -- qemu-system-x86_64 " in lines, f"README has {lines}")
+    return lines
+
+
+def case_readme(rig):
+    """README's own lines, typed as they stand, in a folder that has what they name; whatever QEMU this machine has."""
+    with tempfile.TemporaryDirectory(prefix="viommu-readme.") as folder:
+        for name, path in (("build", os.path.join(TOP, "build")), ("vmlinuz", rig.kernel), ("initrd", rig.initrd)):
+            os.symlink(path, os.path.join(folder, name))
+        vm = Vm(["sh", "-ec", f"cd {folder}\n{readme_lines()}"], rig.folder, "readme").run(deadline=180)
+    check_ok(vm)
+    check_unit(vm, "DMA-FQ")
+    check_quiet(vm)
 
 
 def case_reach_without_daemon(rig):
