@@ -273,7 +273,7 @@ int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar)
 	return err;
 }
 
-static void add_device(struct argument_list *added, struct json_object *function)
+static void add_device(struct argument_list *added, const char *bus, struct json_object *function)
 {
 	struct json_object *device = control_object(), *socket = control_object();
 
@@ -281,7 +281,7 @@ static void add_device(struct argument_list *added, struct json_object *function
 	control_set_string(socket, "path", control_get_text(function, "socket"));
 	control_set_string(device, "driver", "vfio-user-pci");
 	/* The requester ids in the DMAR table are on bus 0, so that is said too. */
-	control_set_string(device, "bus", "pcie.0");
+	control_set_string(device, "bus", bus);
 	control_set_string(device, "addr", control_get_text(function, "address"));
 	control_add(device, "socket", socket);
 	argument_list_add(added, "-device");
@@ -290,13 +290,13 @@ static void add_device(struct argument_list *added, struct json_object *function
 	json_object_put(device);
 }
 
-int daemon_process_devices(const struct daemon_process *d, struct argument_list *added)
+int daemon_process_devices(const struct daemon_process *d, const char *bus, struct argument_list *added)
 {
 	struct json_object *status = daemon_process_status(d);
 	size_t count = control_get_length(status, "functions");
 
 	for (size_t i = 0; i < count; i++)
-		add_device(added, control_get_item(status, "functions", i));
+		add_device(added, bus, control_get_item(status, "functions", i));
 	json_object_put(status);
 	return count ? 0 : -EPROTO;
 }

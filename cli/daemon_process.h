@@ -43,7 +43,7 @@ int daemon_process_expect(const struct daemon_process *d, uint64_t base);
 
 /* The DMAR table of what it serves, except for the base. 0 or a negative errno. */
 int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar);
-/* Append the -device arguments for each of its functions, the IOMMU first. 0 or a negative errno. */
-int daemon_process_devices(const struct daemon_process *d, struct argument_list *added);
+/* Append the -device arguments for each of its functions on `bus`, the IOMMU first. 0 or a negative errno. */
+int daemon_process_devices(const struct daemon_process *d, const char *bus, struct argument_list *added);
 
 #endif

@@ -15,6 +15,23 @@
 #define BACKENDS_MAX	64
 #define NAME_MAX_LENGTH 128
 
+/* What firmware offers the guest to sleep in, and the switches of it. */
+enum { SLEEP_S3, SLEEP_S4, SLEEP_COUNT };
+
+static const char *const sleep_switches[SLEEP_COUNT] = {"disable_s3", "disable_s4"};
+
+/* The machines that can be served. */
+static const struct machine {
+	const char *name, *versioned; /* its type, and how those of a version begin */
+	const char *bus;	      /* of PCI: the DMAR table is about the first */
+	const char *power;	      /* the device that has the switches */
+} machines[] = {
+	{"q35", "pc-q35-", "pcie.0", "ICH9-LPC"},
+	{"pc", "pc-i440fx-", "pci.0", "PIIX4_PM"},
+};
+
+#define MACHINE_COUNT (sizeof(machines) / sizeof(machines[0]))
+
 struct backend {
 	char type[NAME_MAX_LENGTH], id[NAME_MAX_LENGTH];
 	bool shared;
@@ -28,6 +45,7 @@ struct facts {
 	char machine_size[NAME_MAX_LENGTH]; /* -machine memory.size=: without a suffix bytes; "": not said */
 	char iommu[NAME_MAX_LENGTH];	    /* a -device that is one, "": there is none */
 	bool numa_memory;		    /* -numa node,memdev= */
+	bool sleep_set[MACHINE_COUNT][SLEEP_COUNT]; /* a -global says it */
 	const char *refused;
 	const char *remedy;
 	unsigned backend_count;
@@ -166,12 +184,32 @@ static void note_device(struct facts *f, const char *value)
 		copy(f->iommu, driver, strlen(driver));
 }
 
+/* DRIVER.PROPERTY=VALUE, or driver=DRIVER,property=PROPERTY,value=VALUE. */
+static void note_global(struct facts *f, const char *value)
+{
+	char driver[NAME_MAX_LENGTH], property[NAME_MAX_LENGTH];
+	size_t dot = strcspn(value, ".="), equals = strcspn(value, "=");
+
+	if (value[dot] == '.' && value[equals]) {
+		copy(driver, value, dot);
+		copy(property, value + dot + 1, equals - dot - 1);
+	} else if (!find_key(value, "driver", NULL, driver) || !find_key(value, "property", NULL, property)) {
+		return;
+	}
+	for (unsigned i = 0; i < MACHINE_COUNT; i++) {
+		for (unsigned j = 0; j < SLEEP_COUNT; j++) {
+			if (!strcmp(driver, machines[i].power) && !strcmp(property, sleep_switches[j]))
+				f->sleep_set[i][j] = true;
+		}
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*note)(struct facts *f, const char *value);
 } noted[] = {
-	{"machine", note_machine}, {"M", note_machine},	    {"m", note_memory},
-	{"numa", note_numa},	   {"object", note_object}, {"device", note_device},
+	{"machine", note_machine}, {"M", note_machine},	    {"m", note_memory},	     {"numa", note_numa},
+	{"object", note_object},   {"device", note_device}, {"global", note_global},
 };
 
 static const struct {
@@ -287,12 +325,26 @@ static bool ends_in_digit(const char *size)
 	return len && size[len - 1] >= '0' && size[len - 1] <= '9';
 }
 
+/* Which one the line asks for; q35 when it does not say. NULL: another one. */
+static const struct machine *machine_of(const struct facts *f)
+{
+	for (size_t i = 0; i < MACHINE_COUNT; i++) {
+		const struct machine *m = &machines[i];
+
+		if (!*f->machine || !strcmp(f->machine, m->name) ||
+		    !strncmp(f->machine, m->versioned, strlen(m->versioned)))
+			return m;
+	}
+	return NULL;
+}
+
 static int check(const struct facts *f, char *why, size_t why_size)
 {
 	if (f->refused)
 		return complain(why, why_size, "-%s cannot be used here: %s", f->refused, f->remedy);
-	if (*f->machine && strcmp(f->machine, "q35") && strncmp(f->machine, "pc-q35-", 7))
-		return complain(why, why_size, "the machine '%s' cannot be served; use -machine q35",
+	if (!machine_of(f))
+		return complain(why, why_size,
+				"the machine '%s' cannot be served; use -machine q35, or -machine pc",
 				f->machine);
 	/* QEMU would take it for hexadecimal MiB, which it does not know, and say so about another option. */
 	if (!strncasecmp(f->size, "0x", 2) && ends_in_digit(f->size))
@@ -371,6 +423,29 @@ int qemu_arguments_check_iommu(char *const *qemu, char *why, size_t why_size)
 			"-device %s would be a second IOMMU beside the one that viommu serves; add --iommu "
 			"none to use QEMU's, or drop the device",
 			f.iommu);
+}
+
+const char *qemu_arguments_bus(char *const *qemu)
+{
+	struct facts f = {0};
+
+	read_line(&f, qemu);
+	return machine_of(&f)->bus;
+}
+
+void qemu_arguments_keep_awake(char *const *qemu, struct argument_list *added)
+{
+	struct facts f = {0};
+	const struct machine *m;
+
+	read_line(&f, qemu);
+	m = machine_of(&f);
+	for (unsigned i = 0; i < SLEEP_COUNT; i++) {
+		if (f.sleep_set[m - machines][i])
+			continue;
+		argument_list_add(added, "-global");
+		argument_list_addf(added, "%s.%s=1", m->power, sleep_switches[i]);
+	}
 }
 
 void qemu_arguments_for_firmware(char *const *qemu, struct argument_list *pass)

@@ -172,7 +172,9 @@ static int add_arguments(struct run *r)
 {
 	int err = r->daemon.iommu ? add_dmar(r) : 0;
 
-	if (!err && daemon_process_devices(&r->daemon, &r->added))
+	if (r->daemon.iommu)
+		qemu_arguments_keep_awake(r->qemu, &r->added);
+	if (!err && daemon_process_devices(&r->daemon, qemu_arguments_bus(r->qemu), &r->added))
 		err = failure("viommud does not tell what it serves");
 	return err;
 }
@@ -311,14 +313,18 @@ const struct command run_command = {
 	.run = run,
 	.summary = "start QEMU with its devices behind the IOMMU",
 	.help = "usage: viommu run [VIOMMUD'S OPTION]... [--print] -- qemu-system-x86_64 [ARGUMENT]...\n\n"
-		"Starts viommud, adds to QEMU's arguments what it needs (a q35 machine, shared memory, the\n"
-		"devices, the DMAR table), and runs it until it ends. QEMU must be 10.1 or newer: where\n"
-		"qemu-system-x86_64 is missing or older, a newer Debian's is fetched once into\n"
-		"~/.cache/viommu (or VIOMMU_CACHE), and used from there.\n\n"
+		"Starts viommud, adds to QEMU's arguments what it needs (a q35 machine unless they say pc,\n"
+		"shared memory, the devices, the DMAR table), and runs it until it ends. QEMU must be 10.1\n"
+		"or newer: where qemu-system-x86_64 is missing or older, a newer Debian's is fetched once\n"
+		"into ~/.cache/viommu (or VIOMMU_CACHE), and used from there.\n\n"
 		"  viommu run --nvme disk.img -- qemu-system-x86_64 -m 1G -kernel vmlinuz ...\n\n"
 		"The guest uses the IOMMU when its kernel is told to: append intel_iommu=on for Linux.\n"
 		"With --iommu none the devices stand behind no IOMMU, or behind QEMU's own when its\n"
 		"arguments have -device intel-iommu,caching-mode=on.\n\n"
+		"Behind the IOMMU the guest is not offered to sleep in S3 and S4 (suspend to RAM and to\n"
+		"disk): QEMU resets its devices when it wakes, so that it would be without its IOMMU. A\n"
+		"-global ICH9-LPC.disable_s3=0 of yours stands (for -M pc PIIX4_PM); viommud then says when\n"
+		"a guest has lost its IOMMU.\n\n"
 		"When viommud ends before QEMU, QEMU is stopped, since no guest can go on without its\n"
 		"IOMMU, and the exit status is 1. What the guest had flushed is in its disk files.\n\n"
 		"  --print   do not run the machine; print viommud's command and the arguments to add, for\n"

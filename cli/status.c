@@ -26,6 +26,8 @@ static void show_unit(struct json_object *status)
 		       control_get_u64(status, "expected_base", 0),
 		       control_get_bool(status, "base_mismatch") ? ": WRONG, firmware placed them elsewhere"
 								 : "");
+	if (control_get_bool(status, "registers_lost"))
+		printf("  LOST: the machine was reset, and no firmware has given the registers an address\n");
 }
 
 static void show_function(struct json_object *function)

@@ -83,6 +83,11 @@ bool hidden_config_write(struct hidden_config *c, size_t offset, const void *buf
 	return true;
 }
 
+bool hidden_config_has_address(const struct hidden_config *c)
+{
+	return get32(&c->bytes[PCI_BAR0]);
+}
+
 void hidden_config_save(const struct hidden_config *c, struct hidden_state *ret_state)
 {
 	*ret_state = (struct hidden_state){.hidden = c->hidden};

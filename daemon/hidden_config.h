@@ -43,6 +43,9 @@ struct hidden_state {
 	uint8_t hidden, zero[7];
 };
 
+/* Has it been given an address since the reset? QEMU writes 0 into each BAR at a reset, which is none. */
+bool hidden_config_has_address(const struct hidden_config *c);
+
 void hidden_config_save(const struct hidden_config *c, struct hidden_state *ret_state);
 /* Can a guest have made it like this? */
 bool hidden_config_is_possible(const struct hidden_state *s);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "control/message.h"
+#include "daemon/lost_registers.h"
 #include "daemon/vm.h"
 
 #define PAGE_SIZE 4096
@@ -31,6 +32,7 @@ struct iommu_function {
 	uint64_t placements; /* times that firmware enabled decoding */
 	bool expected, mismatch;
 	uint64_t expected_base;
+	struct lost_registers lost;
 };
 
 /* ------------------------------------------------------------ configuration */
@@ -115,6 +117,8 @@ static int region_write(void *device, unsigned region, uint64_t offset, const vo
 		return -EINVAL;
 	if (hidden_config_write(&f->config, offset, buf, len))
 		check_placement(f);
+	if (hidden_config_has_address(&f->config))
+		lost_registers_found(&f->lost);
 	return 0;
 }
 
@@ -122,6 +126,8 @@ static void reset(void *device)
 {
 	struct iommu_function *f = device;
 
+	if (f->config.hidden)
+		lost_registers_await(&f->lost);
 	hidden_config_reset(&f->config);
 	f->vm->frozen = false;
 	/* It waits for accesses in flight, and their answers would have to come through here. */
@@ -165,6 +171,7 @@ static void disconnected(void *device, const char *why)
 {
 	struct iommu_function *f = device;
 
+	lost_registers_forget(&f->lost);
 	if (f->vm->verbose)
 		log_line("%siommu: the client is gone: %s", f->vm->label, why ? why : "no reason known");
 }
@@ -260,7 +267,9 @@ int iommu_function_create(struct vm *vm, struct iommu_function **ret_function, c
 	if (vm->options->expected_base)
 		iommu_function_expect(f, vm->options->expected_base);
 	directory_socket(vm->directory, "iommu.sock", f->socket);
-	err = open_unit(f);
+	err = lost_registers_init(&f->lost, vm);
+	if (!err)
+		err = open_unit(f);
 	if (!err && !vm->options->trap) {
 		*ret_why = "the IOMMU's registers cannot be shared";
 		err = open_page(f);
@@ -283,6 +292,7 @@ void iommu_function_destroy(struct iommu_function *f)
 		return;
 	vfu_server_destroy(f->server);
 	unit_destroy(f->unit);
+	lost_registers_finish(&f->lost);
 	if (f->page)
 		munmap(f->page, PAGE_SIZE);
 	if (f->page_fd >= 0)
@@ -311,6 +321,11 @@ void iommu_function_expect(struct iommu_function *f, uint64_t base)
 		f->mismatch = true;
 }
 
+void iommu_function_device_used(struct iommu_function *f)
+{
+	lost_registers_device_used(&f->lost);
+}
+
 bool iommu_function_is_polled(const struct iommu_function *f)
 {
 	return f->page && vfu_server_connected(f->server);
@@ -337,6 +352,7 @@ void iommu_function_restore(struct iommu_function *f, const void *state)
 
 	memcpy(&s, state, sizeof(s));
 	hidden_config_restore(&f->config, &s);
+	lost_registers_forget(&f->lost);
 	if (f->config.hidden)
 		check_placement(f);
 }
@@ -357,6 +373,7 @@ void iommu_function_describe(const struct iommu_function *f, struct json_object 
 	if (f->config.hidden)
 		control_set_u64(function, "bar", f->config.base);
 	control_set_u64(status, "placements", f->placements);
+	control_set_bool(status, "registers_lost", f->lost.told);
 	if (f->expected) {
 		control_set_u64(status, "expected_base", f->expected_base);
 		control_set_bool(status, "base_mismatch", f->mismatch);

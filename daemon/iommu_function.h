@@ -29,6 +29,8 @@ struct vfu_server *iommu_function_server(struct iommu_function *f);
  * complain, and remember, when firmware places them elsewhere from now on.
  */
 void iommu_function_expect(struct iommu_function *f, uint64_t base);
+/* A controller begins to master the bus. */
+void iommu_function_device_used(struct iommu_function *f);
 /* Is a client there that may write to the shared page? [any thread] */
 bool iommu_function_is_polled(const struct iommu_function *f);
 /* The PCI function's own state; the main thread waits meanwhile. [work thread] */

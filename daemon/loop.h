@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 
-#define LOOP_SOURCES_MAX 128 /* signals; of each VM the IOMMU, the controllers, the control socket */
+#define LOOP_SOURCES_MAX                                                                                     \
+	128 /* signals; of each VM the IOMMU and its timer, the controllers, the control socket */
 
 typedef void (*loop_fn)(void *arg);
 

@@ -171,12 +171,15 @@ static int region_read(void *device, unsigned region, uint64_t offset, void *buf
 static int region_write(void *device, unsigned region, uint64_t offset, const void *buf, size_t len)
 {
 	struct nvme_function *f = device;
+	bool was_master = f->bus_master;
 	int err;
 
 	if (region != VFU_REGION_CONFIG)
 		return nvme_bar_write(f->nvme, region, offset, buf, len);
 	err = nvme_config_write(f->nvme, offset, buf, len);
 	f->bus_master = config_get(f, PCI_COMMAND) & PCI_COMMAND_MASTER;
+	if (f->vm->iommu && f->bus_master && !was_master)
+		iommu_function_device_used(f->vm->iommu);
 	return err;
 }
 

@@ -28,7 +28,7 @@ BAD = {
     "print_without_dir": (["run", "--print", "--nvme", "x", "--", "q"], "--dir"),
     "no_such_qemu": (["run", "--nvme", "x", "--", "/nonexistent/qemu"], "/nonexistent/qemu"),
     "qemu_too_old": (["run", "--nvme", "x", "--", "true"], "10.1", "qemu-system-x86_64"),
-    "machine": (["run", "--nvme", "x", "--", "q", "-M", "pc"], "q35"),
+    "machine": (["run", "--nvme", "x", "--", "q", "-M", "isapc"], "q35", "pc"),
     "machine_type": (["run", "--nvme", "x", "--", "q", "-machine", "accel=tcg,type=microvm"], "q35"),
     "memory_private": (["run", "--nvme", "x", "--", "q", "-M", "q35,memory-backend=m", "-object",
                         "memory-backend-ram,id=m,size=1G"], "share=on"),
@@ -442,6 +442,59 @@ def completes_the_command_line():
         own = ["-M", "q35,memory-backend=m", "-object", "memory-backend-ram,id=m,size=1G,share=on"]
         lines = run(*start, *own).stdout.splitlines()
         check(lines[:4] == own and lines[4] == "-device" and len(lines) == 6, lines)
+
+
+def added_globals(qemu, disk, own):
+    """The values of -global that QEMU is started with, behind the user's own arguments."""
+    run(VIOMMU, "run", "--nvme", disk, "--", qemu, *own)
+    with open(qemu + ".pass", encoding="ascii") as f:
+        line = f.read().split()[len(own):]
+    return [value for name, value in zip(line, line[1:]) if name == "-global"]
+
+
+Q35_AWAKE = ["ICH9-LPC.disable_s3=1", "ICH9-LPC.disable_s4=1"]
+PC_AWAKE = ["PIIX4_PM.disable_s3=1", "PIIX4_PM.disable_s4=1"]
+AWAKE = (
+    ([], Q35_AWAKE),
+    (["-M", "pc-q35-9.0"], Q35_AWAKE),
+    (["-M", "pc"], PC_AWAKE),
+    (["-machine", "accel=tcg,type=pc-i440fx-9.0"], PC_AWAKE),
+    (["-global", "ICH9-LPC.disable_s3=0"], Q35_AWAKE[1:]),
+    (["-global", "driver=ICH9-LPC,property=disable_s4,value=0"], Q35_AWAKE[:1]),
+    (["-global", "ICH9-LPC.disable_s4=1", "-global", "ICH9-LPC.disable_s3=0"], []),
+    (["-global", "PIIX4_PM.disable_s3=0", "-M", "pc"], PC_AWAKE[1:]),
+    # of another machine, of another device, of none
+    (["-global", "PIIX4_PM.disable_s3=0"], Q35_AWAKE),
+    (["-global", "ICH9-LPC.noreboot=1", "-global", "x.disable_s3=0", "-global", "ICH9-LPC"], Q35_AWAKE),
+    (["-name", "-global", "-name", "ICH9-LPC.disable_s3=0"], Q35_AWAKE),
+)
+
+
+@case
+def keeps_the_guest_from_sleeping():
+    """It would wake without its IOMMU."""
+    with fake_qemu() as (qemu, disk):
+        for own, wanted in AWAKE:
+            found = added_globals(qemu, disk, own)
+            check(found == wanted, (own, found))
+
+
+@case
+def lets_the_guest_sleep_without_an_iommu():
+    with fake_qemu() as (qemu, disk):
+        result = run(VIOMMU, "run", "--iommu", "none", "--nvme", disk, "--", qemu)
+        check(result.returncode == 7 and "-global" not in result.stdout, result)
+
+
+@case
+def serves_both_kinds_of_machine():
+    with fake_qemu() as (qemu, disk):
+        for own, bus, machine in (([], "pcie.0", "q35,memory-backend=viommu-ram"),
+                                  (["-M", "pc"], "pci.0", "memory-backend=viommu-ram"),
+                                  (["-M", "pc-i440fx-9.0,accel=tcg"], "pci.0", "memory-backend=viommu-ram")):
+            result = run(VIOMMU, "run", "--iommu", "none", "--nvme", disk, "--", qemu, *own)
+            lines = result.stdout.splitlines()
+            check(result.returncode == 7 and machine in lines and json.loads(lines[-1])["bus"] == bus, (own, result))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -380,6 +381,72 @@ def case_crash_beside_qemu(rig):
         check(vm.values("crash.alive") == ["1", "2", "3"], "the guest does not go on")
         check_ok(vm)
     check(seconds < 30, f"the end took {seconds:.0f} s")
+
+
+def check_no_sleep(vm):
+    check(vm.value("suspend.modes") == "[s2idle]", f"sleep modes: {vm.value('suspend.modes')}")
+    check("platform" not in vm.value("suspend.disk"), f"firmware offers S4: {vm.value('suspend.disk')}")
+
+
+def case_no_sleep(rig):
+    """A guest is not offered to sleep in what its IOMMU does not outlive."""
+    vm = rig.boot("no-sleep", f"{STRICT} viommu.test=facts,suspend,integrity,rogue")
+    check_ok(vm)
+    check_no_sleep(vm)
+    check_blocked(vm)
+
+
+def monitor(path, command, answer, seconds=60):
+    """Asks QEMU's monitor until it answers so."""
+    end = time.monotonic() + seconds
+    while True:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(seconds)
+            s.connect(path)
+            s.sendall(command.encode() + b"\n")
+            said = b""
+            while said.count(b"(qemu)") < 2:
+                said += s.recv(65536)
+        if answer in said.decode(errors="replace"):
+            return
+        check(time.monotonic() < end, f"QEMU does not say {answer} to {command}")
+        time.sleep(0.2)
+
+
+def case_sleep(rig):
+    """The user lets the guest sleep in S3 all the same: it wakes without its IOMMU and panics, and the host is told why."""
+    path = os.path.join(rig.folder, "sleep.monitor")
+    qemu = ["-monitor", f"unix:{path},server=on,wait=off", "-global", "ICH9-LPC.disable_s3=0"]
+    panicked = False
+    with rig.start("sleep", f"{STRICT} no_console_suspend viommu.test=suspend", qemu=qemu) as guest:
+        guest.vm.wait_for("suspend", 180)
+        monitor(path, "info status", "suspended")
+        check(not guest.ask("status")["registers_lost"], "the guest sleeps, and is said to be lost")
+        monitor(path, "system_wakeup", "(qemu)")
+        try:
+            guest.vm.follow(240)
+        except VmError as error:
+            panicked = "panicked" in str(error)
+        end = time.monotonic() + 60
+        while not guest.ask("status")["registers_lost"]:
+            check(time.monotonic() < end, "the guest woke without its IOMMU, and the host is not told")
+            time.sleep(0.2)
+        said = last_words(guest.vm.stderr)
+    check(panicked and guest.vm.values("suspend") == ["now"], f"the guest says {guest.vm.values('suspend')}")
+    check("THE GUEST HAS LOST ITS IOMMU" in said and "ICH9-LPC.disable_s3=1" in said, f"it says: {said}")
+
+
+def case_pc(rig):
+    """The older of QEMU's machines."""
+    vm = rig.boot("pc", f"{STRICT} viommu.mb=8 viommu.test=facts,irq,suspend,integrity,rogue,reboot",
+                  machine="pc")
+    check_ok(vm)
+    check(vm.values("reboot.boot") == ["1", "2", "3"], f"boots: {vm.values('reboot.boot')}")
+    check_unit(vm, "DMA", boots=3)
+    check_integrity(vm)
+    check_blocked(vm, boots=3)
+    check_no_sleep(vm)
+    check_quiet(vm)
 
 
 def readme_lines():

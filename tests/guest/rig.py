@@ -106,11 +106,11 @@ class Rig:
             for path in made:
                 os.remove(path)
 
-    def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, cpus=1, qemu=()):
+    def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, cpus=1, qemu=(), machine="q35"):
         command = [self.viommu, "run", "--dir", daemon_dir, *options]
         for path in disks:
             command += ["--nvme", path + (",rogue=on" if rogue else "")]
-        return [*command, "--", self.qemu, *qemu_args(self.kernel, self.initrd, cmdline, cpus=cpus), *qemu]
+        return [*command, "--", self.qemu, *qemu_args(self.kernel, self.initrd, cmdline, cpus=cpus, machine=machine), *qemu]
 
     @contextlib.contextmanager
     def start(self, name, cmdline, disks=1, fill=False, kept=(), **how):

@@ -152,12 +152,12 @@ class Vm:
         return f"{what}: {' '.join(self.command[:3])} ...; see {self.console} and {self.stderr}"
 
 
-def qemu_args(kernel, initrd, cmdline, mem="1G", cpus=1):
-    """Arguments of a headless q35 under TCG, its memory shareable with other
+def qemu_args(kernel, initrd, cmdline, mem="1G", cpus=1, machine="q35"):
+    """Arguments of a headless machine under TCG, its memory shareable with other
     processes, that boots the kernel with its console on the standard output."""
     return [
         "-no-user-config", "-nodefaults", "-display", "none",
-        "-M", "q35,memory-backend=ram",
+        "-M", f"{machine},memory-backend=ram",
         "-object", f"memory-backend-memfd,id=ram,size={mem},share=on",
         "-m", mem,
         "-accel", "tcg",
