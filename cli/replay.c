@@ -13,8 +13,9 @@
 #include "cli/replay/run.h"
 #include "cli/replace_file.h"
 
-#define WHY_SIZE   512
-#define HELP_WIDTH 92
+#define WHY_SIZE    512
+#define COUNTS_MOST 64
+#define HELP_WIDTH  92
 
 enum format { TABLE, JSON, CSV };
 
@@ -30,6 +31,8 @@ struct replay {
 	struct progress progress;
 	const char *doing; /* what the progress is of */
 	struct trace *trace;
+	char missing[WHY_SIZE]; /* in the trace; empty: nothing */
+	struct trace_count counts[COUNTS_MOST];
 	struct replay_steps steps;
 	struct replay_memory memory;
 	struct replay_result *results;
@@ -187,6 +190,7 @@ static int load(struct replay *r)
 	progress_end(&r->progress);
 	if (err)
 		return failure("%s: %s", r->file, why);
+	trace_missing(r->trace, r->missing, sizeof(r->missing));
 	err = replay_memory_init(&r->memory, &r->steps.blocks);
 	return err ? failure("no memory for that of the trace: %s", strerror(-err)) : 0;
 }
@@ -224,13 +228,44 @@ static int run_all(struct replay *r)
 
 /* ---------------------------------------------------------------- telling it */
 
-static void print_trace(const struct replay *r)
+/* Those of the trace, and what replay itself left out. */
+static const struct trace_count *list_counts(struct replay *r, size_t *ret_count)
 {
-	const struct replay_facts *f = &r->steps.facts;
-	char memory[32], duration[32];
 	const struct trace_count *counts;
 	size_t count = trace_counts(r->trace, &counts);
 
+	if (count >= COUNTS_MOST)
+		count = COUNTS_MOST - 1;
+	memcpy(r->counts, counts, count * sizeof(*counts));
+	r->counts[count] =
+		(struct trace_count){"left_out", "maps that are " REPLAY_LEFT_OUT, r->steps.facts.left_out};
+	*ret_count = count + 1;
+	return r->counts;
+}
+
+static void print_unreadable(const struct replay *r)
+{
+	const struct trace_line *lines;
+	uint64_t all;
+	size_t count = trace_unreadable(r->trace, &lines, &all);
+
+	for (size_t i = 0; i < count; i++)
+		printf("  cannot be read: line %llu: %.60s...\n", (unsigned long long)lines[i].number,
+		       lines[i].text);
+	if (count)
+		printf("  ('viommu trace show' shows %zu of %llu such lines whole)\n", count,
+		       (unsigned long long)all);
+}
+
+static void print_trace(struct replay *r)
+{
+	const struct replay_facts *f = &r->steps.facts;
+	char memory[32], duration[32];
+	size_t count;
+	const struct trace_count *counts = list_counts(r, &count);
+
+	if (*r->missing)
+		printf("%s: %s.\n", r->file, r->missing);
 	replay_format_number((double)r->memory.size, memory, sizeof(memory));
 	replay_format_time((double)f->last_ns / 1e3, duration, sizeof(duration));
 	printf("%llu buffers of %u device%s in %s, in %sB of memory, registers by %s.\n",
@@ -239,16 +274,22 @@ static void print_trace(const struct replay *r)
 	for (size_t i = 0; i < count; i++)
 		if (counts[i].value)
 			printf("  %10llu  %s\n", (unsigned long long)counts[i].value, counts[i].doc);
-	if (f->left_out)
-		printf("  %10llu  maps that are longer than a GiB or beyond any memory, left out\n",
-		       (unsigned long long)f->left_out);
+	print_unreadable(r);
 }
 
-static int print(const struct replay *r)
+/* JSON and CSV have no place in front of all others, so it stands beside them. */
+static void warn_of_missing(const struct replay *r)
 {
-	const struct trace_count *counts;
-	size_t count = trace_counts(r->trace, &counts);
+	if (*r->missing && r->format != TABLE)
+		fprintf(stderr, "viommu: %s: %s\n", r->file, r->missing);
+}
 
+static int print(struct replay *r)
+{
+	size_t count;
+	const struct trace_count *counts = list_counts(r, &count);
+
+	warn_of_missing(r);
 	if (r->format == JSON && replay_print_json(stdout, r->results, r->result_count, counts, count))
 		return failure("no memory");
 	if (r->format == CSV)
@@ -264,7 +305,7 @@ static int print(const struct replay *r)
 						: 0;
 }
 
-static void fill_page(FILE *to, const struct replay *r, const char **names)
+static void fill_page(FILE *to, struct replay *r, const char **names)
 {
 	struct replay_report report = {.file = strcmp(r->file, "-") ? r->file : "a trace on stdin",
 				       .devices = names,
@@ -278,11 +319,12 @@ static void fill_page(FILE *to, const struct replay *r, const char **names)
 	report.device_count = r->device_count ? (unsigned)r->device_count : trace_device_count(r->trace);
 	for (unsigned i = 0; i < report.device_count; i++)
 		names[i] = r->device_count ? r->devices[i] : trace_device_name(r->trace, i);
-	report.count_count = trace_counts(r->trace, &report.counts);
+	report.counts = list_counts(r, &report.count_count);
+	report.missing = r->missing;
 	replay_print_html(to, &report);
 }
 
-static int write_page(const struct replay *r)
+static int write_page(struct replay *r)
 {
 	const char **names = calloc(r->device_count + trace_device_count(r->trace) + 1, sizeof(*names));
 	char *text = NULL;

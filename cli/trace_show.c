@@ -169,12 +169,27 @@ static void print_device(const char *name, const struct device *d)
 		print_spread("time from map to unmap", &d->lives, true);
 }
 
+static void print_unreadable(const struct show *s)
+{
+	const struct trace_line *lines;
+	uint64_t all;
+	size_t count = trace_unreadable(s->trace, &lines, &all);
+
+	if (count)
+		printf("\nLines that cannot be read, %zu of %" PRIu64 ":\n", count, all);
+	for (size_t i = 0; i < count; i++)
+		printf("  line %" PRIu64 ": %s%s\n", lines[i].number, lines[i].text,
+		       lines[i].is_cut ? "..." : "");
+}
+
 static void print(const struct show *s)
 {
 	const struct trace_count *counts;
 	size_t count = trace_counts(s->trace, &counts);
-	char text[32];
+	char text[32], why[WHY_SIZE];
 
+	if (trace_missing(s->trace, why, sizeof(why)))
+		printf("%s: %s.\n", s->file, why);
 	replay_format_time((double)(s->last_ns - s->first_ns) / 1e3, text, sizeof(text));
 	printf("%s: %s of DMA, %u device%s\n", s->file, text, s->count, s->count == 1 ? "" : "s");
 	for (unsigned i = 0; i < s->count; i++)
@@ -183,6 +198,7 @@ static void print(const struct show *s)
 	for (size_t i = 0; i < count; i++)
 		if (counts[i].value)
 			printf("  %10" PRIu64 "  %s\n", counts[i].value, counts[i].doc);
+	print_unreadable(s);
 }
 
 static struct json_object *number(uint64_t value)
@@ -211,6 +227,26 @@ static struct json_object *device_object(const char *name, const struct device *
 	return o;
 }
 
+static void add_missing(struct json_object *to, const struct show *s)
+{
+	struct json_object *list = json_object_new_array();
+	const struct trace_line *lines;
+	uint64_t all;
+	size_t count = trace_unreadable(s->trace, &lines, &all);
+	char why[WHY_SIZE];
+
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "line", number(lines[i].number));
+		json_object_object_add(o, "text", json_object_new_string(lines[i].text));
+		json_object_array_add(list, o);
+	}
+	json_object_object_add(to, "unreadable_lines", list);
+	if (trace_missing(s->trace, why, sizeof(why)))
+		json_object_object_add(to, "missing", json_object_new_string(why));
+}
+
 static void print_json(const struct show *s)
 {
 	struct json_object *all = json_object_new_object(), *devices = json_object_new_array(),
@@ -225,6 +261,7 @@ static void print_json(const struct show *s)
 	for (size_t i = 0; i < count; i++)
 		json_object_object_add(counted, counts[i].name, number(counts[i].value));
 	json_object_object_add(all, "counts", counted);
+	add_missing(all, s);
 	puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(all);
 }

@@ -2,8 +2,9 @@
 /*
  * A trace that anybody wrote, read line by line and joined. Beside what the
  * sanitizers see: time never goes back, a mapping is begun once and ended at most
- * once, syncs are of mappings that live and within them, and what lives at the end
- * is what is counted.
+ * once, syncs are of mappings that live and within them, what lives at the end
+ * is what is counted, each line is counted as what it is, and a line that is not
+ * read can be shown.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include "cli/number_map.h"
 #include "cli/trace/event.h"
 #include "cli/trace/join.h"
+#include "cli/trace/missing.h"
+#include "cli/trace/systems.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -45,16 +48,60 @@ static void check(struct number_map *known, const struct trace_step *step, uint6
 	}
 }
 
+/* A line of an event that is known is read, or told: it never vanishes. */
+static void check_counts(const struct event *e, const struct join *j, uint64_t known_before)
+{
+	const uint64_t *c = j->counts;
+	uint64_t known = c[JOIN_dma_events] + c[JOIN_iommu_events] + c[JOIN_unreadable];
+
+	require(e->kind < EVENT_BAD ? known == known_before : known > known_before);
+	require(e->kind <= EVENT_BAD || e->kind >= EVENT_IOMMU_MAP || e->kind == EVENT_MAP_SG_FAILED ||
+		(e->device_len && e->device_len <= EVENT_DEVICE_LONGEST));
+}
+
+static void check_missing(const struct missing *m, const struct join *j)
+{
+	char text[512] = "";
+	bool any = missing_tell(m, j, text, sizeof(text));
+
+	require(any == (j->counts[JOIN_unreadable] || j->counts[JOIN_lost_marks] ||
+			j->counts[JOIN_lists_truncated]));
+	require(any == !!*text);
+	for (size_t i = 0; i < m->count; i++)
+		for (const char *at = m->lines[i].text; *at; at++)
+			require(*at >= ' ' && *at < 0x7f);
+}
+
+static int take_line(struct join *j, struct systems *systems, struct missing *missing, const char *text)
+{
+	const uint64_t *c = j->counts;
+	uint64_t known = c[JOIN_dma_events] + c[JOIN_iommu_events] + c[JOIN_unreadable],
+		 bad = c[JOIN_unreadable];
+	struct event e;
+
+	event_parse(text, &e);
+	if (e.kind == EVENT_NONE && !systems_take_heading(systems, text))
+		return -1;
+	e.system = systems_find(systems, text, &e.system_len);
+	if (join_event(j, &e))
+		return -1;
+	check_counts(&e, j, known);
+	if (c[JOIN_unreadable] > bad)
+		missing_add(missing, 1, text);
+	return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = malloc(size + 1), *at, *end;
+	struct systems *systems = calloc(1, sizeof(*systems));
+	struct missing missing = {.count = 0};
 	struct number_map known = {0};
 	uint64_t now = 0, live = 0;
 	struct trace_step step;
-	struct event e;
 	struct join j;
 
-	require(text);
+	require(text && systems);
 	memcpy(text, data, size);
 	text[size] = '\0';
 	join_init(&j);
@@ -63,16 +110,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!end)
 			end = text + size;
 		*end = '\0';
-		event_parse(at, (size_t)(end - at), &e);
-		if (join_event(&j, &e))
+		if (take_line(&j, systems, &missing, at))
 			break;
 		while (join_next(&j, &step))
 			check(&known, &step, &now, &live);
 	}
 	if (at >= text + size)
 		require(live == j.counts[JOIN_left_mapped]);
+	check_missing(&missing, &j);
 	join_finish(&j);
 	number_map_finish(&known);
+	free(systems);
 	free(text);
 	return 0;
 }

@@ -278,9 +278,19 @@ static void print_counts(FILE *to, const struct replay_report *r)
 	fputs("</dl>\n", to);
 }
 
+static void print_missing(FILE *to, const struct replay_report *r)
+{
+	if (!r->missing || !*r->missing)
+		return;
+	fputs("<p><strong>Mind that ", to);
+	replay_print_escaped(to, r->missing);
+	fputs(".</strong></p>\n", to);
+}
+
 void replay_print_html(FILE *to, const struct replay_report *r)
 {
 	print_head(to, r);
+	print_missing(to, r);
 	print_advice(to, r);
 	print_charts(to, r);
 	print_table(to, r);

@@ -112,6 +112,24 @@ static int check_devices(const struct trace *t, const struct replay_wish *wish, 
 	return 0;
 }
 
+/* Why there is nothing to be executed, from what is found first. */
+static int refuse_empty(const struct replay_steps *s, const struct trace *t, const struct replay_wish *wish,
+			char *why, size_t why_size)
+{
+	const char *whose = wish->device_count ? "of the devices that are asked for" : "in this trace";
+	unsigned long long left_out = s->facts.left_out;
+
+	if (left_out)
+		snprintf(why, why_size, "each map %s, %llu in all, is %s; 'viommu trace show' tells sizes",
+			 whose, left_out, REPLAY_LEFT_OUT);
+	else if (!trace_missing(t, why, why_size))
+		snprintf(why, why_size,
+			 "no buffer is mapped %s; record the events dma:dma_map_* and dma:dma_unmap_* while "
+			 "the devices work",
+			 whose);
+	return -ENODATA;
+}
+
 int replay_load(struct replay_steps *s, struct trace *t, const struct replay_wish *wish, char *why,
 		size_t why_size)
 {
@@ -121,11 +139,7 @@ int replay_load(struct replay_steps *s, struct trace *t, const struct replay_wis
 	free(c.yes);
 	if (!err)
 		err = check_devices(t, wish, why, why_size);
-	if (!err && !s->facts.maps) {
-		snprintf(why, why_size,
-			 "no buffer is mapped in this trace; record the events dma:dma_map_* and "
-			 "dma:dma_unmap_* while the devices work");
-		err = -ENODATA;
-	}
+	if (!err && !s->facts.maps)
+		err = refuse_empty(s, t, wish, why, why_size);
 	return err;
 }

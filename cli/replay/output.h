@@ -45,6 +45,7 @@ struct replay_report {
 	size_t count;
 	const struct trace_count *counts;
 	size_t count_count;
+	const char *missing; /* what the trace lacks, a sentence; empty: nothing */
 };
 
 /* One page with all of it, that needs nothing else. */

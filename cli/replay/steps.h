@@ -20,6 +20,9 @@
 #define REPLAY_LIST_MOST    256
 #define REPLAY_DEVICES_MOST 256
 
+/* Maps that no machine here has. */
+#define REPLAY_LEFT_OUT "longer than a GiB or beyond 2^52, which replay leaves out"
+
 /* One step, as replay needs it. */
 struct replay_step {
 	enum trace_kind kind;

@@ -3,318 +3,379 @@
 
 #include <string.h>
 
-/* -------------------------------------------------------------------- numbers */
+#define CPUS_MOST      65536u
+#define COLUMNS_BEFORE 3 /* between CPU and time, at most */
 
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';
 }
 
-static int hex_digit(char c)
+static bool is_word(char c)
 {
-	if (is_digit(c))
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return is_digit(c) || c == '_' || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
 }
 
-static const char *skip_spaces(const char *at)
+static bool is_space(char c)
 {
-	while (*at == ' ' || *at == '\t')
-		at++;
-	return at;
+	return c == ' ' || c == '\t';
 }
 
-/* NULL: there is none, or it does not fit. */
-static const char *take_decimal(const char *at, uint64_t *ret_number)
+/* ---------------------------------------------------------------- known events */
+
+/* What a terminal is shown must be text. */
+static bool is_device_name(const char *name, size_t len)
 {
-	uint64_t number = 0;
-
-	if (!is_digit(*at))
-		return NULL;
-	for (; is_digit(*at); at++) {
-		if (__builtin_mul_overflow(number, 10, &number) ||
-		    __builtin_add_overflow(number, (uint64_t)(*at - '0'), &number))
-			return NULL;
-	}
-	*ret_number = number;
-	return at;
-}
-
-/* With 0x before it or without. */
-static const char *take_hex(const char *at, uint64_t *ret_number)
-{
-	uint64_t number = 0;
-	int digit;
-
-	if (at[0] == '0' && (at[1] | 0x20) == 'x')
-		at += 2;
-	if (hex_digit(*at) < 0)
-		return NULL;
-	while ((digit = hex_digit(*at)) >= 0) {
-		if (number >> 60)
-			return NULL;
-		number = number << 4 | (uint64_t)digit;
-		at++;
-	}
-	*ret_number = number;
-	return at;
-}
-
-bool event_array_next(struct event_array *a, uint64_t *ret_number)
-{
-	const char *at = a->text;
-
-	if (!at)
+	if (!len || len > EVENT_DEVICE_LONGEST)
 		return false;
-	while (*at == '{' || *at == ',' || *at == ' ')
-		at++;
-	at = take_hex(at, ret_number);
-	a->text = at;
-	return at;
-}
-
-/* --------------------------------------------------------------------- fields */
-
-/* What stands behind " name="; NULL: nothing. */
-static const char *find_value(const char *fields, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (const char *at = strchr(fields, ' '); at; at = strchr(at + 1, ' ')) {
-		if (!strncmp(at + 1, name, len) && at[1 + len] == '=')
-			return at + 1 + len + 1;
-	}
-	return NULL;
-}
-
-static bool find_hex(const char *fields, const char *name, uint64_t *ret_number)
-{
-	const char *value = find_value(fields, name);
-
-	return value && take_hex(value, ret_number);
-}
-
-static bool find_size(const char *fields, uint64_t *ret_number)
-{
-	const char *value = find_value(fields, "size");
-
-	return value && take_decimal(value, ret_number);
-}
-
-static bool find_array(const char *fields, const char *name, struct event_array *ret_array)
-{
-	const char *value = find_value(fields, name);
-
-	if (!value || *value != '{')
-		return false;
-	ret_array->text = value;
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
+			return false;
 	return true;
 }
 
-static bool find_direction(const char *fields, enum trace_direction *ret_direction)
+/* Where the kernel prints attributes they come last, so without them the line was cut short. */
+static bool take_common(const struct fields *f, struct event *e)
 {
-	static const struct {
-		const char *name;
-		enum trace_direction direction;
-	} directions[] = {{"TO_DEVICE", TRACE_TO_DEVICE},
-			  {"FROM_DEVICE", TRACE_FROM_DEVICE},
-			  {"BIDIRECTIONAL", TRACE_BIDIRECTIONAL}};
-	const char *value = find_value(fields, "dir");
+	e->device = f->device;
+	e->device_len = f->device_len;
+	return is_device_name(f->device, f->device_len) && fields_direction(f, &e->direction);
+}
 
-	for (size_t i = 0; value && i < sizeof(directions) / sizeof(directions[0]); i++) {
-		if (!strncmp(value, directions[i].name, strlen(directions[i].name))) {
-			*ret_direction = directions[i].direction;
+static bool take_range(const struct fields *f, struct event *e)
+{
+	return fields_address(f, FIELD_DMA_ADDR, &e->dma_addr) && fields_size(f, &e->size);
+}
+
+static bool take_sync(const struct fields *f, struct event *e)
+{
+	return take_common(f, e) && take_range(f, e);
+}
+
+static bool take_unmap(const struct fields *f, struct event *e)
+{
+	return take_sync(f, e) && f->values[FIELD_ATTRS];
+}
+
+static bool take_map(const struct fields *f, struct event *e)
+{
+	e->has_phys = fields_address(f, FIELD_PHYS_ADDR, &e->phys_addr);
+	return take_unmap(f, e) && e->has_phys;
+}
+
+/* Kernels before 6.12.48 do not say the direction. */
+static bool take_allocation(const struct fields *f, struct event *e)
+{
+	if (!take_common(f, e) && (f->values[FIELD_DIR] || !is_device_name(f->device, f->device_len)))
+		return false;
+	if (!f->values[FIELD_DIR])
+		e->direction = TRACE_BIDIRECTIONAL;
+	fields_array(f, FIELD_PHYS_ADDRS, 8, &e->phys_addrs); /* of dma_alloc_sgt */
+	return take_range(f, e) && (f->values[FIELD_ATTRS] || f->is_raw || e->phys_addrs.text);
+}
+
+static bool take_sync_list(const struct fields *f, struct event *e)
+{
+	return take_common(f, e) && fields_array(f, FIELD_DMA_ADDRS, 8, &e->dma_addrs) &&
+	       fields_array(f, FIELD_SIZES, 4, &e->sizes) && e->dma_addrs.count == e->sizes.count;
+}
+
+static bool take_map_list(const struct fields *f, struct event *e)
+{
+	const char *truncated = f->values[FIELD_TRUNCATED];
+
+	e->truncated = truncated ? *truncated != '0' : strstr(f->text, " [TRUNCATED]") != NULL;
+	return take_sync_list(f, e) && fields_array(f, FIELD_PHYS_ADDRS, 8, &e->phys_addrs) &&
+	       f->values[FIELD_ATTRS];
+}
+
+static bool take_unmap_list(const struct fields *f, struct event *e)
+{
+	return take_common(f, e) && fields_array(f, FIELD_PHYS_ADDRS, 8, &e->phys_addrs) &&
+	       f->values[FIELD_ATTRS];
+}
+
+static bool take_failure(const struct fields *f, struct event *e)
+{
+	return f->values[FIELD_ATTRS];
+}
+
+static bool take_iommu_unmap(const struct fields *f, struct event *e)
+{
+	return fields_address(f, FIELD_IOVA, &e->dma_addr) && fields_size(f, &e->size);
+}
+
+static bool take_iommu_map(const struct fields *f, struct event *e)
+{
+	e->has_phys = fields_address(f, FIELD_PADDR, &e->phys_addr);
+	return take_iommu_unmap(f, e) && e->has_phys;
+}
+
+struct known {
+	const char *name;
+	enum event_kind kind;
+	bool (*take)(const struct fields *f, struct event *e);
+};
+
+static const struct known known_events[] = {
+	{"dma_map_page", EVENT_MAP, take_map},
+	{"dma_unmap_page", EVENT_UNMAP, take_unmap},
+	{"dma_map_phys", EVENT_MAP, take_map},
+	{"dma_unmap_phys", EVENT_UNMAP, take_unmap},
+	{"dma_map_resource", EVENT_MAP, take_map},
+	{"dma_unmap_resource", EVENT_UNMAP, take_unmap},
+	{"dma_map_sg", EVENT_MAP_SG, take_map_list},
+	{"dma_map_sg_err", EVENT_MAP_SG_FAILED, take_failure},
+	{"dma_unmap_sg", EVENT_UNMAP_SG, take_unmap_list},
+	{"dma_alloc", EVENT_ALLOC, take_allocation},
+	{"dma_alloc_pages", EVENT_ALLOC, take_allocation},
+	{"dma_alloc_sgt", EVENT_ALLOC, take_allocation},
+	{"dma_free", EVENT_FREE, take_allocation},
+	{"dma_free_pages", EVENT_FREE, take_allocation},
+	{"dma_free_sgt", EVENT_FREE, take_allocation},
+	{"dma_sync_single_for_cpu", EVENT_SYNC_FOR_CPU, take_sync},
+	{"dma_sync_single_for_device", EVENT_SYNC_FOR_DEVICE, take_sync},
+	{"dma_sync_sg_for_cpu", EVENT_SYNC_SG_FOR_CPU, take_sync_list},
+	{"dma_sync_sg_for_device", EVENT_SYNC_SG_FOR_DEVICE, take_sync_list},
+	{"map", EVENT_IOMMU_MAP, take_iommu_map},
+	{"unmap", EVENT_IOMMU_UNMAP, take_iommu_unmap},
+};
+
+/* `name` as an event of the kernel's `system` ("dma", "iommu"); system_len 0: the line does not say. */
+static const struct known *look_up(const char *name, size_t len, const char *system, size_t system_len)
+{
+	bool is_dma = len > 4 && !memcmp(name, "dma_", 4);
+
+	if (!is_dma && *name != 'm' && *name != 'u')
+		return NULL;
+	if (system_len && (is_dma ? system_len != 3 || memcmp(system, "dma", 3)
+				  : system_len != 5 || memcmp(system, "iommu", 5)))
+		return NULL;
+	for (size_t i = 0; i < sizeof(known_events) / sizeof(known_events[0]); i++)
+		if (!strncmp(known_events[i].name, name, len) && !known_events[i].name[len])
+			return &known_events[i];
+	return NULL;
+}
+
+/* ---------------------------------------------------------------- time and CPU */
+
+/* "33.996382" with 6 digits or 9, from..end. False: no time. */
+static bool take_time(const char *from, const char *end, uint64_t *ret_ns, bool *ret_is_seconds)
+{
+	uint64_t seconds, ns = 0, unit = 1000000000;
+	const char *at = fields_take_decimal(from, &seconds);
+
+	if (!at || (*at != '.' && at != end))
+		return false;
+	*ret_is_seconds = *at == '.';
+	for (at += *at == '.'; at < end && is_digit(*at); at++) {
+		unit /= 10;
+		ns += (uint64_t)(*at - '0') * unit;
+	}
+	*ret_ns = seconds < UINT64_MAX / 1000000000 - 1 ? seconds * 1000000000 + ns : UINT64_MAX;
+	return at == end;
+}
+
+/* "[003]", or "3d.h1." of the latency format. */
+static bool take_cpu(const char *from, const char *end, unsigned *ret_cpu)
+{
+	bool in_brackets = *from == '[';
+	uint64_t cpu;
+	const char *at = fields_take_decimal(from + in_brackets, &cpu);
+
+	if (!at || at >= end || cpu >= CPUS_MOST)
+		return false;
+	if (in_brackets ? *at != ']' || at + 1 != end
+			: *at != '.' && !((*at | 0x20) >= 'a' && (*at | 0x20) <= 'z'))
+		return false;
+	*ret_cpu = (unsigned)cpu;
+	return true;
+}
+
+/* The columns before the time, from right to left; what is left of them is the task, which may have any name.
+ */
+static unsigned find_cpu(const char *text, const char *time)
+{
+	unsigned cpu = 0;
+
+	for (int i = 0; i < COLUMNS_BEFORE; i++) {
+		const char *end = time, *from;
+
+		while (end > text && is_space(end[-1]))
+			end--;
+		for (from = end; from > text && !is_space(from[-1]);)
+			from--;
+		if (from == end || ((*from == '[' || !i) && take_cpu(from, end, &cpu)))
+			break;
+		time = from;
+	}
+	return cpu;
+}
+
+/* ----------------------------------------------------------------- what is lost */
+
+static uint64_t number_behind(const char *at, const char *word)
+{
+	uint64_t number;
+
+	at = strstr(at, word);
+	return at && fields_take_decimal(at + strlen(word), &number) ? number : 0;
+}
+
+/* "CPU:0 [LOST 123 EVENTS]", of trace-cmd "CPU:0 [123 EVENTS DROPPED]". */
+static bool take_gap(const char *text, uint64_t *ret_lost)
+{
+	uint64_t cpu;
+	const char *at = strstr(text, "CPU:");
+
+	at = at ? fields_take_decimal(at + 4, &cpu) : NULL;
+	if (!at || strncmp(at, " [", 2))
+		return false;
+	at += 2;
+	if (!strncmp(at, "LOST ", 5))
+		at += 5;
+	else if (!strstr(at, "EVENTS DROPPED]"))
+		return false;
+	if (!fields_take_decimal(at, ret_lost))
+		*ret_lost = 0;
+	return true;
+}
+
+/* perf: a record of the file, what 'perf trace' makes of it, and the words at the end. */
+static bool take_perf_loss(const char *text, uint64_t *ret_lost)
+{
+	if (strstr(text, "PERF_RECORD_LOST")) {
+		*ret_lost = number_behind(text, "lost ");
+		return true;
+	}
+	if (strstr(text, " events!")) {
+		*ret_lost = number_behind(text, "LOST ");
+		return *ret_lost;
+	}
+	*ret_lost = 0;
+	return !strncmp(text, "Processed ", 10) && strstr(text, " and lost ");
+}
+
+/* "# entries-in-buffer/entries-written: 205/434": the first of them were overwritten. */
+static bool take_overwritten(const char *text, uint64_t *ret_lost)
+{
+	static const char heading[] = "entries-in-buffer/entries-written: ";
+	const char *at = strstr(text, heading);
+	uint64_t kept, written;
+
+	at = at ? fields_take_decimal(at + sizeof(heading) - 1, &kept) : NULL;
+	if (!at || *at != '/' || !fields_take_decimal(at + 1, &written) || written <= kept)
+		return false;
+	*ret_lost = written - kept;
+	return true;
+}
+
+/* ------------------------------------------------------------------------ lines */
+
+/* What is known of a line while its colons are gone through. */
+struct line {
+	const char *text;
+	const char *time; /* where the last time begins; NULL: none yet */
+	uint64_t time_ns;
+	bool is_seconds;
+	bool any_other, any_bad, any_timeless;
+};
+
+static bool take_event(struct line *l, const struct known *known, const char *fields, struct event *e)
+{
+	struct event found = {.kind = known->kind, .time_ns = l->time_ns};
+	struct fields f;
+
+	if (!l->time || !l->is_seconds) {
+		l->any_timeless = true;
+		return false;
+	}
+	fields_split(fields, &f);
+	if (!known->take(&f, &found)) {
+		l->any_bad = true;
+		return false;
+	}
+	found.cpu = find_cpu(l->text, l->time);
+	*e = found;
+	return true;
+}
+
+/* "map:" alone may be anybody's. */
+static bool is_iommu(const char *fields)
+{
+	fields = fields_skip_spaces(fields);
+	return !strncmp(fields, "IOMMU:", 6) || !strncmp(fields, "iova=", 5);
+}
+
+/* What ends with a colon and a space: a time, an event's name, or something else. */
+static bool take_colon(struct line *l, const char *from, const char *colon, struct event *e)
+{
+	const char *system = from;
+	size_t system_len = 0;
+	const struct known *known;
+
+	if (from > l->text && from[-1] == ':') {
+		for (system = from - 1; system > l->text && is_word(system[-1]);)
+			system--;
+		system_len = (size_t)(from - 1 - system);
+	}
+	if (system > l->text && !is_space(system[-1]))
+		return false;
+	if (is_digit(*from)) {
+		if (!system_len && take_time(from, colon, &l->time_ns, &l->is_seconds))
+			l->time = from;
+		return false;
+	}
+	known = look_up(from, (size_t)(colon - from), system, system_len);
+	if (known && known->kind >= EVENT_IOMMU_MAP && !system_len && !is_iommu(colon + 1))
+		known = NULL;
+	if (known)
+		return take_event(l, known, colon + 1, e);
+	l->any_other = l->any_other || l->time;
+	return false;
+}
+
+static bool find_event(struct line *l, struct event *e)
+{
+	const char *before = l->text;
+
+	for (const char *colon = strchr(before, ':'); colon; colon = strchr(before, ':')) {
+		const char *from = colon;
+
+		while (from > before && (is_word(from[-1]) || from[-1] == '.'))
+			from--;
+		before = colon + 1;
+		if (from < colon && (!*before || is_space(*before) || *before == '\r') &&
+		    take_colon(l, from, colon, e))
 			return true;
-		}
 	}
 	return false;
 }
 
-/* "0000:00:02.0 dir=TO_DEVICE ..." */
-static bool take_common(const char *fields, struct event *e)
+static enum event_kind judge(const struct line *l, struct event *e)
 {
-	e->device = fields;
-	e->device_len = strcspn(fields, " ");
-	return e->device_len && fields[e->device_len] == ' ' && find_direction(fields, &e->direction);
-}
-
-static bool take_single(const char *fields, struct event *e)
-{
-	if (!take_common(fields, e) || !find_hex(fields, "dma_addr", &e->dma_addr) ||
-	    !find_size(fields, &e->size))
-		return false;
-	e->has_phys = find_hex(fields, "phys_addr", &e->phys_addr);
-	find_array(fields, "phys_addrs", &e->phys_addrs); /* of dma_alloc_sgt */
-	return true;
-}
-
-static bool take_map(const char *fields, struct event *e)
-{
-	return take_single(fields, e) && e->has_phys;
-}
-
-static bool take_map_list(const char *fields, struct event *e)
-{
-	e->truncated = strstr(fields, " [TRUNCATED]");
-	return take_common(fields, e) && find_array(fields, "dma_addrs", &e->dma_addrs) &&
-	       find_array(fields, "sizes", &e->sizes) && find_array(fields, "phys_addrs", &e->phys_addrs);
-}
-
-static bool take_unmap_list(const char *fields, struct event *e)
-{
-	return take_common(fields, e) && find_array(fields, "phys_addrs", &e->phys_addrs);
-}
-
-static bool take_sync_list(const char *fields, struct event *e)
-{
-	return take_common(fields, e) && find_array(fields, "dma_addrs", &e->dma_addrs) &&
-	       find_array(fields, "sizes", &e->sizes);
-}
-
-static bool take_nothing(const char *fields, struct event *e)
-{
-	return true;
-}
-
-/* Others may call their events so, too. */
-static bool take_iommu(const char *fields, struct event *e)
-{
-	return !strncmp(fields, "IOMMU:", 6);
-}
-
-static const struct {
-	const char *name;
-	enum event_kind kind;
-	bool (*take)(const char *fields, struct event *e);
-} events[] = {
-	{"dma_map_page", EVENT_MAP, take_map},
-	{"dma_unmap_page", EVENT_UNMAP, take_single},
-	{"dma_map_phys", EVENT_MAP, take_map},
-	{"dma_unmap_phys", EVENT_UNMAP, take_single},
-	{"dma_map_resource", EVENT_MAP, take_map},
-	{"dma_unmap_resource", EVENT_UNMAP, take_single},
-	{"dma_map_sg", EVENT_MAP_SG, take_map_list},
-	{"dma_map_sg_err", EVENT_MAP_SG_FAILED, take_nothing},
-	{"dma_unmap_sg", EVENT_UNMAP_SG, take_unmap_list},
-	{"dma_alloc", EVENT_ALLOC, take_single},
-	{"dma_alloc_pages", EVENT_ALLOC, take_single},
-	{"dma_alloc_sgt", EVENT_ALLOC, take_single},
-	{"dma_free", EVENT_FREE, take_single},
-	{"dma_free_pages", EVENT_FREE, take_single},
-	{"dma_free_sgt", EVENT_FREE, take_single},
-	{"dma_sync_single_for_cpu", EVENT_SYNC_FOR_CPU, take_single},
-	{"dma_sync_single_for_device", EVENT_SYNC_FOR_DEVICE, take_single},
-	{"dma_sync_sg_for_cpu", EVENT_SYNC_SG_FOR_CPU, take_sync_list},
-	{"dma_sync_sg_for_device", EVENT_SYNC_SG_FOR_DEVICE, take_sync_list},
-	{"map", EVENT_IOMMU_MAP, take_iommu},
-	{"unmap", EVENT_IOMMU_UNMAP, take_iommu},
-};
-
-/* ---------------------------------------------------------------------- lines */
-
-/* "[003]", which stands behind the task, whose name may have brackets too. */
-static const char *take_cpu(const char *at, unsigned *ret_cpu)
-{
-	for (at = strchr(at, '['); at; at = strchr(at + 1, '[')) {
-		uint64_t cpu;
-		const char *end = take_decimal(at + 1, &cpu);
-
-		if (end && end[0] == ']' && end[1] == ' ' && cpu < 65536) {
-			*ret_cpu = (unsigned)cpu;
-			return end + 1;
-		}
+	if (l->any_bad)
+		return EVENT_BAD;
+	if (l->any_timeless && (!l->time || !l->is_seconds)) {
+		e->no_time = true;
+		return EVENT_BAD;
 	}
-	return NULL;
+	if (take_gap(l->text, &e->lost) || take_perf_loss(l->text, &e->lost) ||
+	    take_overwritten(l->text, &e->lost))
+		return EVENT_LOST;
+	if (strstr(l->text, "[LINE TOO BIG]"))
+		return EVENT_BAD;
+	return l->any_other ? EVENT_OTHER : EVENT_NONE;
 }
 
-/* "33.996382:" with 6 digits or 9. NULL: no time stands here. */
-static const char *take_time(const char *at, uint64_t *ret_ns, bool *ret_is_seconds)
+void event_parse(const char *text, struct event *ret_event)
 {
-	uint64_t seconds, ns = 0, unit = 1000000000;
-
-	at = take_decimal(at, &seconds);
-	if (!at || (*at != '.' && *at != ':'))
-		return NULL;
-	*ret_is_seconds = *at == '.';
-	if (*at == '.') {
-		for (at++; is_digit(*at) && unit > 1; at++) {
-			unit /= 10;
-			ns += (uint64_t)(*at - '0') * unit;
-		}
-	}
-	*ret_ns = seconds < UINT64_MAX / 1000000000 - 1 ? seconds * 1000000000 + ns : UINT64_MAX;
-	return *at == ':' ? at + 1 : NULL;
-}
-
-/* "dma_map_page:" or "dma:dma_map_page:"; what follows are the fields. */
-static const char *take_name(const char *at, size_t *ret_len, const char **ret_fields)
-{
-	size_t len = strcspn(at, ": ");
-
-	if (at[len] == ':' && at[len + 1] != ' ' && at[len + 1]) {
-		at += len + 1;
-		len = strcspn(at, ": ");
-	}
-	if (!len || at[len] != ':')
-		return NULL;
-	*ret_len = len;
-	*ret_fields = skip_spaces(at + len + 1);
-	return at;
-}
-
-/* "CPU:0 [LOST 123 EVENTS]", of trace-cmd "[123 EVENTS DROPPED]". */
-static bool take_loss(const char *text, struct event *e)
-{
-	const char *at;
-
-	if (strncmp(text, "CPU:", 4) || !(at = strchr(text, '[')) ||
-	    !(strstr(at, "LOST") || strstr(at, "DROPPED")))
-		return false;
-	while (*at && !is_digit(*at))
-		at++;
-	if (!take_decimal(at, &e->lost))
-		e->lost = 0;
-	e->kind = EVENT_LOST;
-	return true;
-}
-
-static void take_fields(const char *name, size_t len, const char *fields, struct event *e)
-{
-	e->kind = EVENT_OTHER;
-	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
-		if (strncmp(events[i].name, name, len) || events[i].name[len])
-			continue;
-		e->kind = events[i].take(fields, e) ? events[i].kind : EVENT_BAD;
-		return;
-	}
-}
-
-void event_parse(const char *text, size_t len, struct event *ret_event)
-{
+	struct line l = {.text = text};
 	struct event *e = ret_event;
-	const char *at, *time, *name, *fields;
-	size_t name_len;
-	bool is_seconds = true;
 
 	*e = (struct event){.kind = EVENT_NONE};
-	if (!len || text[0] == '#' || take_loss(text, e))
-		return;
-	at = take_cpu(text, &e->cpu);
-	if (!at)
-		return;
-	at = skip_spaces(at);
-	time = take_time(at, &e->time_ns, &is_seconds);
-	if (!time) { /* flags come first */
-		at = skip_spaces(at + strcspn(at, " "));
-		time = take_time(at, &e->time_ns, &is_seconds);
-	}
-	name = time ? take_name(skip_spaces(time), &name_len, &fields) : NULL;
-	if (!name)
-		return;
-	take_fields(name, name_len, fields, e);
-	if (!is_seconds && e->kind > EVENT_BAD) {
-		e->kind = EVENT_BAD;
-		e->no_time = true;
-	}
+	if (!find_event(&l, e))
+		e->kind = judge(&l, e);
+	else if (*text == '#') /* somebody put it there to take the line out; it is told */
+		*e = (struct event){.kind = EVENT_BAD};
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One line of a trace as an event. ftrace's text, 'trace-cmd report' and 'perf
- * script' all say: who, [CPU], flags or not, seconds, event, fields.
+ * script' have different columns, and options add more of them. So a line is read
+ * from the event's name outwards: before it the last time, before that the CPU;
+ * behind it the fields, each by its own name.
  */
 #ifndef CLI_TRACE_EVENT_H
 #define CLI_TRACE_EVENT_H
@@ -10,7 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/trace/fields.h"
 #include "cli/trace/trace.h"
+
+#define EVENT_DEVICE_LONGEST 128u /* characters of a device's name */
 
 enum event_kind {
 	EVENT_NONE,  /* no event: a comment, a heading, something else */
@@ -28,13 +33,8 @@ enum event_kind {
 	EVENT_SYNC_FOR_DEVICE,
 	EVENT_SYNC_SG_FOR_CPU,
 	EVENT_SYNC_SG_FOR_DEVICE,
-	EVENT_IOMMU_MAP,
+	EVENT_IOMMU_MAP, /* `dma_addr`, `size`, of a map `phys_addr`; no device */
 	EVENT_IOMMU_UNMAP,
-};
-
-/* Numbers of an array in the line, "{0x1000,0x2000}". */
-struct event_array {
-	const char *text; /* NULL: the line has none */
 };
 
 struct event {
@@ -43,17 +43,17 @@ struct event {
 	unsigned cpu;
 	const char *device; /* not ended by a zero */
 	size_t device_len;
+	const char *system; /* which of several machines; not ended by a zero, system_len 0: there is one */
+	size_t system_len;
 	enum trace_direction direction;
 	uint64_t dma_addr, size, phys_addr;
 	bool has_phys, truncated;
 	struct event_array dma_addrs, sizes, phys_addrs;
 	uint64_t lost;
-	bool no_time; /* EVENT_BAD: its time is not seconds */
+	bool no_time; /* EVENT_BAD: it has no time, or one that is not seconds */
 };
 
 /* `text` ends with a zero, and lives as long as the event. */
-void event_parse(const char *text, size_t len, struct event *ret_event);
-/* The next number of an array. False: there is none. */
-bool event_array_next(struct event_array *a, uint64_t *ret_number);
+void event_parse(const char *text, struct event *ret_event);
 
 #endif

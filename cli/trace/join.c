@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_SIZE  UINT64_C(4096)
-#define NO_ADDRESS UINT64_MAX /* DMA_MAPPING_ERROR */
+#define PAGE_SIZE      UINT64_C(4096)
+#define NO_ADDRESS     UINT64_MAX	    /* DMA_MAPPING_ERROR */
+#define STEPS_MOST     (UINT32_C(1) << 16)  /* of one line with syncs: no kernel writes one with more */
+#define OFFSET_ALIGNED (UINT64_C(16) << 20) /* of a bus, or the bit of encrypted memory, at least */
 
 void join_init(struct join *j)
 {
@@ -30,9 +32,30 @@ static void count(struct join *j, enum join_count which)
 
 /* -------------------------------------------------------------------- devices */
 
+/* Of several systems each has devices of its own: "host.dat:0000:00:05.0". */
 static bool is_named(const char *name, const struct event *e)
 {
+	if (e->system_len) {
+		if (strncmp(name, e->system, e->system_len) || name[e->system_len] != ':')
+			return false;
+		name += e->system_len + 1;
+	}
 	return !strncmp(name, e->device, e->device_len) && !name[e->device_len];
+}
+
+static char *name_device(const struct event *e)
+{
+	size_t before = e->system_len ? e->system_len + 1 : 0;
+	char *name = calloc(1, before + e->device_len + 1);
+
+	if (!name)
+		return NULL;
+	if (before) {
+		memcpy(name, e->system, e->system_len);
+		name[e->system_len] = ':';
+	}
+	memcpy(name + before, e->device, e->device_len);
+	return name;
 }
 
 static int add_device(struct join *j, const struct event *e)
@@ -45,7 +68,7 @@ static int add_device(struct join *j, const struct event *e)
 	if (!devices)
 		return -ENOMEM;
 	j->devices = devices;
-	name = strndup(e->device, e->device_len);
+	name = name_device(e);
 	if (!name)
 		return -ENOMEM;
 	j->devices[j->device_count] = name;
@@ -145,14 +168,25 @@ static int end_list(struct join *j, const struct event *e, uint32_t first)
 }
 
 /*
- * Without an IOMMU a device address is memory's own, and may be mapped any number
- * of times. With one it cannot: then an unmap was not recorded.
+ * Without an IOMMU a device address is memory's own, but for a constant: what its
+ * bus begins at (Raspberry Pi: 0xc0000000), or the bit that says that memory is encrypted.
+ * Addresses that an IOMMU gave out are hardly ever so far apart.
+ */
+static bool is_memory_address(const struct live_mapping *m, const struct live_mapping *old)
+{
+	return m->iova == m->phys ||
+	       (!m->coherent && m->phys == old->phys && (m->iova - m->phys) % OFFSET_ALIGNED == 0);
+}
+
+/*
+ * Without an IOMMU an address may be mapped any number of times. With one it cannot:
+ * then an unmap was not recorded.
  */
 static int make_way(struct join *j, const struct event *e, const struct live_mapping *m)
 {
 	uint32_t old = live_find(&j->live, m->device, m->iova, m->len);
 
-	if (old == LIVE_NONE || m->iova == m->phys)
+	if (old == LIVE_NONE || is_memory_address(m, &j->live.mappings[old]))
 		return 0;
 	if (m->list && j->live.mappings[old].list == m->list)
 		return 0;
@@ -236,16 +270,6 @@ static int unmap(struct join *j, const struct event *e, uint32_t device, enum jo
 
 /* ---------------------------------------------------------------------- lists */
 
-static unsigned length_of(struct event_array a)
-{
-	unsigned n = 0;
-	uint64_t number;
-
-	while (event_array_next(&a, &number))
-		n++;
-	return n;
-}
-
 /* A list on its way: where its pieces are chained. */
 struct list {
 	uint64_t number;
@@ -302,7 +326,7 @@ static int add_merged(struct join *j, const struct event *e, struct list *l, uin
 static int map_list(struct join *j, const struct event *e, uint32_t device)
 {
 	struct event_array dma = e->dma_addrs, sizes = e->sizes, phys = e->phys_addrs;
-	unsigned ranges = length_of(dma), pieces = length_of(phys);
+	unsigned ranges = dma.count, pieces = phys.count;
 	struct list l = {
 		.number = ++j->last_list, .device = device, .last = LIVE_NONE, .is_merged = ranges != pieces};
 	uint64_t iova, len, at;
@@ -312,7 +336,7 @@ static int map_list(struct join *j, const struct event *e, uint32_t device)
 		count(j, JOIN_lists_truncated);
 	if (l.is_merged && !e->truncated)
 		count(j, JOIN_lists_merged);
-	if (!ranges || pieces < ranges || length_of(sizes) != ranges) {
+	if (!ranges || pieces < ranges) {
 		count(j, JOIN_unreadable);
 		return 0;
 	}
@@ -341,21 +365,36 @@ static int unmap_list(struct join *j, const struct event *e, uint32_t device)
 
 /* ---------------------------------------------------------------------- syncs */
 
+/* The part of it that is in one mapping; `len` is what is left of it afterwards. */
+static int sync_part(struct join *j, const struct event *e, uint32_t number, uint64_t iova, uint64_t *io_len,
+		     enum trace_kind kind)
+{
+	struct trace_step step = step_of(j, e, &j->live.mappings[number], kind);
+
+	step.offset = iova - step.iova;
+	step.len = *io_len < step.len - step.offset ? *io_len : step.len - step.offset;
+	step.list = 0;
+	*io_len -= step.len;
+	return tell(j, &step);
+}
+
+/* A range of a list that was merged holds several of its pieces, one behind the other. */
 static int sync_range(struct join *j, const struct event *e, uint32_t device, uint64_t iova, uint64_t len,
 		      enum trace_kind kind)
 {
 	uint32_t number = live_find_around(&j->live, device, iova);
-	struct trace_step step;
+	uint64_t list = number == LIVE_NONE ? 0 : j->live.mappings[number].list, left = len;
+	int err = 0;
 
-	if (number == LIVE_NONE) {
-		count(j, JOIN_syncs_unjoined);
-		return 0;
+	while (left && !err && number != LIVE_NONE && j->step_count < STEPS_MOST) {
+		err = sync_part(j, e, number, iova + (len - left), &left, kind);
+		number = list && left ? live_find_around(&j->live, device, iova + (len - left)) : LIVE_NONE;
+		if (number != LIVE_NONE && j->live.mappings[number].list != list)
+			number = LIVE_NONE;
 	}
-	step = step_of(j, e, &j->live.mappings[number], kind);
-	step.offset = iova - step.iova;
-	step.len = len < step.len - step.offset ? len : step.len - step.offset;
-	step.list = 0;
-	return step.len ? tell(j, &step) : 0;
+	if (left && (list || left == len))
+		count(j, JOIN_syncs_unjoined);
+	return err;
 }
 
 static int sync_list(struct join *j, const struct event *e, uint32_t device, enum trace_kind kind)
@@ -364,8 +403,9 @@ static int sync_list(struct join *j, const struct event *e, uint32_t device, enu
 	uint64_t iova, len;
 	int err = 0;
 
+	/* Entries whose memory was merged into an entry before them have no length. */
 	while (!err && event_array_next(&dma, &iova) && event_array_next(&sizes, &len))
-		err = sync_range(j, e, device, iova, len, kind);
+		err = len ? sync_range(j, e, device, iova, len, kind) : 0;
 	return err;
 }
 
@@ -412,7 +452,9 @@ static int take_event(struct join *j, const struct event *e)
 		return 0;
 	case EVENT_LOST:
 		count(j, JOIN_lost_marks);
-		j->counts[JOIN_lost_events] += e->lost;
+		if (__builtin_add_overflow(j->counts[JOIN_lost_events], e->lost,
+					   &j->counts[JOIN_lost_events]))
+			j->counts[JOIN_lost_events] = UINT64_MAX;
 		return 0;
 	case EVENT_BAD:
 		count(j, JOIN_unreadable);
@@ -431,6 +473,7 @@ static int take_event(struct join *j, const struct event *e)
 
 int join_event(struct join *j, const struct event *e)
 {
+	uint64_t unreadable = j->counts[JOIN_unreadable];
 	int err;
 
 	if (e->kind > EVENT_BAD && e->time_ns < j->now_ns)
@@ -438,6 +481,8 @@ int join_event(struct join *j, const struct event *e)
 	if (e->kind > EVENT_BAD && e->time_ns > j->now_ns)
 		j->now_ns = e->time_ns;
 	err = take_event(j, e);
+	if (e->kind > EVENT_BAD && e->kind < EVENT_IOMMU_MAP && j->counts[JOIN_unreadable] == unreadable)
+		count(j, JOIN_dma_events);
 	j->counts[JOIN_left_mapped] = j->live.count;
 	return err;
 }

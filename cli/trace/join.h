@@ -18,6 +18,7 @@
 	X(lines, "lines of the trace")                                                                       \
 	X(other_events, "events that say nothing of DMA")                                                    \
 	X(iommu_events, "events of the IOMMU (iommu:map, iommu:unmap), which name no device")                \
+	X(dma_events, "events of DMA that were read")                                                        \
 	X(unreadable, "lines about DMA that are cut short or not as the kernel writes them, left out")       \
 	X(lost_events, "events that the recorder lost, as far as it says how many")                          \
 	X(lost_marks, "times that the recorder lost events")                                                 \

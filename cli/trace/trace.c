@@ -10,6 +10,8 @@
 #include "cli/trace/event.h"
 #include "cli/trace/join.h"
 #include "cli/trace/lines.h"
+#include "cli/trace/missing.h"
+#include "cli/trace/systems.h"
 
 #define LOOKED_AT 2000 /* lines without an event, and it is no trace */
 #define SHOWN	  40   /* characters of what was found */
@@ -18,6 +20,8 @@ struct trace {
 	struct lines *lines;
 	struct dat *dat; /* NULL: text */
 	struct join join;
+	struct systems systems;
+	struct missing missing;
 	bool any_event, any_no_time;
 	char first_line[SHOWN + 4];
 	struct trace_count counts[JOIN_COUNT_MAX];
@@ -171,6 +175,8 @@ static int explain(const struct trace *t, int err, char *why, size_t why_size)
 			 "this begins like a trace.dat of trace-cmd, and libtracecmd cannot read it%s: %s; "
 			 "does 'trace-cmd report' do?",
 			 line ? " to its end" : "", dat_error(t->dat));
+	else if (err == -EMLINK)
+		snprintf(why, why_size, "line %llu: more than %u systems", line, SYSTEMS_MOST);
 	else if (err == -EIO)
 		snprintf(why, why_size, "line %llu: it cannot be read on: %s", line + 1,
 			 lines_error(t->lines));
@@ -181,16 +187,32 @@ static int explain(const struct trace *t, int err, char *why, size_t why_size)
 
 static int take_line(struct trace *t, const char *text, size_t len)
 {
+	uint64_t unreadable = t->join.counts[JOIN_unreadable];
 	struct event e;
+	int err;
 
 	t->join.counts[JOIN_lines]++;
-	event_parse(text, len, &e);
+	event_parse(text, &e);
 	if (!t->any_event) {
 		keep_first_line(t, text, len);
 		t->any_no_time = t->any_no_time || e.no_time;
 		t->any_event = e.kind != EVENT_NONE && !e.no_time;
 	}
-	return join_event(&t->join, &e);
+	if (e.kind == EVENT_NONE && !systems_take_heading(&t->systems, text))
+		return -EMLINK;
+	if (e.kind > EVENT_BAD)
+		e.system = systems_find(&t->systems, text, &e.system_len);
+	err = join_event(&t->join, &e);
+	if (t->join.counts[JOIN_unreadable] != unreadable)
+		missing_add(&t->missing, line_number(t), text);
+	return err;
+}
+
+static void leave_out(struct trace *t)
+{
+	t->join.counts[JOIN_lines]++;
+	t->join.counts[JOIN_unreadable]++;
+	missing_add(&t->missing, line_number(t), "(longer than any line of a trace)");
 }
 
 /* 1: a line was taken. */
@@ -201,8 +223,7 @@ static int read_line(struct trace *t, char *why, size_t why_size)
 	int got = t->dat ? dat_next(t->dat, &text, &len) : lines_next(t->lines, &text, &len);
 
 	if (got == -EMSGSIZE) {
-		t->join.counts[JOIN_lines]++;
-		t->join.counts[JOIN_unreadable]++;
+		leave_out(t);
 		return 1;
 	}
 	if (got == 1)
@@ -242,6 +263,18 @@ unsigned trace_device_count(const struct trace *t)
 void trace_progress(const struct trace *t, uint64_t *ret_read, uint64_t *ret_size)
 {
 	lines_progress(t->lines, ret_read, ret_size);
+}
+
+size_t trace_unreadable(const struct trace *t, const struct trace_line **ret_lines, uint64_t *ret_all)
+{
+	*ret_all = t->join.counts[JOIN_unreadable];
+	*ret_lines = t->missing.lines;
+	return t->missing.count;
+}
+
+bool trace_missing(const struct trace *t, char *text, size_t size)
+{
+	return missing_tell(&t->missing, &t->join, text, size);
 }
 
 size_t trace_counts(const struct trace *t, const struct trace_count **ret_counts)

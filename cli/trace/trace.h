@@ -37,6 +37,13 @@ struct trace_count {
 	uint64_t value;
 };
 
+/* A line that could not be read, as it may be shown: without what is no text, cut short if it is long. */
+struct trace_line {
+	uint64_t number;
+	char text[161];
+	bool is_cut;
+};
+
 struct trace;
 
 /*
@@ -51,6 +58,14 @@ unsigned trace_device_count(const struct trace *t);
 /* Bytes of the (compressed) file read so far, and its size (0: unknown). */
 void trace_progress(const struct trace *t, uint64_t *ret_read, uint64_t *ret_size);
 size_t trace_counts(const struct trace *t, const struct trace_count **ret_counts);
+/* The first lines that could not be read: how many are kept to be shown, of all that there were. */
+size_t trace_unreadable(const struct trace *t, const struct trace_line **ret_lines, uint64_t *ret_all);
+/*
+ * What is missing in what was read so far, with numbers, and how to record so that it
+ * is not: one sentence without its end, that goes before everything else that is
+ * said of the trace. False: nothing is, and `text` is untouched.
+ */
+bool trace_missing(const struct trace *t, char *text, size_t size);
 void trace_close(struct trace *t);
 
 #endif
