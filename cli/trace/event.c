@@ -304,7 +304,8 @@ static bool take_event(struct line *l, const struct known *known, const char *fi
 static bool is_iommu(const char *fields)
 {
 	fields = fields_skip_spaces(fields);
-	return !strncmp(fields, "IOMMU:", 6) || !strncmp(fields, "iova=", 5);
+	return !strncmp(fields, "IOMMU:", 6) || !strncmp(fields, "iova=", 5) ||
+	       !strncmp(fields, "[FAILED TO PARSE] iova=", 23);
 }
 
 /* What ends with a colon and a space: a time, an event's name, or something else. */

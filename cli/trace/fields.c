@@ -195,6 +195,7 @@ static const struct {
 	{"sizes", FIELD_SIZES},
 	{"lengths", FIELD_SIZES}, /* raw */
 	{"phys_addrs", FIELD_PHYS_ADDRS},
+	{"addr", FIELD_DMA_ADDR},    /* raw, of dma_unmap_page */
 	{"addrs", FIELD_PHYS_ADDRS}, /* raw, of dma_unmap_sg */
 	{"device", FIELD_DEVICE},
 	{"truncated", FIELD_TRUNCATED},
@@ -240,7 +241,7 @@ void fields_split(const char *text, struct fields *ret_fields)
 	text = fields_skip_spaces(text);
 	if (!strncmp(text, FAILED, sizeof(FAILED) - 1)) {
 		text = fields_skip_spaces(text + sizeof(FAILED) - 1);
-		f->is_raw = true;
+		f->is_raw = f->is_decimal = true;
 	}
 	f->text = f->device = text;
 	for (const char *at = text; at; at = strchr(at, ' ')) {
@@ -271,7 +272,8 @@ bool fields_address(const struct fields *f, enum field which, uint64_t *ret_numb
 
 	if (!value)
 		return false;
-	end = f->is_raw && !has_0x(value) ? fields_take_decimal(value, &number) : take_hex(value, &number);
+	end = f->is_decimal && !has_0x(value) ? fields_take_decimal(value, &number)
+					      : take_hex(value, &number);
 	if (!end || !is_end(*end))
 		return false;
 	*ret_number = number;

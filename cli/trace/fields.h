@@ -2,8 +2,8 @@
 /*
  * The fields of an event, "device dir=TO_DEVICE dma_addr=fffff686 ...", in each
  * form that a tool gives them: as the kernel prints them, with lists as libtraceevent
- * prints them, and raw, "device=... dma_addr=4294964870 ...", which is also what
- * libtraceevent writes behind "[FAILED TO PARSE]".
+ * prints them, and raw, "device=... dma_addr=fffff686 ...". Behind "[FAILED TO PARSE]"
+ * libtraceevent writes them raw and, as it does not know better, addresses in decimal.
  */
 #ifndef CLI_TRACE_FIELDS_H
 #define CLI_TRACE_FIELDS_H
@@ -34,7 +34,7 @@ enum field {
 struct fields {
 	const char *text, *device; /* device: not ended by a zero */
 	size_t device_len;
-	bool is_raw;
+	bool is_raw, is_decimal;       /* is_decimal: addresses, too, unless they begin with 0x */
 	const char *values[FIELD_MAX]; /* behind the "="; NULL: there is none */
 };
 
