@@ -9,7 +9,10 @@
 
 #include "base/bits.h"
 
-#define ASID_LAST ((1u << 20) - 1)
+/* Smaller in a test, so that wipes are frequent. */
+#ifndef VI_IOTLB_ASID_LAST
+#define VI_IOTLB_ASID_LAST ((1u << 20) - 1)
+#endif
 
 /* Beyond this many 4 KiB pages a range costs more to look for than the domain costs to drop. */
 #define RANGE_PAGES_LOOKED_UP 64
@@ -144,7 +147,7 @@ void vi_iotlb_drop_range(struct vi_iotlb *t, struct vi_domain *d, uint64_t first
 
 bool vi_iotlb_is_exhausted(const struct vi_iotlb *t)
 {
-	return t->next_asid > ASID_LAST;
+	return t->next_asid > VI_IOTLB_ASID_LAST;
 }
 
 /*

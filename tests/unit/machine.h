@@ -54,8 +54,9 @@ struct machine {
 	_Atomic unsigned kicks;
 	unsigned guest_errors;
 	_Atomic unsigned callback_reads, callback_writes;
-	unsigned window_writes; /* of the interrupt range, which is no memory */
-	uint8_t far[8192];	/* memory without a host pointer, at MACHINE_FAR */
+	unsigned window_writes;	       /* of the interrupt range, which is no memory */
+	_Alignas(8) uint8_t far[8192]; /* memory without a host pointer, at MACHINE_FAR */
+	bool slow_callbacks;	       /* what writes it loses the processor before */
 	/* Tables may lie there once this is set: called in the middle of a walk, after the entry was read. */
 	void (*during_table_read)(struct machine *m, uint64_t gpa);
 };
