@@ -19,6 +19,10 @@
 #include "daemon/work_thread.h"
 
 static int64_t removed_part, removed_all;
+static const struct viommu_host_ops *unit_ops;
+static void *unit_opaque;
+static bool on_work_thread;
+static unsigned messages;
 
 int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
 {
@@ -34,7 +38,10 @@ int viommu_mem_add(struct viommu *v, uint64_t gpa, uint64_t len, void *host, uns
 int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
 		  struct viommu **ret_unit)
 {
-	return -ENOMEM;
+	unit_ops = ops;
+	unit_opaque = opaque;
+	*ret_unit = NULL;
+	return 0;
 }
 
 void viommu_destroy(struct viommu *v)
@@ -43,7 +50,8 @@ void viommu_destroy(struct viommu *v)
 
 int viommu_thread_create(struct viommu *v, struct viommu_thread **ret_thread)
 {
-	return -ENOMEM;
+	*ret_thread = NULL;
+	return 0;
 }
 
 void viommu_thread_destroy(struct viommu_thread *t)
@@ -52,17 +60,19 @@ void viommu_thread_destroy(struct viommu_thread *t)
 
 int vfu_dma_read(struct vfu_server *s, uint64_t address, void *buf, size_t len)
 {
-	return -ENOTCONN;
+	messages++;
+	return 0;
 }
 
 int vfu_dma_write(struct vfu_server *s, uint64_t address, const void *buf, size_t len)
 {
-	return -ENOTCONN;
+	messages++;
+	return 0;
 }
 
 bool work_thread_is_current(void)
 {
-	return true;
+	return on_work_thread;
 }
 
 void waker_kick(struct waker *w)
@@ -116,11 +126,32 @@ static void memory_that_cannot_be_taken_back_ends_the_process(void **state)
 	assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
+/* The client that would have to answer may be waiting for the main thread. */
+static void memory_is_asked_for_on_the_work_thread_only(void **state)
+{
+	static struct vm vm;
+	struct viommu_options options = {.sz = sizeof(options)};
+	struct unit *u;
+	uint8_t byte = 0;
+
+	assert_int_equal(unit_create(&vm, &options, &u), 0);
+	on_work_thread = false;
+	assert_int_equal(unit_ops->mem_read(unit_opaque, 0, &byte, 1), -EDEADLK);
+	assert_int_equal(unit_ops->mem_write(unit_opaque, 0, &byte, 1), -EDEADLK);
+	assert_int_equal(messages, 0);
+	on_work_thread = true;
+	assert_int_equal(unit_ops->mem_read(unit_opaque, 0, &byte, 1), 0);
+	assert_int_equal(unit_ops->mem_write(unit_opaque, 0, &byte, 1), 0);
+	assert_int_equal(messages, 2);
+	unit_destroy(u);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_that_is_taken_back),
 		cmocka_unit_test(all_is_taken_back_when_a_part_cannot_be),
+		cmocka_unit_test(memory_is_asked_for_on_the_work_thread_only),
 		cmocka_unit_test(memory_that_cannot_be_taken_back_ends_the_process),
 	};
 

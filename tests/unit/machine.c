@@ -48,6 +48,8 @@ static int on_mem_read(void *opaque, uint64_t gpa, void *buf, size_t len)
 		memset(buf, 0, len);
 	else
 		memcpy(buf, m->far + (gpa - MACHINE_FAR), len);
+	if (m->during_callback)
+		m->during_callback(m);
 	return 0;
 }
 
@@ -62,6 +64,8 @@ static int on_mem_write(void *opaque, uint64_t gpa, const void *buf, size_t len)
 		m->window_writes += vi_is_message(gpa) || vi_is_message(gpa + len - 1);
 	else
 		memcpy(m->far + (gpa - MACHINE_FAR), buf, len);
+	if (m->during_callback)
+		m->during_callback(m);
 	return 0;
 }
 

@@ -59,6 +59,8 @@ struct machine {
 	bool slow_callbacks;	       /* what writes it loses the processor before */
 	/* Tables may lie there once this is set: called in the middle of a walk, after the entry was read. */
 	void (*during_table_read)(struct machine *m, uint64_t gpa);
+	/* Called in the middle of an access to that memory, if it is set. */
+	void (*during_callback)(struct machine *m);
 };
 
 #define MACHINE_FAR UINT64_C(0x100000000)

@@ -160,6 +160,48 @@ static void test_holes_and_read_only_memory(void **state)
 	machine_finish(&m);
 }
 
+static void set_far(struct machine *m, unsigned flags)
+{
+	assert_true(viommu_mem_remove(m->viommu, MACHINE_FAR, sizeof(m->far)) >= 0);
+	assert_int_equal(viommu_mem_add(m->viommu, MACHINE_FAR, sizeof(m->far), NULL, flags), 0);
+}
+
+/* A region without the right, in each way that leads to it: nothing translates; walked; cached; by callbacks.
+ */
+static void test_rights_of_regions(void **state)
+{
+	static _Alignas(4096) uint8_t rom[4096] = {1};
+	uint64_t gpa = UINT64_C(0x80000000);
+	struct machine m;
+
+	(void)state;
+	machine_init(&m, TRAPPED, NULL);
+	assert_int_equal(viommu_mem_add(m.viommu, gpa, sizeof(rom), rom, VIOMMU_MEM_READ), 0);
+	set_far(&m, VIOMMU_MEM_READ);
+	for (unsigned translated = 0; translated < 2; translated++) {
+		for (unsigned i = 0; i < 3; i++) {
+			machine_expect_write(&m, gpa, -EFAULT);
+			machine_expect_read(&m, gpa, 0);
+			machine_expect_write(&m, MACHINE_FAR, -EFAULT);
+			machine_expect_read(&m, MACHINE_FAR, 0);
+		}
+		if (translated)
+			break;
+		assert_int_equal(vi_driver_vtd_start(&m.driver, true), 0);
+		assert_int_equal(vi_driver_vtd_table_init(&m.driver, &m.table, 4), 0);
+		/* A large page that is more than the region has no host address of its own. */
+		machine_map(&m, gpa, gpa, 2u << 20, RW);
+		machine_map(&m, MACHINE_FAR, MACHINE_FAR, 4096, RW);
+		assert_int_equal(vi_driver_vtd_attach(&m.driver, MACHINE_RID, MACHINE_DOMAIN, &m.table), 0);
+	}
+	assert_int_equal(rom[0], 1);
+	assert_int_equal(atomic_load(&m.callback_writes), 0);
+	set_far(&m, VIOMMU_MEM_WRITE);
+	machine_expect_write(&m, MACHINE_FAR, 0);
+	machine_expect_read(&m, MACHINE_FAR, -EFAULT);
+	machine_finish(&m);
+}
+
 /* A 2 MiB page over several regions and a hole, at addresses of the host that continue nowhere. */
 static void test_large_page_over_regions(void **state)
 {
@@ -282,6 +324,7 @@ int main(void)
 		cmocka_unit_test(test_interrupt_range),
 		cmocka_unit_test(test_memory_through_callbacks),
 		cmocka_unit_test(test_holes_and_read_only_memory),
+		cmocka_unit_test(test_rights_of_regions),
 		cmocka_unit_test(test_large_page_over_regions),
 		cmocka_unit_test(test_iotlb_capacity),
 		cmocka_unit_test(test_words_over_region_edges),

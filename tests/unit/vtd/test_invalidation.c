@@ -177,6 +177,9 @@ static void test_register_granularity_report(void **state)
 	machine_set64(&m, VTD_CCMD, VTD_CCMD_ICC | vi_to_field(VTD_CCMD_CIRG, 1));
 	assert_int_equal(vi_field(machine_get64(&m, VTD_CCMD), VTD_CCMD_CAIG), 0);
 	assert_false(machine_get64(&m, VTD_CCMD) & VTD_CCMD_ICC);
+	machine_set64(&m, iro + VTD_IOTLB, VTD_IOTLB_IVT | vi_to_field(VTD_IOTLB_IIRG, 1));
+	assert_int_equal(vi_field(machine_get64(&m, iro + VTD_IOTLB), VTD_IOTLB_IAIG), 0);
+	assert_false(machine_get64(&m, iro + VTD_IOTLB) & VTD_IOTLB_IVT);
 	machine_finish(&m);
 }
 

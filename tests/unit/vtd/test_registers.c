@@ -385,6 +385,33 @@ static void test_sharing_keeps_registers(void **state)
 	machine_finish(&m);
 }
 
+/*
+ * A guest that shares the page and traps on the next one: what it wrote to the
+ * page comes before what it then reads or writes there, whoever looks first.
+ */
+static void test_trapped_access_comes_after_the_page(void **state)
+{
+	uint64_t iro, value;
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, POLLED, NULL, true);
+	iro = vi_field(m.driver.ecap, VTD_ECAP_IRO) * 16;
+	vi_driver_vtd_write32(&m.driver, VTD_GCMD, VTD_GCMD_TE); /* the queue off */
+	assert_int_equal(viommu_regs_read(m.viommu, iro + VTD_IOTLB, 8, &value), 0);
+	assert_false(machine_get32(&m, VTD_GSTS) & VTD_GSTS_QIES);
+	vi_driver_vtd_write32(&m.driver, VTD_GCMD, VTD_GCMD_TE | VTD_GCMD_QIE);
+	machine_settle(&m);
+	assert_true(machine_get32(&m, VTD_GSTS) & VTD_GSTS_QIES);
+	vi_driver_vtd_write32(&m.driver, VTD_GCMD, VTD_GCMD_TE);
+	assert_int_equal(viommu_regs_write(m.viommu, iro + VTD_IOTLB, 8,
+					   VTD_IOTLB_IVT | vi_to_field(VTD_IOTLB_IIRG, 1)),
+			 0);
+	machine_settle(&m);
+	assert_int_equal(vi_field(machine_get64(&m, iro + VTD_IOTLB), VTD_IOTLB_IAIG), 1);
+	machine_finish(&m);
+}
+
 /* Write 1 to clear on the polled page, with the bits that are set and with more. */
 static void test_polled_write_one_to_clear(void **state)
 {
@@ -486,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_pass_through_not_offered),
 		cmocka_unit_test(test_protected_memory),
 		cmocka_unit_test(test_sharing_keeps_registers),
+		cmocka_unit_test(test_trapped_access_comes_after_the_page),
 		cmocka_unit_test(test_polled_write_one_to_clear),
 		cmocka_unit_test(test_scribbling_hurts_only_the_guest),
 		cmocka_unit_test(test_reset_is_power_on),
