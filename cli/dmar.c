@@ -48,7 +48,7 @@ static void build(const struct dmar *d, struct bytes *b)
 	put(b, TYPE_DRHD, 2);
 	put(b, DRHD_SIZE + d->scope_count * SCOPE_SIZE, 2);
 	put(b, 0, 1); /* flags: only the devices listed */
-	put(b, 0, 1); /* register set of one page as far as ACPI is concerned */
+	put(b, 0, 1); /* the register set is 2^0 pages */
 	put(b, 0, 2); /* segment */
 	put(b, d->base, 8);
 	for (unsigned i = 0; i < d->scope_count; i++)

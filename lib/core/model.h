@@ -68,7 +68,8 @@ struct vi_model_ops {
 	/* Take over such numbers. -EBADMSG when one is out of range, -ENOTSUP for other capabilities; nothing
 	 * changed. */
 	int (*restore)(void *state, const uint8_t *numbers, size_t length);
-	size_t regs_size;
+	/* Bytes of the register set; fixed at init(). */
+	size_t (*regs_size)(const void *state);
 	void (*regs_read)(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
 	void (*regs_write)(void *state, uint64_t offset, unsigned size, uint64_t value);
 	void (*regs_share)(void *state, void *page);

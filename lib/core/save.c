@@ -11,7 +11,7 @@
 #include "core/unit.h"
 
 #define MAGIC	UINT64_C(0x31455441544d4f49) /* "IOMTATE1" */
-#define VERSION 1
+#define VERSION 2			     /* 1: IVA and IOTLB beside the register page */
 
 struct header {
 	uint64_t magic, version, model, length; /* length: of the numbers, in bytes */

@@ -301,7 +301,7 @@ void viommu_requester_remove(struct viommu_requester *r)
 
 size_t viommu_regs_size(const struct viommu *v)
 {
-	return v->model ? v->model->regs_size : 0;
+	return v->model ? v->model->regs_size(v->model_state) : 0;
 }
 
 static bool is_register(const struct viommu *v, uint64_t offset, unsigned size)

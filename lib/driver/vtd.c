@@ -179,6 +179,12 @@ static uint64_t fault_record(const struct vi_driver_vtd *d, unsigned index)
 	return vi_field(d->cap, VTD_CAP_FRO) * 16 + index * VTD_FRCD_SIZE;
 }
 
+/* F without a reason is the driver's own write, on a polled page that the unit has not looked at yet. */
+static bool is_pending(uint64_t hi)
+{
+	return hi & VTD_FRCD_HI_F && vi_field(hi, VTD_FRCD_HI_FR);
+}
+
 bool vi_driver_vtd_next_fault(struct vi_driver_vtd *d, struct vi_driver_vtd_fault *ret_fault)
 {
 	unsigned count = (unsigned)vi_field(d->cap, VTD_CAP_NFR) + 1;
@@ -191,7 +197,7 @@ bool vi_driver_vtd_next_fault(struct vi_driver_vtd *d, struct vi_driver_vtd_faul
 		uint64_t at = fault_record(d, (first + i) % count);
 		uint64_t hi = vi_driver_vtd_read64(d, at + VTD_FRCD_HI);
 
-		if (!(hi & VTD_FRCD_HI_F))
+		if (!is_pending(hi))
 			continue;
 		*ret_fault = (struct vi_driver_vtd_fault){
 			.address = vi_driver_vtd_read64(d, at + VTD_FRCD_LO),

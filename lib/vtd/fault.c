@@ -49,7 +49,7 @@ static void clear(void *arg, uint32_t written)
 	}
 }
 
-static void show(struct vi_vtd *m)
+void vi_vtd_fault_status_show(struct vi_vtd *m)
 {
 	vi_vtd_show(m, VTD_FSTS, status, clear, m);
 	if (status(m) == 0)
@@ -66,7 +66,7 @@ void vi_vtd_fault_status_set(struct vi_vtd *m, uint32_t bits)
 	bool was_quiet = is_quiet(m);
 
 	m->fault_status |= bits;
-	show(m);
+	vi_vtd_fault_status_show(m);
 	if (was_quiet)
 		vi_vtd_event_raise(&m->fault_event);
 }
@@ -74,40 +74,31 @@ void vi_vtd_fault_status_set(struct vi_vtd *m, uint32_t bits)
 void vi_vtd_fault_status_write(struct vi_vtd *m, uint32_t value)
 {
 	clear(m, value);
-	show(m);
+	vi_vtd_fault_status_show(m);
 }
 
-/* Write 1 to clear F, the top bit of a record. */
-void vi_vtd_fault_record_write(struct vi_vtd *m, unsigned offset, uint32_t value)
+void vi_vtd_fault_records_cleared(struct vi_vtd *m)
 {
-	uint64_t *hi = &m->records[offset / VTD_FRCD_SIZE].hi;
-
-	if (offset % VTD_FRCD_SIZE != VTD_FRCD_HI + 4 || !(value & 0x80000000u) || !(*hi & VTD_FRCD_HI_F))
-		return;
-	*hi &= ~VTD_FRCD_HI_F;
-	m->pending_records--;
-	show(m);
-}
-
-uint32_t vi_vtd_fault_record_read(const struct vi_vtd *m, unsigned offset)
-{
-	unsigned i = offset / VTD_FRCD_SIZE;
-	uint64_t half = offset % VTD_FRCD_SIZE < VTD_FRCD_HI ? m->records[i].lo : m->records[i].hi;
-
-	return (uint32_t)(offset % 8 ? half >> 32 : half);
+	while (m->pending_records > 0 && !(m->records[m->first_pending].hi & VTD_FRCD_HI_F))
+		m->first_pending = (uint8_t)((m->first_pending + 1) % m->fault_record_count);
+	vi_vtd_fault_status_show(m);
+	if (!is_quiet(m))
+		vi_vtd_event_raise(&m->fault_event);
 }
 
 /* 7.2.1: while PFO is set nothing is recorded; a record that is still in use sets it. */
 static void record(struct vi_vtd *m, const struct vi_fault *f)
 {
-	bool was_quiet = is_quiet(m);
 	unsigned i = m->next_record;
+	bool was_quiet;
 
+	vi_vtd_fault_records_poll(m); /* what the guest cleared before this fault is free for it */
+	was_quiet = is_quiet(m);
 	if (m->records[i].hi & VTD_FRCD_HI_F)
 		m->fault_status |= VTD_FSTS_PFO;
 	if (m->fault_status & VTD_FSTS_PFO) {
 		vi_count(&m->unit->counters, VI_COUNT_faults_lost, 1);
-		show(m);
+		vi_vtd_fault_status_show(m);
 		return;
 	}
 	m->records[i].lo = f->iova & VTD_FRCD_LO_FI;
@@ -116,8 +107,9 @@ static void record(struct vi_vtd *m, const struct vi_fault *f)
 	if (m->pending_records++ == 0)
 		m->first_pending = (uint8_t)i;
 	m->next_record = (uint8_t)((i + 1) % m->fault_record_count);
+	vi_vtd_fault_record_publish(m, i);
 	vi_count(&m->unit->counters, VI_COUNT_faults_recorded, 1);
-	show(m);
+	vi_vtd_fault_status_show(m);
 	if (was_quiet)
 		vi_vtd_event_raise(&m->fault_event);
 }

@@ -11,7 +11,11 @@ void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high)
 {
 	uint64_t command = (uint64_t)high << 32 | vi_vtd_load32(m, VTD_CCMD);
 
-	if (m->context_busy || !(command & VTD_CCMD_ICC))
+	if (m->context_busy) {
+		vi_vtd_store32(m, VTD_CCMD + 4, (uint32_t)(m->context_command >> 32));
+		return;
+	}
+	if (!(command & VTD_CCMD_ICC))
 		return;
 	m->context_command =
 		command & (VTD_CCMD_ICC | VTD_CCMD_CIRG | VTD_CCMD_FM | VTD_CCMD_SID | VTD_CCMD_DID);
@@ -28,19 +32,21 @@ void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high)
 
 void vi_vtd_iotlb_command_write(struct vi_vtd *m, uint32_t high)
 {
-	uint64_t command = (uint64_t)high << 32;
+	uint64_t command = (uint64_t)high << 32, iva = vi_vtd_load64(m, VTD_IRO_OFFSET + VTD_IVA);
 	unsigned granularity = (unsigned)vi_field(command, VTD_IOTLB_IIRG);
 
-	if (m->iotlb_busy)
+	if (m->iotlb_busy) {
+		vi_vtd_store32(m, VTD_IRO_OFFSET + VTD_IOTLB + 4, (uint32_t)(m->iotlb_command >> 32));
+		return;
+	}
+	if (!(command & VTD_IOTLB_IVT))
 		return;
 	m->iotlb_command = command & (VTD_IOTLB_IVT | VTD_IOTLB_IIRG | VTD_IOTLB_DR | VTD_IOTLB_DW |
 				      VTD_IOTLB_DID); /* reserved bits read as 0 */
-	if (!(command & VTD_IOTLB_IVT))
-		return;
 	if (!m->queue.enabled &&
 	    vi_vtd_invalidate_iotlb(m, &m->iotlb_drain, granularity,
-				    (uint16_t)vi_field(command, VTD_IOTLB_DID), m->iva & VTD_IVA_ADDR,
-				    (unsigned)vi_field(m->iva, VTD_IVA_AM)))
+				    (uint16_t)vi_field(command, VTD_IOTLB_DID), iva & VTD_IVA_ADDR,
+				    (unsigned)vi_field(iva, VTD_IVA_AM)))
 		m->iotlb_command |= vi_to_field(VTD_IOTLB_IAIG, granularity);
 	m->iotlb_busy = true;
 	vi_drain_begin(m->unit, &m->iotlb_drain);
@@ -66,7 +72,8 @@ int vi_vtd_invalidation_register_process(struct vi_vtd *m)
 	}
 	if (m->iotlb_busy && vi_vtd_drain_soon(m, &m->iotlb_drain)) {
 		m->iotlb_busy = false;
-		m->iotlb_command &= ~VTD_IOTLB_IVT;
+		vi_vtd_store32(m, VTD_IRO_OFFSET + VTD_IOTLB + 4,
+			       (uint32_t)((m->iotlb_command & ~VTD_IOTLB_IVT) >> 32));
 		ret++;
 	}
 	return m->context_busy || m->iotlb_busy ? ret | VIOMMU_PROCESS_PENDING : ret;

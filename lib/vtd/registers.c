@@ -13,7 +13,9 @@
  *            included, is not seen on a polled page until it writes another
  *            value. Linux does that once, at start, when nothing is set.
  *   LEVEL    masks, tails, busy bits: the last value counts, so a write of the
- *            same value means nothing.
+ *            same value means nothing. Requests for an invalidation are so too:
+ *            ICC and IVT are shown as 0 before the next may come.
+ *   fault records: fault_record.c.
  *
  * Trapped accesses use the same words and the same rules.
  */
@@ -88,11 +90,15 @@ static const struct word words[] = {
 	{VTD_IEUADDR, PLAIN, ALL, ALL, NULL},
 	{VTD_IQERCD, READ_ONLY, 0, ALL, NULL},
 	{VTD_IQERCD + 4, READ_ONLY, 0, ALL, NULL},
+	{VTD_IRO_OFFSET + VTD_IVA, PLAIN, ALL, 0, NULL},
+	{VTD_IRO_OFFSET + VTD_IVA + 4, PLAIN, ALL, 0, NULL},
+	{VTD_IRO_OFFSET + VTD_IOTLB + 4, LEVEL, 0xb003ffffu, 0xb603ffffu, vi_vtd_iotlb_command_write},
 };
 
 /* Offsets of the watched words in the order of looking; the first is what a guest waits for most. */
 static const uint16_t watched[] = {
-	VTD_IQT, VTD_GCMD, VTD_CCMD + 4, VTD_FSTS, VTD_FECTL, VTD_PMEN, VTD_ICS, VTD_IECTL,
+	VTD_IQT,  VTD_GCMD, VTD_CCMD + 4, VTD_IRO_OFFSET + VTD_IOTLB + 4, VTD_FSTS, VTD_FECTL,
+	VTD_PMEN, VTD_ICS,  VTD_IECTL,
 };
 
 static const struct word *find_word(unsigned offset)
@@ -146,7 +152,7 @@ void vi_vtd_show(struct vi_vtd *m, unsigned offset, uint32_t (*value)(void *arg)
 	for (unsigned i = 0; i < 2; i++) {
 		now = value(arg);
 
-		if (w->rule == CLEAR && (now & w->writable))
+		if (w && w->rule == CLEAR && (now & w->writable))
 			now |= CLEAR_SENTINEL;
 		before = m->shown[offset / 4];
 		written = exchange(m, offset, now);
@@ -190,34 +196,19 @@ static uint32_t read_page_word(const struct vi_vtd *m, unsigned offset)
 	return w ? vi_vtd_load32(m, offset) & w->readable : 0;
 }
 
-static bool is_fault_record(const struct vi_vtd *m, unsigned offset)
-{
-	return offset >= VTD_FRO_OFFSET && offset < VTD_FRO_OFFSET + m->fault_record_count * VTD_FRCD_SIZE;
-}
-
 static void write_word(struct vi_vtd *m, unsigned offset, uint32_t value)
 {
-	if (offset < VTD_PAGE_SIZE)
+	if (vi_vtd_is_fault_record(m, offset))
+		vi_vtd_fault_record_write(m, offset, value);
+	else if (offset < VTD_PAGE_SIZE)
 		write_page_word(m, offset, value);
-	else if (is_fault_record(m, offset))
-		vi_vtd_fault_record_write(m, offset - VTD_FRO_OFFSET, value);
-	else if (offset == VTD_IRO_OFFSET + VTD_IVA)
-		m->iva = (m->iva & ~UINT64_C(0xffffffff)) | value;
-	else if (offset == VTD_IRO_OFFSET + VTD_IVA + 4)
-		m->iva = (m->iva & 0xffffffff) | (uint64_t)value << 32;
-	else if (offset == VTD_IRO_OFFSET + VTD_IOTLB + 4)
-		vi_vtd_iotlb_command_write(m, value);
 }
 
 static uint32_t read_word(const struct vi_vtd *m, unsigned offset)
 {
-	if (offset < VTD_PAGE_SIZE)
-		return read_page_word(m, offset);
-	if (is_fault_record(m, offset))
-		return vi_vtd_fault_record_read(m, offset - VTD_FRO_OFFSET);
-	if (offset == VTD_IRO_OFFSET + VTD_IOTLB + 4)
-		return (uint32_t)(m->iotlb_command >> 32);
-	return 0; /* IVA is write-only */
+	if (vi_vtd_is_fault_record(m, offset))
+		return vi_vtd_fault_record_read(m, offset);
+	return offset < VTD_PAGE_SIZE ? read_page_word(m, offset) : 0;
 }
 
 /* The guest may have written the page just before it trapped: that comes first. */
@@ -282,7 +273,7 @@ static void put_back(struct vi_vtd *m, unsigned offset)
 	uint32_t found = vi_vtd_load32(m, offset), value = m->shown[offset / 4];
 	const struct word *w;
 
-	if (found == value)
+	if (found == value || vi_vtd_is_fault_record(m, offset))
 		return;
 	w = find_word(offset);
 	if (w && w->rule != READ_ONLY && w->rule != PLAIN)
@@ -315,7 +306,7 @@ int vi_vtd_regs_poll(struct vi_vtd *m)
 		n += vi_vtd_regs_poll_word(m, watched[i]);
 	if (m->page != m->own_page)
 		put_page_back(m);
-	return n;
+	return n + vi_vtd_fault_records_poll(m);
 }
 
 void vi_vtd_regs_share(void *state, void *page)

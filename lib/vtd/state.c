@@ -53,9 +53,14 @@ static void faults(struct vi_vtd *m, struct vi_state *s)
 	for (unsigned i = 0; i < VTD_MAX_FAULT_RECORDS; i++) {
 		VI_STATE_MEMBER(s, m->records[i].lo, ANY);
 		VI_STATE_MEMBER(s, m->records[i].hi, ANY);
-		if (i < m->fault_record_count)
-			m->pending_records += (m->records[i].hi & VTD_FRCD_HI_F) != 0;
+		if (i >= m->fault_record_count || !(m->records[i].hi & VTD_FRCD_HI_F))
+			continue;
+		m->pending_records++;
+		s->bad |= vi_field(m->records[i].hi, VTD_FRCD_HI_FR) == 0;
 	}
+	/* The page came before, and may say otherwise in a forged state. */
+	for (unsigned i = 0; s->loading && i < m->fault_record_count; i++)
+		vi_vtd_fault_record_publish(m, i);
 }
 
 static void event(struct vi_vtd_event *e, struct vi_state *s)
@@ -80,8 +85,6 @@ void vi_vtd_state(void *state, struct vi_state *s)
 	ATOMIC_MEMBER(s, m->high_first, ANY);
 	ATOMIC_MEMBER(s, m->high_last, ANY);
 	VI_STATE_MEMBER(s, m->gsts, VTD_GSTS_TES | VTD_GSTS_RTPS | VTD_GSTS_QIES);
-	VI_STATE_MEMBER(s, m->iva, ANY);
-	VI_STATE_MEMBER(s, m->iotlb_command, ANY);
 	queue(m, s);
 	faults(m, s);
 	event(&m->fault_event, s);

@@ -21,8 +21,9 @@ static uint64_t capabilities(const struct vi_vtd *m, const struct viommu_options
 	       (o->vtd_caching_mode ? VTD_CAP_CM : 0) |
 	       vi_to_field(VTD_CAP_SAGAW, VTD_SAGAW_39BIT | (o->vtd_39bit_only ? 0 : VTD_SAGAW_48BIT)) |
 	       vi_to_field(VTD_CAP_MGAW, m->guest_address_width - 1u) | VTD_CAP_ZLR |
-	       vi_to_field(VTD_CAP_FRO, VTD_FRO_OFFSET / 16) | vi_to_field(VTD_CAP_SSLPS, page_sizes) |
-	       VTD_CAP_PSI | vi_to_field(VTD_CAP_NFR, m->fault_record_count - 1u) |
+	       vi_to_field(VTD_CAP_FRO, m->fault_record_offset / 16u) |
+	       vi_to_field(VTD_CAP_SSLPS, page_sizes) | VTD_CAP_PSI |
+	       vi_to_field(VTD_CAP_NFR, m->fault_record_count - 1u) |
 	       vi_to_field(VTD_CAP_MAMV, MAX_ADDRESS_MASK) | VTD_CAP_DWD | VTD_CAP_DRD;
 }
 
@@ -42,7 +43,7 @@ static void reset(void *state)
 	atomic_store(&m->root, 0);
 	m->gsts = m->completes = 0;
 	m->has_next_command = m->context_busy = m->iotlb_busy = m->protect_busy = false;
-	m->iva = m->iotlb_command = m->queue_error = 0;
+	m->queue_error = 0;
 	m->command_drain = m->context_drain = m->iotlb_drain = m->protect_drain = (struct vi_drain){0};
 	m->queue = (struct vi_vtd_queue){.enabled = false};
 	m->wait_completed = false;
@@ -66,6 +67,8 @@ static int init(struct viommu *v, const struct viommu_options *o, void **ret_sta
 	memset(m, 0, sizeof(*m));
 	m->unit = v;
 	m->fault_record_count = o->vtd_fault_records ? o->vtd_fault_records : DEFAULT_FAULT_RECORDS;
+	m->fault_record_offset =
+		m->fault_record_count <= VTD_RECORDS_ON_PAGE ? VTD_FRO_OFFSET : VTD_FRO_SECOND_PAGE;
 	m->guest_address_width = o->vtd_39bit_only ? 39 : 48;
 	m->leaf_levels = (uint8_t)(1u << 1 | (o->vtd_no_2mib ? 0 : 1u << 2) |
 				   (o->vtd_no_2mib || o->vtd_no_1gib ? 0 : 1u << 3));
@@ -141,6 +144,13 @@ bool vi_vtd_model_settle(void *state)
 	return pending || m->queue.waiting;
 }
 
+static size_t registers_size(const void *state)
+{
+	const struct vi_vtd *m = state;
+
+	return m->fault_record_offset < VTD_PAGE_SIZE ? VTD_PAGE_SIZE : 2 * VTD_PAGE_SIZE;
+}
+
 const struct vi_model_ops vi_vtd_model = {
 	.init = init,
 	.finish = finish,
@@ -148,7 +158,7 @@ const struct vi_model_ops vi_vtd_model = {
 	.state_number = 1,
 	.state = vi_vtd_state,
 	.restore = vi_vtd_restore,
-	.regs_size = VTD_REGS_SIZE,
+	.regs_size = registers_size,
 	.regs_read = vi_vtd_regs_read,
 	.regs_write = vi_vtd_regs_write,
 	.regs_share = vi_vtd_regs_share,

@@ -19,9 +19,10 @@
 #include "spec/vtd_registers.h"
 
 #define VTD_PAGE_SIZE	      4096
-#define VTD_IRO_OFFSET	      0x1000u /* IVA and IOTLB: on the first trapped page */
-#define VTD_FRO_OFFSET	      0x1100u /* fault records behind them, at most 255 * 16 bytes */
-#define VTD_REGS_SIZE	      0x3000u
+#define VTD_IRO_OFFSET	      0xf0u   /* IVA and IOTLB */
+#define VTD_FRO_OFFSET	      0x220u  /* fault records, as many as the page holds */
+#define VTD_FRO_SECOND_PAGE   0x1000u /* more than that */
+#define VTD_RECORDS_ON_PAGE   ((VTD_PAGE_SIZE - VTD_FRO_OFFSET) / VTD_FRCD_SIZE)
 #define VTD_MAX_FAULT_RECORDS 255
 
 /* One of the unit's two interrupts: FECTL.. or IECTL... */
@@ -51,6 +52,7 @@ struct vi_vtd {
 	/* Fixed at creation. */
 	uint64_t cap, ecap;
 	uint8_t fault_record_count;
+	uint16_t fault_record_offset;
 	uint8_t leaf_levels;
 	uint8_t guest_address_width;
 
@@ -75,7 +77,6 @@ struct vi_vtd {
 	uint64_t context_command;
 	struct vi_drain context_drain;
 
-	uint64_t iva;
 	uint64_t iotlb_command;
 	bool iotlb_busy; /* IOTLB.IVT */
 	struct vi_drain iotlb_drain;
@@ -94,6 +95,7 @@ struct vi_vtd {
 		uint64_t lo, hi;
 	} records[VTD_MAX_FAULT_RECORDS];
 	unsigned pending_records;
+	uint8_t record_to_look_at; /* the next on the page */
 	struct vi_vtd_event fault_event, queue_event;
 
 	_Alignas(VTD_PAGE_SIZE) uint8_t own_page[VTD_PAGE_SIZE];
@@ -135,12 +137,20 @@ void vi_vtd_queue_disable(struct vi_vtd *m, struct vi_drain *d); /* what it had 
 int vi_vtd_queue_process(struct vi_vtd *m, unsigned budget);
 void vi_vtd_wait_status_write(struct vi_vtd *m, uint32_t value);
 void vi_vtd_fault_status_write(struct vi_vtd *m, uint32_t value); /* fault.c */
-void vi_vtd_fault_record_write(struct vi_vtd *m, unsigned offset, uint32_t value);
-uint32_t vi_vtd_fault_record_read(const struct vi_vtd *m, unsigned offset);
+void vi_vtd_fault_status_show(struct vi_vtd *m);
+/* The poll has found records cleared: FSTS follows, and the event is for those that are left. */
+void vi_vtd_fault_records_cleared(struct vi_vtd *m);
 /* Set bits of FSTS (IQE, ...), with the fault event that goes with it. */
 void vi_vtd_fault_status_set(struct vi_vtd *m, uint32_t bits);
 int vi_vtd_fault_process(struct vi_vtd *m, unsigned budget);
 const char *vi_vtd_reason_text(vi_reason reason);
+bool vi_vtd_is_fault_record(const struct vi_vtd *m, unsigned offset); /* fault_record.c */
+uint32_t vi_vtd_fault_record_read(const struct vi_vtd *m, unsigned offset);
+void vi_vtd_fault_record_write(struct vi_vtd *m, unsigned offset, uint32_t value);
+/* A record that the guest does not see yet, or that was free. */
+void vi_vtd_fault_record_publish(struct vi_vtd *m, unsigned i);
+/* Look at those on the page. Returns how many had been written. */
+int vi_vtd_fault_records_poll(struct vi_vtd *m);
 void vi_vtd_event_raise(struct vi_vtd_event *e); /* event.c */
 void vi_vtd_event_cancel(struct vi_vtd_event *e);
 void vi_vtd_event_control_write(struct vi_vtd_event *e, uint32_t value);

@@ -15,7 +15,7 @@
 static void on_msi(void *opaque, uint16_t rid, uint64_t address, uint32_t data)
 {
 	struct machine *m = opaque;
-	unsigned i = m->msi_count++;
+	unsigned i = atomic_fetch_add(&m->msi_count, 1);
 
 	if (i >= MACHINE_MSI_LOG)
 		return;

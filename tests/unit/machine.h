@@ -45,7 +45,7 @@ struct machine {
 	_Atomic bool stop;
 
 	/* What the host callbacks saw. */
-	unsigned msi_count;
+	_Atomic unsigned msi_count;
 	struct {
 		uint16_t rid;
 		uint64_t address;
