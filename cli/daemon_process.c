@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/daemon_process.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -10,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +19,7 @@
 #include "cli/signals.h"
 #include "control/client.h"
 #include "control/message.h"
+#include "control/protocol.h"
 
 #define NAME	   "viommud"
 #define READY	   "viommud: ready "
@@ -105,6 +106,39 @@ static int await_ready(struct daemon_process *d, int fd, int signals)
 	return 0;
 }
 
+static bool look_at_socket(int folder, const char *name, struct own_socket *ret_socket)
+{
+	struct stat st;
+
+	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISSOCK(st.st_mode))
+		return false;
+	*ret_socket = (struct own_socket){.dev = st.st_dev, .ino = st.st_ino};
+	snprintf(ret_socket->name, sizeof(ret_socket->name), "%s", name);
+	return true;
+}
+
+static void learn_socket(struct daemon_process *d, int folder, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+	if (d->socket_count < OWN_SOCKETS_MAX && strlen(name) < sizeof(d->sockets->name) &&
+	    look_at_socket(folder, name, &d->sockets[d->socket_count]))
+		d->socket_count++;
+}
+
+/* While it lives, as it can only be asked then what is its own. */
+static void learn_sockets(struct daemon_process *d, struct json_object *status)
+{
+	int folder = open(d->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (folder < 0)
+		return;
+	learn_socket(d, folder, CONTROL_SOCKET_NAME);
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++)
+		learn_socket(d, folder, control_get_text(control_get_item(status, "functions", i), "socket"));
+	close(folder);
+}
+
 static int learn_model(struct daemon_process *d)
 {
 	struct json_object *status = daemon_process_status(d);
@@ -116,6 +150,7 @@ static int learn_model(struct daemon_process *d)
 	}
 	iommu = control_get_string(status, "iommu");
 	d->iommu = iommu && !strcmp(iommu, "vtd");
+	learn_sockets(d, status);
 	json_object_put(status);
 	return 0;
 }
@@ -146,30 +181,28 @@ void daemon_process_stop(struct daemon_process *d)
 	d->pid = 0;
 }
 
-static bool is_socket(const char *name)
+static void remove_socket(int folder, const struct own_socket *known)
 {
-	size_t len = strlen(name);
+	struct own_socket now;
 
-	return len > 5 && !strcmp(name + len - 5, ".sock");
+	if (look_at_socket(folder, known->name, &now) && now.dev == known->dev && now.ino == known->ino)
+		unlinkat(folder, known->name, 0);
 }
 
 void daemon_process_tidy(const struct daemon_process *d, bool chosen_by_it)
 {
-	DIR *dir = opendir(d->dir);
-	struct dirent *entry;
+	int folder = open(d->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-	/* Another viommud may serve there by now, and holds the lock then. */
-	if (!dir || flock(dirfd(dir), LOCK_EX | LOCK_NB)) {
-		if (dir)
-			closedir(dir);
+	if (folder < 0)
 		return;
+	/* Another viommud may serve there by now, and holds the lock then. */
+	if (!flock(folder, LOCK_EX | LOCK_NB)) {
+		for (unsigned i = 0; i < d->socket_count; i++)
+			remove_socket(folder, &d->sockets[i]);
+		if (chosen_by_it)
+			rmdir(d->dir);
 	}
-	while ((entry = readdir(dir)))
-		if (is_socket(entry->d_name))
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	if (chosen_by_it)
-		rmdir(d->dir);
-	closedir(dir);
+	close(folder);
 }
 
 /* --------------------------------------------------------------------- asking */

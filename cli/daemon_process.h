@@ -13,11 +13,22 @@
 #include "cli/argument_list.h"
 #include "cli/dmar.h"
 
+/* A socket of viommud, in its folder. */
+struct own_socket {
+	char name[32];
+	dev_t dev;
+	ino_t ino;
+};
+
+#define OWN_SOCKETS_MAX 16 /* control, the IOMMU, its controllers */
+
 struct daemon_process {
 	pid_t pid; /* 0: it does not run */
 	char program[PATH_MAX];
 	char dir[PATH_MAX];
 	bool iommu; /* it serves one */
+	struct own_socket sockets[OWN_SOCKETS_MAX];
+	unsigned socket_count;
 };
 
 /*
@@ -27,7 +38,11 @@ struct daemon_process {
  */
 int daemon_process_start(struct daemon_process *d, const struct argument_list *options, int signals);
 void daemon_process_stop(struct daemon_process *d);
-/* What a viommud that was killed has left: its sockets, and the folder if that was of its own choice. */
+/*
+ * What a viommud that was killed has left: the sockets that it was seen to have,
+ * and the folder if that was of its own choice. Nothing else in the folder, and
+ * nothing that took such a name since, is touched.
+ */
 void daemon_process_tidy(const struct daemon_process *d, bool chosen_by_it);
 
 /* Its status; NULL when it does not answer. The caller puts it. */

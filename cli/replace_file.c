@@ -24,18 +24,18 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-static int fill(int fd, const char *data, size_t len)
+static int fill(int fd, const char *data, size_t len, mode_t mode)
 {
 	int err = write_all(fd, data, len);
 
-	if (!err && fchmod(fd, 0644))
+	if (!err && fchmod(fd, mode))
 		err = -errno;
 	if (close(fd) && !err)
 		err = -errno;
 	return err;
 }
 
-int replace_file(const char *path, const char *data, size_t len)
+int replace_file(const char *path, const char *data, size_t len, mode_t mode)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	char temporary[PATH_MAX];
@@ -47,7 +47,7 @@ int replace_file(const char *path, const char *data, size_t len)
 	fd = mkstemp(temporary);
 	if (fd < 0)
 		return -errno;
-	err = fill(fd, data, len);
+	err = fill(fd, data, len, mode);
 	if (!err && rename(temporary, path))
 		err = -errno;
 	if (err)

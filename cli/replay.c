@@ -334,7 +334,7 @@ static int write_page(struct replay *r)
 
 	if (to) {
 		fill_page(to, r, names);
-		err = fclose(to) ? -ENOMEM : replace_file(r->html, text, size);
+		err = fclose(to) ? -ENOMEM : replace_file(r->html, text, size, REPLACE_FOR_ALL);
 	}
 	free(text);
 	free(names);

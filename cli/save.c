@@ -39,7 +39,7 @@ static int write_state(const struct query *q, const char *hex)
 	if (!length || length % 2 || !decode(text, length))
 		err = failure("what answers in %s is not a viommud of this version", q->dir);
 	if (!err) {
-		int ret = replace_file(q->operand, text, length / 2);
+		int ret = replace_file(q->operand, text, length / 2, REPLACE_FOR_OWNER);
 
 		if (ret)
 			err = failure("%s cannot be written: %s", q->operand, strerror(-ret));
@@ -84,5 +84,6 @@ const struct command save_command = {
 		"waits in queues stays there. Then the VM is frozen, as nothing may change behind the\n"
 		"state: end viommud, or restore the state to go on.\n\n"
 		"The file is for the same version of the format and the same options; it is a few\n"
-		"kilobytes, has a checksum, and replaces FILE only when it is complete.\n",
+		"kilobytes, has a checksum, and replaces FILE only when it is complete. Only its owner\n"
+		"may read it.\n",
 };

@@ -163,7 +163,7 @@ static int put_page(const struct stat_options *o, struct json_object *reply)
 	int err = 0;
 
 	if (o->file)
-		err = replace_file(o->file, text, len);
+		err = replace_file(o->file, text, len, REPLACE_FOR_ALL);
 	else if (fwrite(text, 1, len, stdout) != len || fflush(stdout))
 		err = -errno;
 	free(text);

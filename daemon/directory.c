@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "control/protocol.h"
+#include "daemon/path_walk.h"
 
 static int make_fresh(struct directory *d, char *why, size_t why_size)
 {
@@ -35,17 +36,18 @@ static int make_fresh(struct directory *d, char *why, size_t why_size)
 	return 0;
 }
 
-static int make_named(struct directory *d, const char *wanted, char *why, size_t why_size)
+/* The path without links, for others to use; who may not write there cannot make it lead elsewhere. */
+static int take_path(struct directory *d, const char *wanted, char *why, size_t why_size)
 {
 	char absolute[PATH_MAX];
+	struct stat by_path, opened;
 
-	d->made = !mkdir(wanted, 0700);
-	if (!d->made && errno != EEXIST) {
-		snprintf(why, why_size, "--dir %s cannot be made: %s", wanted, strerror(errno));
+	if (!realpath(wanted, absolute) || stat(absolute, &by_path) || fstat(d->fd, &opened)) {
+		snprintf(why, why_size, "--dir %s cannot be used: %s", wanted, strerror(errno));
 		return -1;
 	}
-	if (!realpath(wanted, absolute)) {
-		snprintf(why, why_size, "--dir %s cannot be used: %s", wanted, strerror(errno));
+	if (by_path.st_dev != opened.st_dev || by_path.st_ino != opened.st_ino) {
+		snprintf(why, why_size, "--dir %s is another folder than a moment ago", wanted);
 		return -1;
 	}
 	if (strlen(absolute) > DIRECTORY_PATH_MAX) {
@@ -57,6 +59,25 @@ static int make_named(struct directory *d, const char *wanted, char *why, size_t
 	}
 	strcpy(d->path, absolute);
 	return 0;
+}
+
+static int make_named(struct directory *d, const char *wanted, char *why, size_t why_size)
+{
+	bool stranger;
+
+	d->fd = path_walk_open(wanted, &d->made, &stranger);
+	if (d->fd >= 0)
+		return take_path(d, wanted, why, why_size);
+	if (stranger)
+		snprintf(
+			why, why_size,
+			"--dir %s leads over a symbolic link of another user, who can make it lead anywhere; "
+			"give the folder itself",
+			wanted);
+	else
+		snprintf(why, why_size, "--dir %s cannot be %s: %s", wanted,
+			 d->fd == -ENOENT ? "made" : "used", strerror(-d->fd));
+	return -1;
 }
 
 /* Who may write here may replace our sockets; only the user himself may. */
@@ -77,7 +98,8 @@ static int check_owner(struct directory *d, char *why, size_t why_size)
 
 static int lock(struct directory *d, char *why, size_t why_size)
 {
-	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->fd < 0)
+		d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (d->fd < 0) {
 		snprintf(why, why_size, "--dir %s cannot be used: %s", d->path, strerror(errno));
 		return -1;
@@ -97,9 +119,8 @@ static int lock(struct directory *d, char *why, size_t why_size)
 int directory_open(struct directory *d, const char *wanted, char *why, size_t why_size)
 {
 	*d = (struct directory){.fd = -1};
-	if (wanted ? make_named(d, wanted, why, why_size) : make_fresh(d, why, why_size))
-		return -1;
-	if (!lock(d, why, why_size))
+	if (!(wanted ? make_named(d, wanted, why, why_size) : make_fresh(d, why, why_size)) &&
+	    !lock(d, why, why_size))
 		return 0;
 	directory_close(d);
 	return -1;
@@ -120,7 +141,7 @@ void directory_close(struct directory *d)
 	char table[SOCKET_PATH_MAX];
 
 	/* The table is there when viommu was killed. */
-	if (d->made) {
+	if (d->made && *d->path) {
 		directory_socket(d, DMAR_FILE_NAME, table);
 		unlink(table);
 		rmdir(d->path);

@@ -20,7 +20,9 @@ struct iommu_function {
 	struct vm *vm;
 	struct unit *unit;
 	struct vfu_server *server;
-	struct log_bucket log; /* what the client does wrong */
+	struct log_bucket log;	     /* what the client does wrong */
+	struct log_bucket placement; /* what must not drown among that */
+	struct log_bucket sessions;
 	char socket[SOCKET_PATH_MAX];
 	struct hidden_config config;
 
@@ -43,10 +45,11 @@ static void check_placement(struct iommu_function *f)
 	if (!f->expected || f->config.base == f->expected_base)
 		return;
 	f->mismatch = true;
-	log_line("%sWRONG REGISTER ADDRESS: firmware placed the IOMMU's registers at 0x%" PRIx32
-		 ", but the guest's DMAR table says 0x%" PRIx64
-		 "; the guest has no working IOMMU. Start again with 'viommu run' and the same devices",
-		 f->vm->label, f->config.base, f->expected_base);
+	log_limited(&f->placement,
+		    "WRONG REGISTER ADDRESS: firmware placed the IOMMU's registers at 0x%" PRIx32
+		    ", but the guest's DMAR table says 0x%" PRIx64
+		    "; the guest has no working IOMMU. Start again with 'viommu run' and the same devices",
+		    f->config.base, f->expected_base);
 }
 
 static int config_access_fits(uint64_t offset, size_t len)
@@ -164,7 +167,7 @@ static void connected(void *device)
 	/* A sleeping work thread must learn that there is a page to poll. */
 	waker_kick(f->vm->waker);
 	if (f->vm->verbose)
-		log_line("%siommu: a client is there", f->vm->label);
+		log_limited(&f->sessions, "iommu: a client is there");
 }
 
 static void disconnected(void *device, const char *why)
@@ -173,7 +176,7 @@ static void disconnected(void *device, const char *why)
 
 	lost_registers_forget(&f->lost);
 	if (f->vm->verbose)
-		log_line("%siommu: the client is gone: %s", f->vm->label, why ? why : "no reason known");
+		log_limited(&f->sessions, "iommu: the client is gone: %s", why ? why : "no reason known");
 }
 
 static void log_op(void *device, const char *line)
@@ -263,6 +266,8 @@ int iommu_function_create(struct vm *vm, struct iommu_function **ret_function, c
 	f->vm = vm;
 	f->page_fd = -1;
 	log_bucket_init(&f->log, vm->label);
+	log_bucket_init(&f->placement, vm->label);
+	log_bucket_init(&f->sessions, vm->label);
 	hidden_config_reset(&f->config);
 	if (vm->options->expected_base)
 		iommu_function_expect(f, vm->options->expected_base);

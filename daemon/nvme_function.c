@@ -26,6 +26,7 @@ struct nvme_function {
 	bool own_unit;
 	struct viommu_requester *requester;
 	struct log_bucket log; /* what client and guest do wrong */
+	struct log_bucket sessions;
 	char name[12];
 	char socket[SOCKET_PATH_MAX];
 
@@ -217,7 +218,7 @@ static void connected(void *device)
 	struct nvme_function *f = device;
 
 	if (f->vm->verbose)
-		log_line("%s%s: a client is there", f->vm->label, f->name);
+		log_limited(&f->sessions, "%s: a client is there", f->name);
 }
 
 static void disconnected(void *device, const char *why)
@@ -225,8 +226,8 @@ static void disconnected(void *device, const char *why)
 	struct nvme_function *f = device;
 
 	if (f->vm->verbose)
-		log_line("%s%s: the client is gone: %s", f->vm->label, f->name,
-			 why ? why : "no reason known");
+		log_limited(&f->sessions, "%s: the client is gone: %s", f->name,
+			    why ? why : "no reason known");
 }
 
 /* ------------------------------------------------------------ begin and end */
@@ -318,6 +319,7 @@ int nvme_function_create(struct vm *vm, unsigned index, struct unit *unit,
 	f->vm = vm;
 	f->choice = &vm->options->nvme[index];
 	log_bucket_init(&f->log, vm->label);
+	log_bucket_init(&f->sessions, vm->label);
 	snprintf(f->name, sizeof(f->name), "nvme%u", index);
 	snprintf(socket_name, sizeof(socket_name), "nvme%u.sock", index);
 	directory_socket(vm->directory, socket_name, f->socket);

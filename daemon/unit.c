@@ -153,10 +153,10 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 	/* No memory to cut a region in two: then none is left at all, as this part is about to be unmapped.
 	 */
 	if (taken == -ENOMEM) {
-		log_line("%sno memory to take back a part of a region at 0x%" PRIx64
-			 ": devices lose all memory until "
-			 "the guest's is announced again",
-			 u->vm->label, gpa);
+		log_limited(&u->vm->guest_errors,
+			    "no memory to take back a part of a region at 0x%" PRIx64
+			    ": devices lose all memory until the guest's is announced again",
+			    gpa);
 		taken = viommu_mem_remove(u->v, 0, UINT64_MAX);
 	}
 	if (taken < 0) {

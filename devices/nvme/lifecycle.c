@@ -78,8 +78,7 @@ static void start(struct nvme *n, const struct posted *p)
 
 	nvme_queue_reset(n);
 	if (!possible) {
-		nvme_lifecycle_fail(n,
-				    "nvme: the guest enabled the controller with settings it does not have");
+		nvme_lifecycle_fail(n, "the guest enabled the controller with settings it does not have");
 		return;
 	}
 	n->cq[0] = (struct nvme_cq){.exists = true,
@@ -96,7 +95,7 @@ static void start(struct nvme *n, const struct posted *p)
 static uint32_t shutdown_done(struct nvme *n, struct nvme_command *c)
 {
 	if (c->disk.result < 0)
-		n->ops.log(n->opaque, "nvme: the disk could not be flushed at shutdown");
+		n->ops.log(n->opaque, "the disk could not be flushed at shutdown");
 	n->shutdown = NVME_SHUTDOWN_DONE;
 	set_status(n, NVME_CSTS_SHST, NVME_CSTS_SHST_END);
 	return NVME_SUCCESS;

@@ -190,6 +190,33 @@ def notices_that_viommud_ends_in_the_firmware_pass():
         until(lambda: not runs(qemu), "QEMU ends")
 
 
+def bound(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(path)
+
+
+@case
+def leaves_what_is_not_its_own():
+    """When viommud is killed: files and sockets of others in the folder, and what has taken one of its names."""
+    with fake_qemu(WRAPPED_QEMU) as (qemu, disk):
+        folder = os.path.join(os.path.dirname(qemu), "run")
+        os.mkdir(folder, 0o700)
+        with open(os.path.join(folder, "notes.sock"), "w", encoding="ascii") as f:
+            f.write("precious")
+        bound(os.path.join(folder, "other.sock"))
+        os.symlink("other.sock", os.path.join(folder, "link.sock"))
+        with started(VIOMMU, "run", "--iommu", "none", "--dir", folder, "--nvme", disk, "--", qemu) as p:
+            pid = read_pid(qemu + ".pid")
+            with ended_at_last(pid):
+                check("control.sock" in os.listdir(folder), "it does not serve there")
+                os.rename(os.path.join(folder, "nvme0.sock"), os.path.join(folder, "before.sock"))
+                bound(os.path.join(folder, "nvme0.sock"))
+                os.kill(viommud_of(p), signal.SIGKILL)
+                check(p.wait(DEADLINE) == 1, f"exit status {p.returncode}")
+        left = sorted(os.listdir(folder))
+        check(left == ["before.sock", "link.sock", "notes.sock", "nvme0.sock", "other.sock"], left)
+
+
 @case
 def tidies_up_after_a_viommud_that_was_killed():
     with fake_qemu(WRAPPED_QEMU) as (qemu, disk):

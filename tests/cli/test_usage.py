@@ -17,7 +17,7 @@ import tempfile
 import time
 
 from rig import (DEADLINE, Daemon, VIOMMU, VIOMMUD, case, cases, check, daemon, ignored, main, read_line, refused,
-                 run, still_serves)
+                 run, started, still_serves)
 
 
 # --------------------------------------------------------- viommud: bad usage
@@ -162,6 +162,32 @@ def viommud_keeps_a_folder_it_did_not_make():
         os.mkdir(os.path.join(folder, "run"), 0o700)
         d = Daemon(folder)
         check(d.end() == 0 and os.listdir(d.dir) == [], "sockets are left, or the folder is gone")
+
+
+@case
+def viommud_follows_no_link_of_another_user():
+    """It would put its sockets wherever the other one likes."""
+    if os.geteuid():
+        return  # nobody else's link can be made
+    with tempfile.TemporaryDirectory() as base:
+        disk, link = os.path.join(base, "disk"), os.path.join(base, "link")
+        with open(disk, "wb") as f:
+            f.truncate(1 << 20)
+        os.mkdir(os.path.join(base, "run"), 0o700)
+        for path in (link, link + "/", link + "/.", "/proc/self/root" + link, os.path.join(link, "new")):
+            os.symlink("run", link)
+            os.lchown(link, 65534, 65534)
+            refused(run(VIOMMUD, "--dir", path, "--nvme", disk), path, "symbolic link of another user")
+            os.unlink(link)
+        check(os.listdir(os.path.join(base, "run")) == [], "something was put there")
+        for to in ("run", "./run/../run/", os.path.join(base, "run")):
+            os.symlink(to, link)
+            with started(VIOMMUD, "--dir", link, "--nvme", disk) as p:
+                line = p.stdout.readline()
+                check(line == f"viommud: ready {base}/run\n", line + (line or p.stderr.read()))
+            os.unlink(link)
+        os.symlink("link", link)
+        refused(run(VIOMMUD, "--dir", link, "--nvme", disk), link, "symbolic links")
 
 
 @case

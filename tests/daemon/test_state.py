@@ -215,6 +215,7 @@ def saved_state(*options, **more):
             path = os.path.join(folder, "state")
             done = viommu("save", "--dir", d.dir, path)
             check(done.returncode == 0, done.stderr)
+            equal(oct(os.stat(path).st_mode & 0o777), "0o600", "who may read what the guest did")
             with open(path, "rb") as f:
                 return f.read()
 

@@ -5,6 +5,7 @@
 import contextlib
 import errno
 import os
+import re
 import select
 import signal
 import struct
@@ -237,6 +238,42 @@ def _():
                 other.alive()
             equal(d.end(), "", "what it says")
         os.close(fd)
+
+
+def said(d):
+    """The lines, and how many more are said to have been left out."""
+    lines = d.end().splitlines()
+    return lines, sum(int(n) for n in re.findall(r"\((\d+) such lines were left out\)", "\n".join(lines)))
+
+
+@case("registers that are put elsewhere again and again: a few lines, and how many there would be")
+def _():
+    turns = 2000
+    with daemon("--expect", "0xfebe0000") as d:
+        with d.connect("iommu") as c:
+            for i in range(turns):
+                c.ok(RESET)
+                c.write(CONFIG, 0x10, struct.pack("<I", 0xfec00000))
+                c.write(CONFIG, 4, struct.pack("<H", 2))
+            time.sleep(1.5)
+            c.ok(RESET)
+            c.write(CONFIG, 0x10, struct.pack("<I", 0xfec00000))
+            c.write(CONFIG, 4, struct.pack("<H", 2))
+        lines, more = said(d)
+        wrong = [line for line in lines if "WRONG REGISTER ADDRESS" in line]
+        check(1 <= len(wrong) < turns // 4, "%d lines" % len(wrong))
+        equal(len(wrong) + more, turns + 1, "lines, and those left out")
+
+
+@case("clients that come and go, with --verbose: a few lines")
+def _():
+    turns = 500
+    with daemon("--verbose") as d:
+        for name in ("iommu", "nvme0"):
+            for _ in range(turns):
+                d.connect(name).close()
+        lines, _ = said(d)
+        check(lines and len(lines) < turns, "%d lines" % len(lines))
 
 
 def main():
