@@ -5,8 +5,8 @@
 
 #define GRANULE UINT64_C(0x200000) /* base and limit registers keep bits from 21 up */
 
-/* Base and limit count while EPM is set; software changes them before. */
-static void latch(struct vi_vtd *m)
+/* Base and limit count while EPM is set; software changes them before (11.4.8.2 to 11.4.8.5). */
+void vi_vtd_protect_latch(struct vi_vtd *m)
 {
 	uint64_t mask = ~(GRANULE - 1);
 
@@ -29,7 +29,7 @@ void vi_vtd_protect_write(struct vi_vtd *m, uint32_t value)
 		show(m, enable, m->protect_busy ? !enable : enable);
 		return;
 	}
-	latch(m);
+	vi_vtd_protect_latch(m);
 	atomic_store(&m->protecting, enable);
 	vi_context_drop_all(m->unit, &m->protect_drain);
 	m->protect_busy = true;

@@ -91,6 +91,35 @@ void vi_vtd_state(void *state, struct vi_state *s)
 	event(&m->queue_event, s);
 }
 
+/*
+ * GSTS and what the unit does, which the same command changes: who wrote a
+ * state where they differ would have the guest believe that it is protected.
+ */
+static bool says_what_it_does(const struct vi_vtd *m)
+{
+	return atomic_load(&m->translating) == ((m->gsts & VTD_GSTS_TES) != 0) &&
+	       m->queue.enabled == ((m->gsts & VTD_GSTS_QIES) != 0);
+}
+
+/*
+ * Words of the page that only the model writes follow from the model, whatever
+ * the state says: on a polled page the guest may have overwritten them, too. The
+ * regions that PMEN protects are those that their registers name.
+ */
+static void show(struct vi_vtd *m)
+{
+	uint32_t protecting = atomic_load(&m->protecting) ? VTD_PMEN_EPM | VTD_PMEN_PRS : 0;
+
+	vi_vtd_store32(m, VTD_VER, VTD_VER_1_0);
+	vi_vtd_store64(m, VTD_CAP, m->cap);
+	vi_vtd_store64(m, VTD_ECAP, m->ecap);
+	vi_vtd_store32(m, VTD_GSTS, m->gsts);
+	vi_vtd_store64(m, VTD_IQH, m->queue.head);
+	vi_vtd_store32(m, VTD_PMEN, protecting);
+	if (protecting)
+		vi_vtd_protect_latch(m);
+}
+
 /* Loaded into a spare model first: a state that is bad half-way leaves nothing behind. */
 int vi_vtd_restore(void *state, const uint8_t *numbers, size_t length)
 {
@@ -105,12 +134,13 @@ int vi_vtd_restore(void *state, const uint8_t *numbers, size_t length)
 	vi_vtd_state(spare, &s);
 	if (spare->cap != m->cap || spare->ecap != m->ecap)
 		ret = -ENOTSUP;
-	else if (s.bad)
+	else if (s.bad || !says_what_it_does(spare))
 		ret = -EBADMSG;
 	free(spare);
 	if (ret == 0) {
 		s.used = 0;
 		vi_vtd_state(m, &s);
+		show(m);
 	}
 	return ret;
 }

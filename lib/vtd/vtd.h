@@ -127,6 +127,8 @@ void vi_vtd_regs_reset(struct vi_vtd *m);
 void vi_vtd_command_write(struct vi_vtd *m, uint32_t value); /* global_command.c */
 int vi_vtd_command_process(struct vi_vtd *m);
 void vi_vtd_protect_write(struct vi_vtd *m, uint32_t value); /* protected_memory.c */
+/* Take the regions over from their registers. */
+void vi_vtd_protect_latch(struct vi_vtd *m);
 int vi_vtd_protect_process(struct vi_vtd *m);
 bool vi_vtd_is_protected(void *state, uint64_t first, uint64_t last);
 void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high); /* invalidation_register.c */

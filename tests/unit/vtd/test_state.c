@@ -12,6 +12,8 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "base/crc32.h"
+#include "base/endian.h"
 #include "machine.h"
 
 #define IOVA UINT64_C(0x40000000)
@@ -231,6 +233,131 @@ static void test_any_changed_byte_is_refused(void **state)
 	machine_finish(&m);
 }
 
+/* ------------------------------------------------------------------ forgeries */
+
+enum { PLAIN, QUEUE, TRANSLATION, PROTECTION, KINDS };
+
+#define HEADER 32 /* in front of the numbers, which have 8 bytes each */
+
+/* Do the registers say that GPA is in the low region, which is one granule or none? */
+static bool protects(struct machine *m)
+{
+	return (machine_get32(m, VTD_PMEN) & VTD_PMEN_PRS) && machine_get32(m, VTD_PLMBASE) <= GPA &&
+	       machine_get32(m, VTD_PLMLIMIT) >= GPA;
+}
+
+static uint8_t *state_with(unsigned what, size_t *ret_size)
+{
+	struct machine m;
+	uint8_t *bytes;
+
+	machine_init(&m, POLLED, NULL);
+	if (what == QUEUE || what == TRANSLATION) {
+		step_root(&m);
+		step_queue(&m);
+	}
+	if (what == TRANSLATION)
+		step_translate(&m);
+	if (what == PROTECTION) {
+		machine_set32(&m, VTD_PLMBASE, (uint32_t)GPA);
+		machine_set32(&m, VTD_PLMLIMIT, (uint32_t)GPA);
+		machine_set32(&m, VTD_PMEN, VTD_PMEN_EPM);
+		machine_settle(&m);
+		assert_true(protects(&m));
+	}
+	bytes = save(&m, ret_size);
+	machine_finish(&m);
+	return bytes;
+}
+
+/* The right checksum for what the bytes are now. */
+static void seal(uint8_t *bytes, size_t size)
+{
+	uint32_t crc = htole32(vi_crc32c(0, bytes, size - sizeof(crc)));
+
+	memcpy(bytes + size - sizeof(crc), &crc, sizeof(crc));
+}
+
+/* What the guest is told is what its device finds: nothing is mapped, and the page at GPA may be protected.
+ */
+static void expect_what_is_told(struct machine *m)
+{
+	uint32_t status = machine_get32(m, VTD_GSTS);
+	uint8_t byte;
+
+	machine_settle(m);
+	assert_int_equal(machine_read(m, GPA, &byte, 1), status & VTD_GSTS_TES || protects(m) ? -EACCES : 0);
+	assert_int_equal(machine_read(m, IOVA, &byte, 1) == -EACCES, (status & VTD_GSTS_TES) != 0);
+	machine_settle(m);
+	assert_int_equal(machine_get32(m, VTD_GSTS), status);
+	assert_int_equal(machine_get32(m, VTD_VER), VTD_VER_1_0);
+	assert_true(machine_get64(m, VTD_CAP) && machine_get64(m, VTD_ECAP));
+}
+
+/* One number at a time from the state of a unit that does something else; which is taken, or refused. */
+static unsigned mix(const uint8_t *one, const uint8_t *other, size_t size)
+{
+	unsigned taken = 0;
+
+	for (size_t at = HEADER; at + 12 <= size; at += 8) {
+		struct machine m;
+		uint8_t *forged;
+		int err;
+
+		if (!memcmp(one + at, other + at, 8))
+			continue;
+		forged = malloc(size);
+		assert_non_null(forged);
+		memcpy(forged, one, size);
+		memcpy(forged + at, other + at, 8);
+		seal(forged, size);
+		machine_init(&m, POLLED, NULL);
+		err = viommu_restore(m.viommu, forged, size);
+		assert_true(!err || err == -EBADMSG);
+		taken += !err;
+		expect_what_is_told(&m);
+		machine_finish(&m);
+		free(forged);
+	}
+	return taken;
+}
+
+static void test_forged_status_is_no_other_than_what_is_done(void **state)
+{
+	uint8_t *states[KINDS];
+	unsigned taken = 0;
+	size_t size;
+
+	(void)state;
+	for (unsigned i = 0; i < KINDS; i++)
+		states[i] = state_with(i, &size);
+	for (unsigned i = 0; i < KINDS * KINDS; i++)
+		taken += mix(states[i / KINDS], states[i % KINDS], size);
+	assert_true(taken > 20); /* else nothing was tried */
+	for (unsigned i = 0; i < KINDS; i++)
+		free(states[i]);
+}
+
+/* What the guest wrote over them on a polled page does not go with it. */
+static void test_overwritten_words_come_right(void **state)
+{
+	static const uint16_t words[] = {VTD_VER, VTD_CAP, VTD_ECAP, VTD_GSTS, VTD_IQH};
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, POLLED, NULL, true);
+	machine_map(&m, IOVA, GPA, 4096, RW);
+	for (size_t i = 0; i < VI_ARRAY_SIZE(words); i++)
+		memset((uint8_t *)m.page + words[i], 0, 4);
+	move(&m);
+	assert_true(machine_get32(&m, VTD_GSTS) & VTD_GSTS_TES);
+	assert_int_equal(machine_get32(&m, VTD_VER), VTD_VER_1_0);
+	assert_true(machine_get32(&m, VTD_CAP) && machine_get32(&m, VTD_ECAP));
+	machine_unmap(&m, IOVA, 4096);
+	machine_expect_read(&m, IOVA, -EACCES);
+	machine_finish(&m);
+}
+
 static void test_other_units_refuse_it(void **state)
 {
 	static const struct viommu_options others[] = {{.vtd_39bit_only = true},
@@ -261,6 +388,8 @@ int main(void)
 		cmocka_unit_test(test_what_waits_in_the_queue_stays_there),
 		cmocka_unit_test(test_any_changed_byte_is_refused),
 		cmocka_unit_test(test_other_units_refuse_it),
+		cmocka_unit_test(test_forged_status_is_no_other_than_what_is_done),
+		cmocka_unit_test(test_overwritten_words_come_right),
 	};
 
 	return cmocka_run_group_tests_name("vtd state", tests, NULL, NULL);
