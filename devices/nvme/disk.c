@@ -197,25 +197,24 @@ void disk_cancel(struct disk *d, struct disk_request *r)
 struct disk_request *disk_reap(struct disk *d)
 {
 	struct disk_request *r = d->refused;
+	int64_t result;
 
 	if (r) {
 		d->refused = r->next;
 		d->in_flight--;
 		return r;
 	}
-	for (;;) {
-		int64_t result;
-
-		r = d->ops->reap(d->engine, &result);
-		if (!r)
-			return NULL;
-		if (advance(r, result)) {
-			d->in_flight--;
-			return r;
-		}
-		d->ops->submit(d->engine, r);
-		d->ops->kick(d->engine);
+	r = d->ops->reap(d->engine, &result);
+	if (!r)
+		return NULL;
+	if (advance(r, result)) {
+		d->in_flight--;
+		return r;
 	}
+	/* Its next step may be carried out by the kick itself: no more than one, others have work too. */
+	d->ops->submit(d->engine, r);
+	d->ops->kick(d->engine);
+	return NULL;
 }
 
 bool disk_arm(struct disk *d)

@@ -84,7 +84,10 @@ void disk_submit(struct disk *d, struct disk_request *r);
 void disk_kick(struct disk *d);
 /* Try to end a request early. It is reaped as always, with -ECANCELED if that worked. */
 void disk_cancel(struct disk *d, struct disk_request *r);
-/* A finished request, or NULL. */
+/*
+ * A finished request. NULL: none, or one has begun the next of its steps, each of
+ * which is a system call; disk_arm() tells whether to look again.
+ */
 struct disk_request *disk_reap(struct disk *d);
 
 /*

@@ -14,7 +14,7 @@
 #include <time.h>
 
 static struct {
-	atomic_uint writes, durable_writes, syncs, punches, zero_ranges;
+	atomic_uint writes, durable_writes, syncs, punches, zero_ranges, submits;
 	atomic_int write_error, read_error, sync_error, fallocate_error;
 	atomic_bool short_transfers, held, ring_refuses;
 } host;
@@ -354,8 +354,22 @@ static void destroy_with_work_in_flight(void **state)
 int __real_io_uring_submit(struct io_uring *ring);
 int __wrap_io_uring_submit(struct io_uring *ring);
 
+/* As on a file system that cannot do it. */
+static void spoil_fallocate(struct io_uring *ring)
+{
+	for (unsigned i = ring->sq.sqe_head; i != ring->sq.sqe_tail; i++) {
+		struct io_uring_sqe *sqe = &ring->sq.sqes[i & *ring->sq.kring_mask];
+
+		if (sqe->opcode == IORING_OP_FALLOCATE)
+			sqe->len = 0x4000; /* a mode that there is not */
+	}
+}
+
 int __wrap_io_uring_submit(struct io_uring *ring)
 {
+	host.submits++;
+	if (atomic_load(&host.fallocate_error))
+		spoil_fallocate(ring);
 	return atomic_load(&host.ring_refuses) ? -EAGAIN : __real_io_uring_submit(ring);
 }
 
@@ -379,6 +393,34 @@ static void no_sleep_over_a_full_ring(void **state)
 	drv_free(d);
 }
 
+/* However long the range: the work thread has other things to do between two of its pieces. */
+static void zeroes_are_written_in_small_steps(void **state)
+{
+	struct nvme_sqe zeroes = {.opcode = NVME_IO_WRITE_ZEROES, .nsid = 1, .cdw12 = DRV_BLOCKS - 1};
+	unsigned steps = 0, most = 0;
+	struct nvme_cqe cqe;
+	struct drv *d;
+
+	drv_engine = DISK_ENGINE_URING;
+	d = fresh();
+	drv_engine = DISK_ENGINE_THREADS;
+	drv_settle(d);
+	atomic_store(&host.fallocate_error, EOPNOTSUPP);
+	drv_submit(d, 1, zeroes);
+	for (unsigned i = 0; i < 100000 && !drv_take(d, 1, &cqe); i++) {
+		unsigned before = host.submits;
+
+		if (!nvme_poll(d->nvme, 64))
+			nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+		steps += host.submits - before;
+		most = host.submits - before > most ? host.submits - before : most;
+	}
+	assert_int_equal(cqe.status >> 1, 0);
+	assert_true(steps >= DRV_BLOCKS * 512 / 65536);
+	assert_true(most <= 2);
+	drv_free(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -394,6 +436,7 @@ int main(void)
 		cmocka_unit_test(deletion_behind_a_held_completion),
 		cmocka_unit_test(abort_behind_a_held_completion),
 		cmocka_unit_test(no_sleep_over_a_full_ring),
+		cmocka_unit_test(zeroes_are_written_in_small_steps),
 		cmocka_unit_test(destroy_with_work_in_flight),
 	};
 
