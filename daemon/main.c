@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/descriptors.h"
 #include "daemon/sandbox.h"
 #include "daemon/served_vms.h"
 #include "daemon/sigbus.h"
@@ -118,6 +119,10 @@ int main(int argc, char **argv)
 	}
 	umask(077);
 	d.signals = block_signals();
+	if (descriptors_reserve(&d.options, why, sizeof(why))) {
+		log_line("%s", why);
+		return EXIT_FAILURE;
+	}
 	if (directory_open(&d.directory, d.options.dir, why, sizeof(why))) {
 		log_line("%s", why);
 		return EXIT_USAGE;

@@ -7,8 +7,8 @@ import struct
 import subprocess
 import sys
 
-from served import CASES, DATA, READ, Daemon, Nvme, case, check, check_serves, equal, run_cases
-from protocol_client import GET_INFO, PAGE  # found by served
+from served import CASES, DATA, READ, Daemon, Nvme, case, check, check_serves, equal, make_disk, run_cases
+from protocol_client import EVENTFD, GET_INFO, MSIX, PAGE, TRIGGER, eventfd  # found by served
 
 VIOMMUD = os.path.abspath(sys.argv[1])
 KINDS = {"a": (), "b": ("--registers", "trap"), "c": ("--iommu", "none")}
@@ -115,6 +115,36 @@ def taken():
                            capture_output=True, text=True, check=False, timeout=20)
         check(p.returncode and "another viommud serves" in p.stderr, "it says %r" % p.stderr)
         check_serves(d.vms["a"])
+
+
+@case("a low soft limit of descriptors: each VM can use all of its vectors, whatever the others have")
+def descriptors():
+    with Daemon(VIOMMUD, vms=KINDS, under=("prlimit", "--nofile=64:4096")) as d:
+        mine = [eventfd() for _ in range(16)]
+        clients = [vm.connect() for vm in d.vms.values()]
+        for c in clients:
+            for first in range(0, 65, 16):
+                fds = mine[:min(16, 65 - first)]
+                c.irqs(MSIX, first, len(fds), EVENTFD | TRIGGER, fds=fds)
+        for c in clients:
+            c.close()
+        for fd in mine:
+            os.close(fd)
+        for vm in d.vms.values():
+            check_serves(vm)
+
+
+@case("a hard limit that several VMs do not fit into is refused, and told to a single one")
+def hard_limit():
+    limit = ("prlimit", "--nofile=400:400")
+    with Daemon(VIOMMUD, vms={"a": (), "b": ()}) as d:
+        more = [w for name in ("c", "d") for w in ("--vm", name, "--nvme", make_disk(d.folder.name, name))]
+        p = subprocess.run([*limit, VIOMMUD, *more], capture_output=True, text=True, check=False, timeout=20)
+        check(p.returncode == 1 and "file descriptors" in p.stderr and "ulimit -Hn" in p.stderr, p)
+    with Daemon(VIOMMUD, under=limit) as d:
+        check_serves(d)
+        status, words = d.end()
+        check(status == 0 and "may have 400" in words and words.count("\n") == 1, "it says %r" % words)
 
 
 @case("a client that floods")
