@@ -10,7 +10,7 @@ static const struct counter_info own[] = {
 #define X(name, unit, doc) {#name, unit, doc, COUNTER_SIDECORE, 0},
 	SIDECORE_COUNTERS(X)
 #undef X
-#define X(name, unit, doc) {#name, unit, doc, COUNTER_VM, 0},
+#define X(name, unit, doc, flags) {#name, unit, doc, COUNTER_VM, flags},
 		VM_COUNTERS(X)
 #undef X
 };

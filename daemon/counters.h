@@ -22,16 +22,21 @@
 
 /* Of a VM. */
 #define VM_COUNTERS(X)                                                                                       \
-	X(register_reads, "events", "trapped reads of the IOMMU's registers")                                \
-	X(register_writes, "events", "trapped writes of the IOMMU's registers")                              \
-	X(memory_requests, "events", "accesses to memory that came without a file, which the VMM is asked")  \
-	X(interrupts_lost, "events", "interrupt messages that no device could send")
+	X(register_reads, "events", "trapped reads of the IOMMU's registers", 0)                             \
+	X(register_writes, "events", "trapped writes of the IOMMU's registers", 0)                           \
+	X(memory_requests, "events", "accesses to memory that came without a file, which the VMM is asked",  \
+	  0)                                                                                                 \
+	X(interrupts_lost, "events", "interrupt messages that no device could send", 0)                      \
+	X(main_step_ns_max, "ns", "longest that one step for this VM held the thread that serves all VMs",   \
+	  VIOMMU_COUNTER_MAXIMUM)                                                                            \
+	X(main_step_cpu_ns_max, "ns", "the most processor time that one such step took",                     \
+	  VIOMMU_COUNTER_MAXIMUM)
 
 #define X(name, unit, doc) SIDECORE_COUNT_##name,
 enum sidecore_counter { SIDECORE_COUNTERS(X) SIDECORE_COUNTER_COUNT };
 #undef X
 
-#define X(name, unit, doc) VM_COUNT_##name,
+#define X(name, unit, doc, flags) VM_COUNT_##name,
 enum vm_counter { VM_COUNTERS(X) VM_COUNTER_COUNT };
 #undef X
 
@@ -55,6 +60,13 @@ static inline void sidecore_count(struct sidecore_counters *c, enum sidecore_cou
 static inline void vm_count(struct vm_counters *c, enum vm_counter which)
 {
 	atomic_fetch_add_explicit(&c->values[which], 1, memory_order_relaxed);
+}
+
+/* One thread writes this one. */
+static inline void vm_count_maximum(struct vm_counters *c, enum vm_counter which, uint64_t value)
+{
+	if (value > atomic_load_explicit(&c->values[which], memory_order_relaxed))
+		atomic_store_explicit(&c->values[which], value, memory_order_relaxed);
 }
 
 enum counter_scope {

@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "daemon/counters.h"
 
 int loop_init(struct loop *l)
 {
@@ -12,7 +15,7 @@ int loop_init(struct loop *l)
 	return l->epoll < 0 ? -errno : 0;
 }
 
-int loop_add(struct loop *l, int fd, loop_fn ready, void *arg)
+int loop_add(struct loop *l, int fd, loop_fn ready, void *arg, struct vm_counters *counters)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = l->count};
 
@@ -20,24 +23,48 @@ int loop_add(struct loop *l, int fd, loop_fn ready, void *arg)
 		return -ENOSPC;
 	if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event))
 		return -errno;
-	l->sources[l->count++] = (struct loop_source){.ready = ready, .arg = arg};
+	l->sources[l->count++] = (struct loop_source){.ready = ready, .arg = arg, .counters = counters};
 	return 0;
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/*
+ * Processor time is what a step cost, whoever else wanted the processor; time by
+ * the clock is what the others waited. A thread has spent next to none between two
+ * steps, so the clock of the first, a system call, is read once for each.
+ */
+static void run_step(struct loop *l, const struct loop_source *source)
+{
+	uint64_t began = clock_ns(CLOCK_MONOTONIC), cpu;
+
+	source->ready(source->arg);
+	if (!source->counters)
+		return;
+	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	vm_count_maximum(source->counters, VM_COUNT_main_step_ns_max, clock_ns(CLOCK_MONOTONIC) - began);
+	vm_count_maximum(source->counters, VM_COUNT_main_step_cpu_ns_max, cpu - l->cpu_ns);
+	l->cpu_ns = cpu;
 }
 
 int loop_run(struct loop *l)
 {
 	struct epoll_event events[LOOP_SOURCES_MAX];
 
+	l->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	while (!l->stop) {
 		int n = epoll_wait(l->epoll, events, LOOP_SOURCES_MAX, -1);
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		for (int i = 0; i < n; i++) {
-			struct loop_source *source = &l->sources[events[i].data.u32];
-
-			source->ready(source->arg);
-		}
+		for (int i = 0; i < n; i++)
+			run_step(l, &l->sources[events[i].data.u32]);
 	}
 	return 0;
 }

@@ -4,9 +4,12 @@
 #define DAEMON_LOOP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define LOOP_SOURCES_MAX                                                                                     \
 	128 /* signals; of each VM the IOMMU and its timer, the controllers, the control socket */
+
+struct vm_counters;
 
 typedef void (*loop_fn)(void *arg);
 
@@ -14,15 +17,21 @@ struct loop {
 	int epoll;
 	bool stop; /* set by a callback: leave loop_run() */
 	unsigned count;
+	uint64_t cpu_ns; /* of the thread, when the last callback had returned */
 	struct loop_source {
 		loop_fn ready;
 		void *arg;
+		struct vm_counters *counters;
 	} sources[LOOP_SOURCES_MAX];
 };
 
-/* Each returns 0 or a negative errno. Sources stay until loop_finish(). */
+/*
+ * Each returns 0 or a negative errno. Sources stay until loop_finish(). How long
+ * the longest call of `ready` took is kept in `counters`, those of the VM that it
+ * works for; NULL: of none.
+ */
 int loop_init(struct loop *l);
-int loop_add(struct loop *l, int fd, loop_fn ready, void *arg);
+int loop_add(struct loop *l, int fd, loop_fn ready, void *arg, struct vm_counters *counters);
 int loop_run(struct loop *l);
 void loop_finish(struct loop *l);
 

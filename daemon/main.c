@@ -58,7 +58,7 @@ static int watch_signals(struct daemon *d)
 {
 	signal(SIGPIPE, SIG_IGN);
 	sigbus_install();
-	return d->signals < 0 ? -1 : loop_add(&d->loop, d->signals, on_signal, d);
+	return d->signals < 0 ? -1 : loop_add(&d->loop, d->signals, on_signal, d, NULL);
 }
 
 static int start(struct daemon *d, char *why)

@@ -57,7 +57,8 @@ static int open_control(struct served_vms *s, struct served_vm *served, char *wh
 	directory_socket(served->vm.directory, CONTROL_SOCKET_NAME, path);
 	err = control_server_create(path, commands_handle, &served->vm, &served->control);
 	if (!err)
-		err = loop_add(s->loop, control_server_fd(served->control), process_control, served->control);
+		err = loop_add(s->loop, control_server_fd(served->control), process_control, served->control,
+			       &served->vm.counters);
 	if (err)
 		snprintf(why, why_size, "%s cannot be opened: %s", path, strerror(-err));
 	return err;

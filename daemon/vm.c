@@ -40,7 +40,7 @@ static void process_server(void *arg)
 
 static int watch(struct vm *vm, struct vfu_server *server)
 {
-	return loop_add(vm->loop, vfu_server_fd(server), process_server, server);
+	return loop_add(vm->loop, vfu_server_fd(server), process_server, server, &vm->counters);
 }
 
 static int start_iommu(struct vm *vm, char *why, size_t why_size)
@@ -117,8 +117,7 @@ int vm_start(struct vm *vm, char *why, size_t why_size)
 
 static void end_session(struct vfu_server *server)
 {
-	vfu_server_disconnect(server, "viommud ends");
-	vfu_server_process(server);
+	vfu_server_end(server, "viommud ends");
 }
 
 void vm_disconnect(struct vm *vm)

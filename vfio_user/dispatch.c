@@ -195,25 +195,32 @@ static void log_refusal(struct vfu_server *s, const struct command *c, const str
 		       m->header.command, m->header.size, m->fd_count, why);
 }
 
-static void dispatch_request(struct vfu_server *s, struct vfu_message *m)
+static void begin_reply(struct vfu_reply *reply)
 {
-	const struct command *c = find_command(m->header.command);
-	struct vfu_reply reply = {.size = sizeof(struct vfio_user_header), .fd = -1};
-	int err;
+	*reply = (struct vfu_reply){.size = sizeof(struct vfio_user_header), .fd = -1};
+	reply->bytes = reply->small;
+}
 
-	reply.bytes = reply.small;
-	err = run(s, c, m, &reply);
+static void free_reply(struct vfu_reply *reply)
+{
+	if (reply->bytes != reply->small)
+		free(reply->bytes);
+}
+
+static void finish_request(struct vfu_server *s, const struct command *c, struct vfu_message *m, int err)
+{
+	struct vfu_reply *reply = &s->reply;
+
 	if (err && err != -ENOTTY)
 		log_refusal(s, c, m, err);
 	/* Before the reply: once the client has that, nothing of its message is left with us. */
 	vfu_message_close_fds(m);
 	if (!(m->header.flags & VFIO_USER_NO_REPLY) || m->fatal)
-		send_reply(s, m, &reply, err);
-	if (reply.bytes != reply.small)
-		free(reply.bytes);
-	if (reply.begin_session)
+		send_reply(s, m, reply, err);
+	free_reply(reply);
+	if (reply->begin_session)
 		begin_session(s);
-	if (!m->fatal && !reply.end_session)
+	if (!m->fatal && !reply->end_session)
 		return;
 	pthread_mutex_lock(&s->lock);
 	vfu_server_doom(s, m->fatal ? "the client sent what is no message"
@@ -221,10 +228,33 @@ static void dispatch_request(struct vfu_server *s, struct vfu_message *m)
 	pthread_mutex_unlock(&s->lock);
 }
 
-void vfu_dispatch(struct vfu_server *s, struct vfu_message *m)
+static bool dispatch_request(struct vfu_server *s, struct vfu_message *m)
 {
-	if ((m->header.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY && s->negotiated && !m->fatal)
-		vfu_dma_message_reply(s, m);
-	else
-		dispatch_request(s, m);
+	const struct command *c = find_command(m->header.command);
+	int err;
+
+	if (!s->unfinished)
+		begin_reply(&s->reply);
+	err = run(s, c, m, &s->reply);
+	s->unfinished = err == VFU_UNFINISHED;
+	s->reply.resumed = true;
+	if (!s->unfinished)
+		finish_request(s, c, m, err);
+	return !s->unfinished;
+}
+
+bool vfu_dispatch(struct vfu_server *s, struct vfu_message *m)
+{
+	vfu_turn_spend(s, 1);
+	if ((m->header.flags & VFIO_USER_TYPE_MASK) != VFIO_USER_TYPE_REPLY || !s->negotiated || m->fatal)
+		return dispatch_request(s, m);
+	vfu_dma_message_reply(s, m);
+	return true;
+}
+
+void vfu_dispatch_forget(struct vfu_server *s)
+{
+	if (s->unfinished)
+		free_reply(&s->reply);
+	s->unfinished = false;
 }

@@ -134,28 +134,23 @@ int vfu_handle_dma_map(struct vfu_server *s, struct vfu_message *m, struct vfu_r
 	return err;
 }
 
-int vfu_dma_remove(struct vfu_server *s, uint64_t first, uint64_t last, uint64_t *ret_bytes)
+bool vfu_dma_remove_some(struct vfu_server *s, uint64_t first, uint64_t last, uint64_t *io_bytes)
 {
-	struct vfu_dma_range *removed;
-	uint64_t bytes = 0;
-	/* Cuts make more ranges of fewer maps: they get as much room again. */
-	int err = vfu_dma_table_remove(&s->dma, first, last, 2 * s->max_dma_maps, &removed);
+	struct vfu_dma_range *r;
 
-	if (err)
-		return err;
-	while (removed) {
-		struct vfu_dma_range *r = removed;
-
-		removed = r->right;
+	while ((r = vfu_dma_table_find(&s->dma, first, last))) {
+		if (vfu_turn_is_over(s))
+			return false;
+		vfu_turn_spend(s, 1);
+		vfu_dma_table_take(&s->dma, r);
 		if (s->ops.dma_map && s->ops.dma_unmap)
 			s->ops.dma_unmap(s->device, r->first, r->last - r->first + 1);
 		if (r->file)
 			vfu_fd_map_unref(r->file);
-		bytes += r->last - r->first + 1;
+		*io_bytes += r->last - r->first + 1;
 		free(r);
 	}
-	*ret_bytes = bytes;
-	return 0;
+	return true;
 }
 
 static int decode_unmap(const struct vfu_message *m, struct vfio_user_dma_unmap *ret_unmap,
@@ -187,15 +182,20 @@ int vfu_handle_dma_unmap(struct vfu_server *s, struct vfu_message *m, struct vfu
 
 	if (err)
 		return err;
-	out = vfu_reply_payload(reply, sizeof(*out));
-	if (!out)
-		return -ENOMEM;
-	err = vfu_dma_remove(s, unmap.iova, last, &unmap.size);
+	/* Cuts make more ranges of fewer maps: they get as much room again. */
+	if (!reply->resumed)
+		err = vfu_dma_table_cut(&s->dma, unmap.iova, last, 2 * s->max_dma_maps);
 	if (err) {
 		/* The client believes that these pages are revoked, whatever we answer. They must be. */
 		reply->end_session = true;
 		return err;
 	}
+	if (!vfu_dma_remove_some(s, unmap.iova, last, &reply->done))
+		return VFU_UNFINISHED;
+	out = vfu_reply_payload(reply, sizeof(*out));
+	if (!out)
+		return -ENOMEM;
+	unmap.size = reply->done;
 	unmap.argsz = sizeof(unmap);
 	*out = unmap;
 	return 0;

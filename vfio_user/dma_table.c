@@ -118,33 +118,15 @@ static bool reaches_over(const struct vfu_dma_table *t, uint64_t at)
 	return r && r->first < at;
 }
 
-/* Appends the tree to a list linked by `right`; *tail is where the next link goes. */
-static size_t link_in_order(struct vfu_dma_range *tree, struct vfu_dma_range ***tail)
+void vfu_dma_table_take(struct vfu_dma_table *t, struct vfu_dma_range *r)
 {
-	struct vfu_dma_range *right;
-	size_t n;
+	struct vfu_dma_range **link = &t->root;
 
-	if (!tree)
-		return 0;
-	n = link_in_order(tree->left, tail);
-	right = tree->right;
-	tree->left = tree->right = NULL;
-	**tail = tree;
-	*tail = &tree->right;
-	return n + 1 + link_in_order(right, tail);
-}
-
-static void take_out(struct vfu_dma_table *t, uint64_t first, uint64_t last,
-		     struct vfu_dma_range **ret_removed)
-{
-	struct vfu_dma_range *low, *middle, *high = NULL, **tail = ret_removed;
-
-	split(t->root, first, &low, &middle);
-	if (last < UINT64_MAX)
-		split(middle, last + 1, &middle, &high);
-	t->root = merge(low, high);
-	*ret_removed = NULL;
-	t->count -= link_in_order(middle, &tail);
+	while (*link != r)
+		link = r->first < (*link)->first ? &(*link)->left : &(*link)->right;
+	*link = merge(r->left, r->right);
+	r->left = r->right = NULL;
+	t->count--;
 }
 
 static bool reserve_spares(struct vfu_dma_range **spare)
@@ -159,8 +141,7 @@ static bool reserve_spares(struct vfu_dma_range **spare)
 }
 
 /* Without a cut it needs no memory and cannot fail: a session can always be ended. */
-int vfu_dma_table_remove(struct vfu_dma_table *t, uint64_t first, uint64_t last, size_t max_count,
-			 struct vfu_dma_range **ret_removed)
+int vfu_dma_table_cut(struct vfu_dma_table *t, uint64_t first, uint64_t last, size_t max_count)
 {
 	uint64_t after = last + 1; /* 0: nothing is above */
 	size_t cuts = (size_t)reaches_over(t, first) + reaches_over(t, after);
@@ -177,6 +158,5 @@ int vfu_dma_table_remove(struct vfu_dma_table *t, uint64_t first, uint64_t last,
 		spare[1] = NULL;
 	free(spare[0]);
 	free(spare[1]);
-	take_out(t, first, last, ret_removed);
 	return 0;
 }

@@ -42,13 +42,13 @@ struct vfu_dma_range *vfu_dma_table_find(const struct vfu_dma_table *t, uint64_t
 /* Takes over `r`, which overlaps nothing that is there. */
 void vfu_dma_table_insert(struct vfu_dma_table *t, struct vfu_dma_range *r);
 /*
- * Takes out what lies in first..last; a range that reaches out of it is cut,
- * and the piece outside stays, with a reference of its own to the file. The
- * removed ranges come as a list in ascending order, linked by `right`, and are
- * the caller's. -ENOMEM, -ENOSPC (the cuts would leave more than `max_count`
- * ranges): nothing has changed.
+ * Cuts the ranges that reach out of first..last at its ends, with a reference of
+ * its own to the file for each piece: then every range lies inside or outside.
+ * Without such a range nothing is to be done, and nothing can fail. -ENOMEM,
+ * -ENOSPC (more than `max_count` ranges would be there): nothing has changed.
  */
-int vfu_dma_table_remove(struct vfu_dma_table *t, uint64_t first, uint64_t last, size_t max_count,
-			 struct vfu_dma_range **ret_removed);
+int vfu_dma_table_cut(struct vfu_dma_table *t, uint64_t first, uint64_t last, size_t max_count);
+/* Takes out `r`, which is in the table, and is the caller's then. */
+void vfu_dma_table_take(struct vfu_dma_table *t, struct vfu_dma_range *r);
 
 #endif

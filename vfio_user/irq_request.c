@@ -211,6 +211,7 @@ int vfu_handle_set_irqs(struct vfu_server *s, struct vfu_message *m, struct vfu_
 	err = decode_irq_set(s, &set, &q);
 	if (err)
 		return err;
+	vfu_turn_spend(s, q.count);
 	if (set.flags & VFIO_IRQ_SET_DATA_EVENTFD)
 		return replace_eventfds(s, &q, m, data, size);
 	if (m->fd_count)

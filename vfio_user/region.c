@@ -174,27 +174,30 @@ static int write_one(struct vfu_server *s, const uint8_t *at)
 	return device_error(s->ops.region_write(s->device, one.region, one.offset, one.data, one.count));
 }
 
-/* In order, up to the first that fails. */
+/* In order, up to the first that fails. A message holds 43,690 of them at most, each of which traps. */
 int vfu_handle_region_write_multi(struct vfu_server *s, struct vfu_message *m, struct vfu_reply *reply)
 {
 	struct vfio_user_write_multi multi, *out;
 	size_t room = m->payload_size - sizeof(multi);
 	const uint8_t *at = m->payload + sizeof(multi);
-	uint64_t i;
 
 	memcpy(&multi, m->payload, sizeof(multi));
 	if (multi.count > room / sizeof(struct vfio_user_write_one) ||
 	    multi.count * sizeof(struct vfio_user_write_one) != room)
 		return -EINVAL;
-	out = vfu_reply_payload(reply, sizeof(*out));
-	if (!out)
-		return -ENOMEM;
-	for (i = 0; i < multi.count; i++) {
-		int err = write_one(s, at + i * sizeof(struct vfio_user_write_one));
+	for (; reply->done < multi.count; reply->done++) {
+		int err;
 
+		if (vfu_turn_is_over(s))
+			return VFU_UNFINISHED;
+		vfu_turn_spend(s, 1);
+		err = write_one(s, at + reply->done * sizeof(struct vfio_user_write_one));
 		if (err)
 			return err;
 	}
+	out = vfu_reply_payload(reply, sizeof(*out));
+	if (!out)
+		return -ENOMEM;
 	out->count = multi.count;
 	return 0;
 }

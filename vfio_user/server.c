@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The life of a server and of its sessions. */
-#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,13 +8,15 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vfio_user/server_state.h"
 
 #define DEFAULT_REPLY_TIMEOUT_MS 5000
-/* Messages (or pieces of one) that one process() takes before it lets its caller look around. */
-#define PROCESS_BUDGET 256
+/* See struct vfu_turn. The time is for what takes longer than the others of its kind. */
+#define TURN_UNITS 256
+#define TURN_NS	   1000000
 /* A client must not fill the disk with our log. */
 #define MAX_LOG_LINES 200
 
@@ -41,6 +42,34 @@ void vfu_server_wake(struct vfu_server *s)
 	if (write(s->wake, &one, sizeof(one)) < 0)
 		return; /* the counter is full: it is readable then anyway */
 }
+
+/* --------------------------------------------------------------------- turns */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void begin_turn(struct vfu_server *s)
+{
+	s->turn = (struct vfu_turn){.left = TURN_UNITS, .end_ns = now_ns() + TURN_NS};
+}
+
+bool vfu_turn_is_over(struct vfu_server *s)
+{
+	return s->turn.begun && (!s->turn.left || now_ns() >= s->turn.end_ns);
+}
+
+void vfu_turn_spend(struct vfu_server *s, unsigned units)
+{
+	s->turn.begun = true;
+	s->turn.left -= units < s->turn.left ? units : s->turn.left;
+}
+
+/* --------------------------------------------------------------- begin and end */
 
 void vfu_server_doom(struct vfu_server *s, const char *why)
 {
@@ -183,41 +212,66 @@ static void close_connection(struct vfu_server *s, char *ret_why, size_t why_siz
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void end_session(struct vfu_server *s)
+static void begin_to_end(struct vfu_server *s)
 {
-	char why[sizeof(s->why)];
-	uint64_t bytes;
-	int err;
-
-	close_connection(s, why, sizeof(why));
+	close_connection(s, s->ended_why, sizeof(s->ended_why));
+	vfu_dispatch_forget(s);
 	vfu_irqs_reset(&s->irqs);
 	if (s->negotiated && s->ops.reset)
 		s->ops.reset(s->device);
-	err = vfu_dma_remove(s, 0, UINT64_MAX, &bytes);
-	assert(!err);
+	s->ending = true;
+}
+
+/* A client may have left 65,535 ranges, so this takes some turns. */
+static void go_on_ending(struct vfu_server *s)
+{
+	uint64_t bytes = 0;
+
+	if (!vfu_dma_remove_some(s, 0, UINT64_MAX, &bytes))
+		return;
 	vfu_fd_maps_finish(&s->files);
 	atomic_store(&s->sigbus.hit, false);
-	s->in_session = false;
+	s->ending = s->in_session = false;
 	if (s->negotiated) {
 		s->negotiated = false;
 		if (s->ops.disconnected)
-			s->ops.disconnected(s->device, why);
+			s->ops.disconnected(s->device, s->ended_why);
 	}
+}
+
+/* All of it, however long that takes. */
+static void end_session(struct vfu_server *s)
+{
+	if (!s->ending)
+		begin_to_end(s);
+	while (s->ending) {
+		begin_turn(s);
+		go_on_ending(s);
+	}
+}
+
+static bool is_served(const struct vfu_server *s)
+{
+	return s->in_session && !s->ending;
 }
 
 static void end_session_if_doomed(struct vfu_server *s)
 {
 	bool doomed;
 
-	if (!s->in_session)
+	if (s->ending)
+		go_on_ending(s);
+	if (!is_served(s))
 		return;
 	pthread_mutex_lock(&s->lock);
 	if (atomic_load(&s->sigbus.hit))
 		vfu_server_doom(s, "the client truncated memory that it had lent");
 	doomed = s->doomed;
 	pthread_mutex_unlock(&s->lock);
-	if (doomed)
-		end_session(s);
+	if (!doomed)
+		return;
+	begin_to_end(s);
+	go_on_ending(s);
 }
 
 static void start_session(struct vfu_server *s, int sock)
@@ -302,26 +356,24 @@ static bool is_doomed(struct vfu_server *s)
 	return doomed;
 }
 
+static int receive_some(struct vfu_server *s)
+{
+	vfu_turn_spend(s, 1);
+	return vfu_connection_receive(&s->connection);
+}
+
+/* One after the other: the next when this one is done with. */
 static void receive_messages(struct vfu_server *s)
 {
-	struct vfu_connection *c = &s->connection;
-	unsigned n;
-
-	for (n = 0; n < PROCESS_BUDGET; n++) {
-		int got = vfu_connection_receive(c);
+	while (!is_doomed(s) && !vfu_turn_is_over(s)) {
+		int got = s->unfinished ? 1 : receive_some(s);
 
 		if (got == -EAGAIN)
 			return;
-		if (got < 0) {
+		if (got < 0)
 			receive_failed(s, got);
-			return;
-		}
-		if (got == 0)
-			continue;
-		vfu_dispatch(s, &c->message);
-		vfu_connection_consume(c);
-		if (is_doomed(s))
-			return;
+		else if (got > 0 && vfu_dispatch(s, &s->connection.message))
+			vfu_connection_consume(&s->connection);
 	}
 }
 
@@ -355,21 +407,28 @@ static void handle_event(struct vfu_server *s, const struct epoll_event *event)
 	}
 }
 
-/* The listener comes last: a client that has just gone makes room for the next one. */
+/*
+ * The listener comes last: a client that has gone makes room for the next one, once
+ * what it asked for is done.
+ */
 static void process_events(struct vfu_server *s)
 {
 	struct epoll_event events[8];
 	int i, n = epoll_wait(s->epoll, events, sizeof(events) / sizeof(events[0]), 0);
-	bool knocks = false;
+	bool knocks = false, hung_up = false;
 
+	if (s->unfinished)
+		receive_messages(s);
 	for (i = 0; i < n; i++) {
+		if (events[i].data.ptr == &s->connection)
+			hung_up = events[i].events & EPOLLHUP;
 		if (events[i].data.ptr == &s->listener)
 			knocks = true;
-		else if (s->in_session || events[i].data.ptr == &s->wake)
+		else if (is_served(s) || events[i].data.ptr == &s->wake)
 			handle_event(s, &events[i]);
 	}
 	end_session_if_doomed(s);
-	if (knocks)
+	if (knocks && !s->ending && !(s->in_session && hung_up))
 		accept_client(s);
 }
 
@@ -377,8 +436,21 @@ void vfu_server_process(struct vfu_server *s)
 {
 	atomic_store(&s->processor, pthread_self());
 	atomic_store(&s->processing, true);
+	begin_turn(s);
 	end_session_if_doomed(s);
 	process_events(s);
+	if (s->unfinished || s->ending)
+		vfu_server_wake(s); /* nothing else makes us readable for that */
+	atomic_store(&s->processing, false);
+}
+
+void vfu_server_end(struct vfu_server *s, const char *why)
+{
+	vfu_server_disconnect(s, why);
+	atomic_store(&s->processor, pthread_self());
+	atomic_store(&s->processing, true);
+	if (s->in_session)
+		end_session(s);
 	atomic_store(&s->processing, false);
 }
 

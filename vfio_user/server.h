@@ -114,11 +114,17 @@ void vfu_server_destroy(struct vfu_server *s);
 
 /* Readable when vfu_server_process() has something to do (an epoll fd). Owned by the server. */
 int vfu_server_fd(const struct vfu_server *s);
-/* Accept, read, answer: everything that can be done without waiting. */
+/*
+ * Accept, read, answer: what can be done without waiting, and in about a
+ * millisecond and one call of a device_ops more. The fd stays readable when
+ * something is left, were it the rest of a message.
+ */
 void vfu_server_process(struct vfu_server *s);
 /* End the session, keep listening. [any thread]: what remains is done by the next process(), which is made
  * ready. */
 void vfu_server_disconnect(struct vfu_server *s, const char *why);
+/* The same now, with all callbacks, however much the client has left to be taken away. */
+void vfu_server_end(struct vfu_server *s, const char *why);
 bool vfu_server_connected(const struct vfu_server *s); /* [any thread] */
 
 /* Signal the eventfd that the client gave for this interrupt, if any. False: none is set. [any thread] */

@@ -19,6 +19,30 @@ struct vfu_dma_wait; /* dma_message.c */
 /* Cancelled requests whose replies may still come. A client that owes more is cut off. */
 #define VFU_MAX_CANCELLED 64
 
+/* What goes back to the client. The header comes first in `bytes`. */
+struct vfu_reply {
+	uint8_t *bytes;
+	size_t size;	    /* with header */
+	int fd;		    /* borrowed; -1: none */
+	bool begin_session; /* after it is sent */
+	bool end_session;
+	bool resumed;  /* the handler was here before, and has left off with VFU_UNFINISHED */
+	uint64_t done; /* how far it came: the handler's own */
+	_Alignas(8) uint8_t small[512];
+};
+
+/*
+ * What one vfu_server_process() may do before its caller looks around: units of
+ * work, and time, whichever ends first. A message is a unit, and each thing that
+ * it makes us do beside: a write of a region, a range that is unmapped. The first
+ * unit of a turn is always granted, so however slow the machine is, work goes on.
+ */
+struct vfu_turn {
+	unsigned left;
+	bool begun; /* something was done */
+	uint64_t end_ns;
+};
+
 /*
  * Two kinds of thread meet here. The processing thread (P) calls
  * vfu_server_process() and owns whatever is not marked; its callbacks run
@@ -46,6 +70,11 @@ struct vfu_server {
 	/* P */
 	bool in_session;
 	bool negotiated;
+	bool unfinished; /* the connection's message is partly done; `reply` is what it comes to */
+	bool ending;	 /* the connection is closed, what it left is taken away piece by piece */
+	char ended_why[128];
+	struct vfu_reply reply;
+	struct vfu_turn turn;
 	unsigned log_lines; /* of this session */
 	struct vfu_dma_table dma;
 	struct vfu_fd_maps files;
@@ -73,16 +102,6 @@ struct vfu_server {
 	unsigned cancelled_count;
 };
 
-/* What goes back to the client. The header comes first in `bytes`. */
-struct vfu_reply {
-	uint8_t *bytes;
-	size_t size;	    /* with header */
-	int fd;		    /* borrowed; -1: none */
-	bool begin_session; /* after it is sent */
-	bool end_session;
-	_Alignas(8) uint8_t small[512];
-};
-
 /* Room for `size` bytes behind the header, zeroed; NULL: no memory. At most once per reply. */
 void *vfu_reply_payload(struct vfu_reply *reply, size_t size);
 
@@ -93,7 +112,19 @@ void vfu_server_doom(struct vfu_server *s, const char *why);
 /* Makes the server's fd readable. A */
 void vfu_server_wake(struct vfu_server *s);
 
-/* Handlers: 0 or the negative errno that the client gets. P */
+/* Nothing more is to be begun in this turn. P */
+bool vfu_turn_is_over(struct vfu_server *s);
+/* So much was done. P */
+void vfu_turn_spend(struct vfu_server *s, unsigned units);
+
+/*
+ * Handlers: 0 or the negative errno that the client gets; or VFU_UNFINISHED, and
+ * the handler is called again with the same message and reply in the next turn.
+ * Until then no other message is looked at, so replies keep their order. A session
+ * that ends meanwhile just never calls again: all that a handler has under way
+ * lies in `reply`, and in tables that the end of a session empties. P
+ */
+#define VFU_UNFINISHED 1
 int vfu_handle_dma_map(struct vfu_server *s, struct vfu_message *m, struct vfu_reply *reply);
 int vfu_handle_dma_unmap(struct vfu_server *s, struct vfu_message *m, struct vfu_reply *reply);
 int vfu_handle_device_info(struct vfu_server *s, struct vfu_message *m, struct vfu_reply *reply);
@@ -105,12 +136,15 @@ int vfu_handle_region_write_multi(struct vfu_server *s, struct vfu_message *m, s
 int vfu_handle_irq_info(struct vfu_server *s, struct vfu_message *m, struct vfu_reply *reply);
 int vfu_handle_set_irqs(struct vfu_server *s, struct vfu_message *m, struct vfu_reply *reply);
 
-/* dma.c: take out first..last and tell the device. P */
-int vfu_dma_remove(struct vfu_server *s, uint64_t first, uint64_t last, uint64_t *ret_bytes);
+/* dma.c: take out what lies in first..last, which no range reaches over, and tell the device, as long as the
+ * turn lasts. False: some is left. *io_bytes grows by what was taken. P */
+bool vfu_dma_remove_some(struct vfu_server *s, uint64_t first, uint64_t last, uint64_t *io_bytes);
 /* irq_request.c: an INTx control eventfd fired. P */
 void vfu_irq_control(struct vfu_server *s, enum vfu_irq_control which);
-/* dispatch.c: one complete message, reply included. P */
-void vfu_dispatch(struct vfu_server *s, struct vfu_message *m);
+/* dispatch.c: one complete message, reply included. False: it is `unfinished`, call again with it. P */
+bool vfu_dispatch(struct vfu_server *s, struct vfu_message *m);
+/* dispatch.c: nobody waits for the unfinished message's reply any more. P */
+void vfu_dispatch_forget(struct vfu_server *s);
 /* dma_message.c: a reply came. P */
 void vfu_dma_message_reply(struct vfu_server *s, const struct vfu_message *m);
 /* All who wait get -ENOTCONN. Under the lock. */

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <sched.h>
+#include <time.h>
 
 #include "core/unit.h"
 
@@ -98,9 +99,22 @@ bool vi_drain_poll(struct viommu *v, struct vi_drain *d)
 	return true;
 }
 
+#define PAUSE_YIELDS   16
+#define PAUSE_SLEEP_NS 20000
+
+void vi_drain_pause(unsigned looks)
+{
+	const struct timespec nap = {.tv_nsec = PAUSE_SLEEP_NS};
+
+	if (looks < PAUSE_YIELDS)
+		sched_yield();
+	else
+		nanosleep(&nap, NULL);
+}
+
 void vi_drain_wait(struct viommu *v, struct vi_drain *d)
 {
 	vi_drain_begin(v, d);
-	while (!vi_drain_poll(v, d))
-		sched_yield();
+	for (unsigned looks = 0; !vi_drain_poll(v, d); looks++)
+		vi_drain_pause(looks);
 }

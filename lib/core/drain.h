@@ -54,5 +54,11 @@ void vi_drain_begin(struct viommu *v, struct vi_drain *d);
 bool vi_drain_poll(struct viommu *v, struct vi_drain *d);
 /* Begin and stay until complete: for calls of the embedder that promise to wait. */
 void vi_drain_wait(struct viommu *v, struct vi_drain *d);
+/*
+ * Between two looks of such a call: lets others run. Who is waited for is soon
+ * out of its section, unless the machine does not run it; then it is slept, as
+ * who only yields would be charged with processor time.
+ */
+void vi_drain_pause(unsigned looks);
 
 #endif

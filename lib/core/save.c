@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* viommu_save() and viommu_restore(): a header, the model's numbers, a checksum. */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 
 #include "base/bits.h"
@@ -35,8 +34,8 @@ static uint64_t length_of(struct viommu *v)
 /* With the unit lock: everything that was begun is complete, and faults are in their records. */
 static void come_to_rest(struct viommu *v)
 {
-	while (v->model && v->model->settle(v->model_state))
-		sched_yield();
+	for (unsigned looks = 0; v->model && v->model->settle(v->model_state); looks++)
+		vi_drain_pause(looks);
 }
 
 static void header_of(struct viommu *v, struct header *h)

@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,8 +172,8 @@ static uint64_t wait_for_sections(struct viommu *v)
 {
 	uint64_t epoch = vi_epoch_begin(&v->epoch);
 
-	while (!vi_epoch_passed(&v->epoch, epoch))
-		sched_yield();
+	for (unsigned looks = 0; !vi_epoch_passed(&v->epoch, epoch); looks++)
+		vi_drain_pause(looks);
 	vi_guestmem_reclaim(&v->mem);
 	vi_context_reclaim(v, false);
 	return epoch;
@@ -216,8 +215,8 @@ int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
 	if (ret > 0) {
 		vi_iotlb_invalidate_all(v, &unused); /* pins of other memory stay */
 		pins.epoch = wait_for_sections(v);
-		while (vi_pins_revoke(&v->pins, &pins, &revoked) > 0)
-			sched_yield();
+		for (unsigned looks = 0; vi_pins_revoke(&v->pins, &pins, &revoked) > 0; looks++)
+			vi_drain_pause(looks);
 		vi_count(&v->counters, VI_COUNT_pins_revoked, revoked);
 	}
 	pthread_mutex_unlock(&v->lock);
@@ -273,8 +272,9 @@ static void wait_for_calls(struct viommu *v, const struct viommu_requester *r)
 	vi_list_for_each (node, &v->threads) {
 		struct viommu_thread *t = VI_CONTAINER_OF(node, struct viommu_thread, link);
 
-		while (atomic_load_explicit(&t->working_for, memory_order_acquire) == r)
-			sched_yield();
+		for (unsigned looks = 0; atomic_load_explicit(&t->working_for, memory_order_acquire) == r;
+		     looks++)
+			vi_drain_pause(looks);
 	}
 }
 

@@ -123,12 +123,17 @@ class Daemon(Machine):
             maps = sum("memfd:guest" in line for line in f)
         return len(os.listdir("/proc/%d/fd" % self.process.pid)), maps
 
+    def memory(self, key):
+        """KiB, of /proc/PID/status."""
+        with open("/proc/%d/status" % self.process.pid, encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith(key + ":"))
+
+    def is_sanitized(self):
+        return self.memory("VmSize") > SHADOWED
+
     def resident(self):
         """Bytes of memory that are its own: what clients lend is not. 0 where sanitizers keep what was freed."""
-        with open("/proc/%d/status" % self.process.pid, encoding="ascii") as f:
-            kib = {key: int(value.split()[0]) for key, value in (line.split(":", 1) for line in f)
-                   if key in ("VmSize", "RssAnon")}
-        return 0 if kib["VmSize"] > SHADOWED else kib["RssAnon"] << 10
+        return 0 if self.is_sanitized() else self.memory("RssAnon") << 10
 
 
 # ------------------------------------------------------------- an NVMe driver

@@ -27,7 +27,7 @@ HDR = struct.Struct("<HHIII")
 
 REGS = {n: i * 8 for i, n in enumerate(
     "map_calls unmap_calls mapped_bytes mapped_count resets connects disconnects "
-    "mask_calls last_mask last_unmap last_unmap_size".split())}
+    "mask_calls last_mask last_unmap last_unmap_size most_calls".split())}
 REGS.update({n: (16 + i) * 8 for i, n in enumerate(
     "address length value command busy result refuse_map retrigger".split())})
 CMD_DMA_READ, CMD_DMA_WRITE, CMD_HOST_READ, CMD_HOST_WRITE = 1, 2, 3, 4
@@ -97,10 +97,9 @@ def irq_payload(index, first, count, flags, data=b"", argsz=None):
 
 
 def multi_payload(writes, count=None):
-    out = struct.pack("<Q", len(writes) if count is None else count)
-    for region, offset, data, *size in writes:
-        out += struct.pack("<QII8s", offset, region, size[0] if size else len(data), data)
-    return out
+    return struct.pack("<Q", len(writes) if count is None else count) + b"".join(
+        struct.pack("<QII8s", offset, region, size[0] if size else len(data), data)
+        for region, offset, data, *size in writes)
 
 
 class Client:

@@ -13,6 +13,7 @@ import cases_dma
 import cases_irq
 import cases_server_to_client
 import cases_session
+import cases_turns
 import cases_own_server
 import runner
 

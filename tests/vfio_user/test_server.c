@@ -41,6 +41,7 @@ enum reg {
 	REG_LAST_MASK,
 	REG_LAST_UNMAP,
 	REG_LAST_UNMAP_SIZE,
+	REG_MOST_CALLS, /* writes and unmaps of one vfu_server_process() */
 	REG_ADDRESS = 16,
 	REG_LENGTH,
 	REG_VALUE,
@@ -81,6 +82,7 @@ struct toy {
 	uint64_t regs[NUM_REGS];
 	struct known_map known[MAX_KNOWN];
 	unsigned known_count;
+	uint64_t calls; /* of this vfu_server_process() */
 };
 
 static atomic_bool stop;
@@ -141,6 +143,7 @@ static void toy_dma_unmap(void *device, uint64_t iova, uint64_t size)
 
 	pthread_mutex_lock(&t->lock);
 	t->regs[REG_UNMAP_CALLS]++;
+	t->calls++;
 	t->regs[REG_MAPPED_BYTES] -= size;
 	t->regs[REG_LAST_UNMAP] = iova;
 	t->regs[REG_LAST_UNMAP_SIZE] = size;
@@ -314,6 +317,7 @@ static int toy_write(void *device, unsigned region, uint64_t offset, const void 
 {
 	struct toy *t = device;
 
+	t->calls++;
 	if (region == 4)
 		return -ENXIO;
 	if (region == 2)
@@ -442,13 +446,23 @@ static void parse_arguments(int argc, char **argv, struct vfu_server_options *op
 	}
 }
 
-static void serve(struct vfu_server *server)
+static void process(struct toy *t)
 {
-	struct pollfd pfd = {.fd = vfu_server_fd(server), .events = POLLIN};
+	t->calls = 0;
+	vfu_server_process(t->server);
+	pthread_mutex_lock(&t->lock);
+	if (t->calls > t->regs[REG_MOST_CALLS])
+		t->regs[REG_MOST_CALLS] = t->calls;
+	pthread_mutex_unlock(&t->lock);
+}
+
+static void serve(struct toy *t)
+{
+	struct pollfd pfd = {.fd = vfu_server_fd(t->server), .events = POLLIN};
 
 	while (!stop) {
 		if (poll(&pfd, 1, 1000) > 0)
-			vfu_server_process(server);
+			process(t);
 	}
 }
 
@@ -506,7 +520,7 @@ int main(int argc, char **argv)
 		abort();
 	printf("ready\n");
 	fflush(stdout);
-	serve(toy.server);
+	serve(&toy);
 	pthread_mutex_lock(&toy.lock);
 	pthread_cond_signal(&toy.work);
 	pthread_mutex_unlock(&toy.lock);
