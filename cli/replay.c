@@ -195,6 +195,17 @@ static int load(struct replay *r)
 	return err ? failure("no memory for that of the trace: %s", strerror(-err)) : 0;
 }
 
+static uint64_t find_count(const struct replay *r, const char *name)
+{
+	const struct trace_count *counts;
+	size_t count = trace_counts(r->trace, &counts);
+
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(counts[i].name, name))
+			return counts[i].value;
+	return 0;
+}
+
 static int run_strategy(struct replay *r, size_t i)
 {
 	struct replay_options o = {.strategy = r->strategies[i],
@@ -208,6 +219,8 @@ static int run_strategy(struct replay *r, size_t i)
 	r->doing = r->strategies[i];
 	err = replay_run(&r->steps, &r->memory, &o, &r->results[i], why, sizeof(why));
 	progress_end(&r->progress);
+	r->results[i].inferred_maps = r->steps.facts.inferred;
+	r->results[i].untold_maps = find_count(r, "untold");
 	return err ? failure("%s", why) : 0;
 }
 
@@ -268,8 +281,11 @@ static void print_trace(struct replay *r)
 		printf("%s: %s.\n", r->file, r->missing);
 	replay_format_number((double)r->memory.size, memory, sizeof(memory));
 	replay_format_time((double)f->last_ns / 1e3, duration, sizeof(duration));
-	printf("%llu buffers of %u device%s in %s, in %sB of memory, registers by %s.\n",
-	       (unsigned long long)f->maps, f->devices, f->devices == 1 ? "" : "s", duration, memory,
+	printf("%llu buffers", (unsigned long long)f->maps);
+	if (f->inferred)
+		printf(" (%llu of them inferred)", (unsigned long long)f->inferred);
+	printf(" of %u device%s in %s, in %sB of memory, registers by %s.\n", f->devices,
+	       f->devices == 1 ? "" : "s", duration, memory,
 	       r->registers == REPLAY_SIDECORE ? "a sidecore" : "traps");
 	for (size_t i = 0; i < count; i++)
 		if (counts[i].value)
@@ -290,7 +306,8 @@ static int print(struct replay *r)
 	const struct trace_count *counts = list_counts(r, &count);
 
 	warn_of_missing(r);
-	if (r->format == JSON && replay_print_json(stdout, r->results, r->result_count, counts, count))
+	if (r->format == JSON &&
+	    replay_print_json(stdout, r->results, r->result_count, counts, count, r->missing))
 		return failure("no memory");
 	if (r->format == CSV)
 		replay_print_csv(stdout, r->results, r->result_count);
@@ -311,6 +328,7 @@ static void fill_page(FILE *to, struct replay *r, const char **names)
 				       .devices = names,
 				       .device_count = r->steps.facts.devices,
 				       .maps = r->steps.facts.maps,
+				       .inferred = r->steps.facts.inferred,
 				       .memory = r->memory.size,
 				       .results = r->results,
 				       .count = r->result_count};

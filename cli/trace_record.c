@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
@@ -20,6 +21,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
+#include "cli/trace/trace.h"
 #include "cli/trace_command.h"
 
 #define BUFFER_KIB_USUAL 8192
@@ -32,6 +34,7 @@ struct recording {
 	char *const *command; /* NULL: none */
 
 	char instance[PATH_MAX];
+	char probes[32]; /* the group of our probes; empty: there are none */
 	int pipe, signals;
 	gzFile out;
 	pid_t child;
@@ -93,6 +96,78 @@ static int check_system(const struct recording *r)
 	return 0;
 }
 
+/*
+ * Since Linux 6.17 drivers may map without an event of DMA: these functions are what
+ * they call then. The name of a device is the first word of what its first word points to.
+ */
+static const struct probe {
+	const char *function, *arguments;
+} probes[] = {
+	{"dma_iova_link",
+	 "device=+0(+0($arg1)):string base=+0($arg2):x64 phys_addr=$arg3:x64 offset=$arg4:x64 size=$arg5:u64 "
+	 "dir=$arg6:u32"},
+	{"dma_iova_unlink",
+	 "device=+0(+0($arg1)):string base=+0($arg2):x64 offset=$arg3:x64 size=$arg4:u64 dir=$arg5:u32"},
+	{"dma_iova_destroy", "device=+0(+0($arg1)):string base=+0($arg2):x64 size=$arg3:u64 dir=$arg4:u32"},
+};
+
+#define PROBES (sizeof(probes) / sizeof(probes[0]))
+
+static int write_probe(const struct recording *r, const char *format, const struct probe *p)
+{
+	char path[PATH_MAX + 64], line[512];
+	int fd, err = 0;
+
+	snprintf(path, sizeof(path), "%s/kprobe_events", r->tracefs);
+	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(line, sizeof(line), "%s:%s/%s %s %s\n", format, r->probes, p->function,
+		 *format == 'p' ? p->function : "", *format == 'p' ? p->arguments : "");
+	if (write(fd, line, strlen(line)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static void disable_probes(const struct recording *r)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "events/%s/enable", r->probes);
+	write_to(r, name, "0");
+}
+
+static void remove_probes(struct recording *r)
+{
+	for (size_t i = 0; *r->probes && i < PROBES; i++)
+		write_probe(r, "-", &probes[i]);
+	r->probes[0] = '\0';
+}
+
+/* Without them the IOMMU's own events remain, from which buffers can be inferred at best. */
+static void open_probes(struct recording *r)
+{
+	char name[128];
+	int err = 0;
+
+	snprintf(r->probes, sizeof(r->probes), "viommu_%d", (int)getpid());
+	for (size_t i = 0; !err && i < PROBES; i++) {
+		err = write_probe(r, "p", &probes[i]);
+		snprintf(name, sizeof(name), "events/%s/%s/enable", r->probes, probes[i].function);
+		if (!err)
+			err = write_to(r, name, "1");
+	}
+	if (!err)
+		return;
+	/* The kernel has no such functions, as before Linux 6.17: nothing is missing then. */
+	if (err != -ENOENT || !is_there(r->tracefs, "kprobe_events"))
+		fprintf(stderr,
+			"viommu: what drivers map past the events of DMA, as NVMe does since Linux 6.17, is "
+			"recorded without its device, since the kernel allows no probe: %s\n",
+			strerror(-err));
+}
+
 static int open_instance(struct recording *r)
 {
 	char kib[32];
@@ -113,9 +188,11 @@ static int open_instance(struct recording *r)
 		err = write_to(r, "events/dma/enable", "1");
 	if (err)
 		return failure("tracing cannot be set up: %s", strerror(-err));
-	/* They name no device, so they are only counted; a kernel without an IOMMU has none. */
+	/* They name no device; they show whether events of DMA tell all. A kernel without an IOMMU has none.
+	 */
 	write_to(r, "events/iommu/map/enable", "1");
 	write_to(r, "events/iommu/unmap/enable", "1");
+	open_probes(r);
 	return 0;
 }
 
@@ -128,6 +205,32 @@ static int open_pipe(struct recording *r)
 	return r->pipe < 0 ? failure("%s cannot be read: %s", path, strerror(errno)) : 0;
 }
 
+/* Devices whose addresses the IOMMU translates, so that a reader knows of those that no event names. */
+static void write_devices(struct recording *r)
+{
+	char path[PATH_MAX];
+	glob_t found = {0};
+
+	if (glob("/sys/kernel/iommu_groups/*/devices/*", 0, NULL, &found))
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		char type[16] = "";
+		FILE *f;
+
+		/* Not by "..", since a device is a symbolic link. */
+		snprintf(path, sizeof(path), "%.*s/type",
+			 (int)(strstr(found.gl_pathv[i], "/devices/") - found.gl_pathv[i]),
+			 found.gl_pathv[i]);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		if (fgets(type, sizeof(type), f) && !strncmp(type, "DMA", 3))
+			gzprintf(r->out, TRACE_BEHIND_IOMMU "%s\n", strrchr(found.gl_pathv[i], '/') + 1);
+		fclose(f);
+	}
+	globfree(&found);
+}
+
 static int open_file(struct recording *r)
 {
 	size_t len = strlen(r->file);
@@ -138,6 +241,7 @@ static int open_file(struct recording *r)
 		return failure("%s cannot be written: %s", r->file, strerror(errno));
 	uname(&u);
 	gzprintf(r->out, "# recorded by viommu trace record, Linux %s %s\n", u.release, u.machine);
+	write_devices(r);
 	return 0;
 }
 
@@ -221,8 +325,11 @@ static int finish(struct recording *r, int err)
 			err = take(r);
 		close(r->pipe);
 	}
+	if (r->probes[0])
+		disable_probes(r);
 	if (r->instance[0])
 		rmdir(r->instance);
+	remove_probes(r);
 	if (r->out && gzclose(r->out) != Z_OK && !err)
 		err = failure("%s cannot be written to its end: %s", r->file, strerror(errno));
 	return err;

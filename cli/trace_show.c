@@ -22,7 +22,7 @@
 
 /* What one device was given. */
 struct device {
-	uint64_t maps, unmaps, syncs, lists, coherent, to_device, from_device, bytes;
+	uint64_t maps, unmaps, syncs, lists, coherent, inferred, to_device, from_device, bytes;
 	uint64_t live, most_live, live_bytes, most_live_bytes;
 	struct histogram sizes, lives; /* bytes; ns from map to unmap */
 };
@@ -58,6 +58,7 @@ static int take_map(struct show *s, struct device *d, const struct trace_step *s
 	d->maps++;
 	d->bytes += step->len;
 	d->coherent += step->coherent;
+	d->inferred += step->inferred;
 	d->to_device += (step->direction & TRACE_TO_DEVICE) != 0;
 	d->from_device += (step->direction & TRACE_FROM_DEVICE) != 0;
 	d->lists += step->list && step->list != s->last_list;
@@ -153,6 +154,8 @@ static void print_device(const char *name, const struct device *d)
 {
 	printf("\n%s\n", name);
 	print_number("buffers mapped", (double)d->maps);
+	if (d->inferred)
+		print_number("of them inferred", (double)d->inferred);
 	print_number("unmapped", (double)d->unmaps);
 	print_number("synced", (double)d->syncs);
 	print_number("for the device to read", (double)d->to_device);
@@ -182,6 +185,21 @@ static void print_unreadable(const struct show *s)
 		       lines[i].is_cut ? "..." : "");
 }
 
+/* Others are only known to be there. */
+static bool is_used(const struct device *d)
+{
+	return d->maps || d->unmaps || d->syncs;
+}
+
+static unsigned count_used(const struct show *s)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < s->count; i++)
+		count += is_used(s->devices[i]);
+	return count;
+}
+
 static void print(const struct show *s)
 {
 	const struct trace_count *counts;
@@ -191,9 +209,10 @@ static void print(const struct show *s)
 	if (trace_missing(s->trace, why, sizeof(why)))
 		printf("%s: %s.\n", s->file, why);
 	replay_format_time((double)(s->last_ns - s->first_ns) / 1e3, text, sizeof(text));
-	printf("%s: %s of DMA, %u device%s\n", s->file, text, s->count, s->count == 1 ? "" : "s");
+	printf("%s: %s of DMA, %u device%s\n", s->file, text, count_used(s), count_used(s) == 1 ? "" : "s");
 	for (unsigned i = 0; i < s->count; i++)
-		print_device(trace_device_name(s->trace, i), s->devices[i]);
+		if (is_used(s->devices[i]))
+			print_device(trace_device_name(s->trace, i), s->devices[i]);
 	putchar('\n');
 	for (size_t i = 0; i < count; i++)
 		if (counts[i].value)
@@ -212,6 +231,7 @@ static struct json_object *device_object(const char *name, const struct device *
 
 	json_object_object_add(o, "device", json_object_new_string(name));
 	json_object_object_add(o, "maps", number(d->maps));
+	json_object_object_add(o, "inferred", number(d->inferred));
 	json_object_object_add(o, "unmaps", number(d->unmaps));
 	json_object_object_add(o, "syncs", number(d->syncs));
 	json_object_object_add(o, "lists", number(d->lists));
@@ -227,13 +247,12 @@ static struct json_object *device_object(const char *name, const struct device *
 	return o;
 }
 
-static void add_missing(struct json_object *to, const struct show *s)
+static void add_unreadable(struct json_object *to, const struct show *s)
 {
 	struct json_object *list = json_object_new_array();
 	const struct trace_line *lines;
 	uint64_t all;
 	size_t count = trace_unreadable(s->trace, &lines, &all);
-	char why[WHY_SIZE];
 
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *o = json_object_new_object();
@@ -243,8 +262,6 @@ static void add_missing(struct json_object *to, const struct show *s)
 		json_object_array_add(list, o);
 	}
 	json_object_object_add(to, "unreadable_lines", list);
-	if (trace_missing(s->trace, why, sizeof(why)))
-		json_object_object_add(to, "missing", json_object_new_string(why));
 }
 
 static void print_json(const struct show *s)
@@ -253,15 +270,20 @@ static void print_json(const struct show *s)
 			   *counted = json_object_new_object();
 	const struct trace_count *counts;
 	size_t count = trace_counts(s->trace, &counts);
+	char why[WHY_SIZE];
 
+	if (trace_missing(s->trace, why, sizeof(why)))
+		json_object_object_add(all, "missing", json_object_new_string(why));
 	json_object_object_add(all, "duration_ns", number(s->last_ns - s->first_ns));
 	for (unsigned i = 0; i < s->count; i++)
-		json_object_array_add(devices, device_object(trace_device_name(s->trace, i), s->devices[i]));
+		if (is_used(s->devices[i]))
+			json_object_array_add(devices,
+					      device_object(trace_device_name(s->trace, i), s->devices[i]));
 	json_object_object_add(all, "devices", devices);
 	for (size_t i = 0; i < count; i++)
 		json_object_object_add(counted, counts[i].name, number(counts[i].value));
 	json_object_object_add(all, "counts", counted);
-	add_missing(all, s);
+	add_unreadable(all, s);
 	puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(all);
 }

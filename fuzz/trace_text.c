@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A trace that anybody wrote, read line by line and joined. Beside what the
+ * A trace that anybody wrote, read line by line, joined, and what it does not tell inferred. Beside what the
  * sanitizers see: time never goes back, a mapping is begun once and ended at most
  * once, syncs are of mappings that live and within them, what lives at the end
  * is what is counted, each line is counted as what it is, and a line that is not
@@ -11,6 +11,7 @@
 
 #include "cli/number_map.h"
 #include "cli/trace/event.h"
+#include "cli/trace/infer.h"
 #include "cli/trace/join.h"
 #include "cli/trace/missing.h"
 #include "cli/trace/systems.h"
@@ -65,15 +66,19 @@ static void check_missing(const struct missing *m, const struct join *j)
 	bool any = missing_tell(m, j, text, sizeof(text));
 
 	require(any == (j->counts[JOIN_unreadable] || j->counts[JOIN_lost_marks] ||
-			j->counts[JOIN_lists_truncated]));
+			j->counts[JOIN_lists_truncated] || j->counts[JOIN_inferred] ||
+			j->counts[JOIN_untold]));
 	require(any == !!*text);
 	for (size_t i = 0; i < m->count; i++)
 		for (const char *at = m->lines[i].text; *at; at++)
 			require(*at >= ' ' && *at < 0x7f);
 }
 
-static int take_line(struct join *j, struct systems *systems, struct missing *missing, const char *text)
+static int take_line(struct join *j, struct infer *f, struct systems *systems, struct missing *missing,
+		     const char *text)
 {
+	struct trace_step step;
+	int err = 0;
 	const uint64_t *c = j->counts;
 	uint64_t known = c[JOIN_dma_events] + c[JOIN_iommu_events] + c[JOIN_unreadable],
 		 bad = c[JOIN_unreadable];
@@ -88,7 +93,11 @@ static int take_line(struct join *j, struct systems *systems, struct missing *mi
 	check_counts(&e, j, known);
 	if (c[JOIN_unreadable] > bad)
 		missing_add(missing, 1, text);
-	return 0;
+	while (!err && join_next(j, &step))
+		err = infer_step(f, &step, e.kind == EVENT_IOVA_LINK);
+	if (!err && (e.kind == EVENT_IOMMU_MAP || e.kind == EVENT_IOMMU_UNMAP))
+		err = infer_iommu(f, &e, j->now_ns, c[JOIN_lost_marks]);
+	return err;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -99,26 +108,35 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct number_map known = {0};
 	uint64_t now = 0, live = 0;
 	struct trace_step step;
+	struct infer f;
 	struct join j;
 
 	require(text && systems);
 	memcpy(text, data, size);
 	text[size] = '\0';
 	join_init(&j);
+	infer_init(&f);
 	for (at = text; at < text + size; at = end + 1) {
 		end = memchr(at, '\n', (size_t)(text + size - at));
 		if (!end)
 			end = text + size;
 		*end = '\0';
-		if (take_line(&j, systems, &missing, at))
+		if (take_line(&j, &f, systems, &missing, at))
 			break;
-		while (join_next(&j, &step))
+		while (infer_next(&f, &step))
 			check(&known, &step, &now, &live);
 	}
+	infer_end(&f);
+	while (infer_next(&f, &step))
+		check(&known, &step, &now, &live);
 	if (at >= text + size)
-		require(live == j.counts[JOIN_left_mapped]);
+		require(live == j.counts[JOIN_left_mapped] + f.left_mapped);
+	require(f.inferred + f.untold <= f.maps && f.first == f.count && !f.open);
+	j.counts[JOIN_inferred] = f.inferred;
+	j.counts[JOIN_untold] = f.untold;
 	check_missing(&missing, &j);
 	join_finish(&j);
+	infer_finish(&f);
 	number_map_finish(&known);
 	free(systems);
 	free(text);

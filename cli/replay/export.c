@@ -69,7 +69,7 @@ static int fill(struct json_object *to, const struct replay_result *r, const str
 }
 
 int replay_print_json(FILE *to, const struct replay_result *results, size_t count,
-		      const struct trace_count *counts, size_t count_count)
+		      const struct trace_count *counts, size_t count_count, const char *missing)
 {
 	struct json_object *all = json_object_new_array();
 	const char *text = NULL;
@@ -78,7 +78,9 @@ int replay_print_json(FILE *to, const struct replay_result *results, size_t coun
 	for (size_t i = 0; !err && i < count; i++) {
 		struct json_object *one = json_object_new_object();
 
-		err = one ? fill(one, &results[i], counts, count_count) : -ENOMEM;
+		err = !one ? -ENOMEM : *missing ? add(one, "missing", json_object_new_string(missing)) : 0;
+		if (!err)
+			err = fill(one, &results[i], counts, count_count);
 		if (!err && json_object_array_add(all, one))
 			err = -ENOMEM;
 		if (err)

@@ -87,8 +87,10 @@ static void print_head(FILE *to, const struct replay_report *r)
 	replay_format_time(r->count ? r->results[0].duration_s * 1e6 : 0, duration, sizeof(duration));
 	fputs("<p class=\"soft\">", to);
 	replay_print_escaped(to, r->file);
-	fprintf(to, ": %llu buffers in %s, in %sB of memory, of ", (unsigned long long)r->maps, duration,
-		memory);
+	fprintf(to, ": %llu buffers", (unsigned long long)r->maps);
+	if (r->inferred)
+		fprintf(to, " (%llu of them inferred)", (unsigned long long)r->inferred);
+	fprintf(to, " in %s, in %sB of memory, of ", duration, memory);
 	for (unsigned i = 0; i < r->device_count; i++) {
 		fputs(i ? ", " : "", to);
 		replay_print_escaped(to, r->devices[i]);

@@ -16,9 +16,12 @@ void replay_print_table(FILE *to, const struct replay_result *results, size_t co
 void replay_print_advice(FILE *to, const struct replay_result *results, size_t count, int width);
 /* The strategy that it says to choose; NULL: none of them. */
 const struct replay_result *replay_choice(const struct replay_result *results, size_t count);
-/* An array of objects, with what was counted of the trace in each. -ENOMEM. */
+/*
+ * An array of objects, with what was counted of the trace in each, and first of all what the trace lacks,
+ * unless `missing` is empty. -ENOMEM.
+ */
 int replay_print_json(FILE *to, const struct replay_result *results, size_t count,
-		      const struct trace_count *counts, size_t count_count);
+		      const struct trace_count *counts, size_t count_count, const char *missing);
 /* The names of the columns, and a line for each result. */
 void replay_print_csv(FILE *to, const struct replay_result *results, size_t count);
 
@@ -40,7 +43,7 @@ struct replay_report {
 	const char *file;
 	const char *const *devices; /* their names */
 	unsigned device_count;
-	uint64_t maps, memory;
+	uint64_t maps, inferred, memory; /* inferred: of the maps */
 	const struct replay_result *results;
 	size_t count;
 	const struct trace_count *counts;

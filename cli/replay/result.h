@@ -18,6 +18,12 @@
  * so. */
 #define REPLAY_COLUMNS(X)                                                                                    \
 	X(maps, uint64_t, COUNT, "buffers that were mapped")                                                 \
+	X(inferred_maps, uint64_t, COUNT,                                                                    \
+	  "of them those that the trace names no device for: inferred from the IOMMU's events, in whole "    \
+	  "pages and for both directions")                                                                   \
+	X(untold_maps, uint64_t, COUNT,                                                                      \
+	  "maps of the IOMMU whose device is not known, which are left out: with any, the trace is not "     \
+	  "complete")                                                                                        \
 	X(unmaps, uint64_t, COUNT, "buffers that were unmapped")                                             \
 	X(refused, uint64_t, COUNT, "buffers that the strategy could not map")                               \
 	X(map_p50_ns, uint64_t, COUNT, "time of a map, in ns: half of them took at most that")               \

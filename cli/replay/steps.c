@@ -241,6 +241,7 @@ static int begin_mapping(struct replay_steps *s, const struct trace_step *t, str
 	if (!err)
 		err = take_slot(s, t->mapping, (struct replay_owner){pages_of(t), step->device}, &step->slot);
 	s->facts.maps += !err;
+	s->facts.inferred += !err && t->inferred;
 	return err ? err : 1;
 }
 

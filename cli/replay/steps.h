@@ -40,6 +40,7 @@ struct replay_step {
 /* What the steps have in common. */
 struct replay_facts {
 	uint64_t steps, maps, unmaps;
+	uint64_t inferred; /* of the maps, from events of the IOMMU alone */
 	uint64_t left_out; /* maps that no machine has: longer than a GiB, or beyond 2^52 */
 	uint64_t last_ns;  /* the time of the last step */
 	unsigned devices, cpus;

@@ -23,8 +23,7 @@ static bool is_space(char c)
 
 /* ---------------------------------------------------------------- known events */
 
-/* What a terminal is shown must be text. */
-static bool is_device_name(const char *name, size_t len)
+bool event_is_device_name(const char *name, size_t len)
 {
 	if (!len || len > EVENT_DEVICE_LONGEST)
 		return false;
@@ -39,7 +38,7 @@ static bool take_common(const struct fields *f, struct event *e)
 {
 	e->device = f->device;
 	e->device_len = f->device_len;
-	return is_device_name(f->device, f->device_len) && fields_direction(f, &e->direction);
+	return event_is_device_name(f->device, f->device_len) && fields_direction(f, &e->direction);
 }
 
 static bool take_range(const struct fields *f, struct event *e)
@@ -66,7 +65,7 @@ static bool take_map(const struct fields *f, struct event *e)
 /* Kernels before 6.12.48 do not say the direction. */
 static bool take_allocation(const struct fields *f, struct event *e)
 {
-	if (!take_common(f, e) && (f->values[FIELD_DIR] || !is_device_name(f->device, f->device_len)))
+	if (!take_common(f, e) && (f->values[FIELD_DIR] || !event_is_device_name(f->device, f->device_len)))
 		return false;
 	if (!f->values[FIELD_DIR])
 		e->direction = TRACE_BIDIRECTIONAL;
@@ -111,6 +110,33 @@ static bool take_iommu_map(const struct fields *f, struct event *e)
 	return take_iommu_unmap(f, e) && e->has_phys;
 }
 
+/*
+ * 'viommu trace record' has the kernel's functions tell what its events do not:
+ * (dma_iova_link+0x0/0x170) device="0000:00:04.0" base=0xfffa0000 phys_addr=0x1000 offset=0x0 size=4096 dir=2
+ */
+static bool take_iova_unlink(const struct fields *f, struct event *e)
+{
+	struct fields raw = *f;
+	const char *device = f->values[FIELD_DEVICE];
+	uint64_t offset = 0;
+
+	if (!device || *device != '"')
+		return false;
+	raw.is_raw = true;
+	e->device = device + 1;
+	e->device_len = strcspn(device + 1, "\"");
+	return event_is_device_name(e->device, e->device_len) && e->device[e->device_len] == '"' &&
+	       fields_direction(&raw, &e->direction) && fields_address(&raw, FIELD_BASE, &e->dma_addr) &&
+	       (!f->values[FIELD_OFFSET] || fields_address(&raw, FIELD_OFFSET, &offset)) &&
+	       !__builtin_add_overflow(e->dma_addr, offset, &e->dma_addr) && fields_size(&raw, &e->size);
+}
+
+static bool take_iova_link(const struct fields *f, struct event *e)
+{
+	e->has_phys = fields_address(f, FIELD_PHYS_ADDR, &e->phys_addr);
+	return take_iova_unlink(f, e) && e->has_phys;
+}
+
 struct known {
 	const char *name;
 	enum event_kind kind;
@@ -137,6 +163,9 @@ static const struct known known_events[] = {
 	{"dma_sync_single_for_device", EVENT_SYNC_FOR_DEVICE, take_sync},
 	{"dma_sync_sg_for_cpu", EVENT_SYNC_SG_FOR_CPU, take_sync_list},
 	{"dma_sync_sg_for_device", EVENT_SYNC_SG_FOR_DEVICE, take_sync_list},
+	{"dma_iova_link", EVENT_IOVA_LINK, take_iova_link},
+	{"dma_iova_unlink", EVENT_IOVA_UNLINK, take_iova_unlink},
+	{"dma_iova_destroy", EVENT_IOVA_UNLINK, take_iova_unlink},
 	{"map", EVENT_IOMMU_MAP, take_iommu_map},
 	{"unmap", EVENT_IOMMU_UNMAP, take_iommu_unmap},
 };

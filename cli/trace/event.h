@@ -33,8 +33,11 @@ enum event_kind {
 	EVENT_SYNC_FOR_DEVICE,
 	EVENT_SYNC_SG_FOR_CPU,
 	EVENT_SYNC_SG_FOR_DEVICE,
-	EVENT_IOMMU_MAP, /* `dma_addr`, `size`, of a map `phys_addr`; no device */
+	EVENT_IOVA_LINK,   /* mapped past the traced calls; comes before the IOMMU's event */
+	EVENT_IOVA_UNLINK, /* all that lives in its range */
+	EVENT_IOMMU_MAP,   /* `dma_addr`, `size`, of a map `phys_addr`; no device */
 	EVENT_IOMMU_UNMAP,
+	EVENT_IOMMU_DEVICE, /* behind the IOMMU, as the recorder says */
 };
 
 struct event {
@@ -55,5 +58,7 @@ struct event {
 
 /* `text` ends with a zero, and lives as long as the event. */
 void event_parse(const char *text, struct event *ret_event);
+/* What a terminal is shown must be text. */
+bool event_is_device_name(const char *name, size_t len);
 
 #endif

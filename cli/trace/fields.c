@@ -201,6 +201,8 @@ static const struct {
 	{"truncated", FIELD_TRUNCATED},
 	{"iova", FIELD_IOVA},
 	{"paddr", FIELD_PADDR},
+	{"base", FIELD_BASE},
+	{"offset", FIELD_OFFSET},
 	{"nents", FIELD_OTHER},
 	{"full_nents", FIELD_OTHER},
 	{"virt_addr", FIELD_OTHER},

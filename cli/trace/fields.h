@@ -27,7 +27,9 @@ enum field {
 	FIELD_TRUNCATED, /* raw; else " [TRUNCATED]" */
 	FIELD_IOVA,
 	FIELD_PADDR,
-	FIELD_OTHER, /* known, so that it is no part of a device's name */
+	FIELD_BASE,   /* of the functions that 'viommu trace record' probes */
+	FIELD_OFFSET, /* likewise */
+	FIELD_OTHER,  /* known, so that it is no part of a device's name */
 	FIELD_MAX
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define UNLINK_MISSES  512u /* pages at which nothing is mapped any more */
 #define PAGE_SIZE      UINT64_C(4096)
 #define NO_ADDRESS     UINT64_MAX	    /* DMA_MAPPING_ERROR */
 #define STEPS_MOST     (UINT32_C(1) << 16)  /* of one line with syncs: no kernel writes one with more */
@@ -76,7 +77,7 @@ static int add_device(struct join *j, const struct event *e)
 	return 0;
 }
 
-static int find_device(struct join *j, const struct event *e, uint32_t *ret_device)
+int join_device(struct join *j, const struct event *e, uint32_t *ret_device)
 {
 	int err = 0;
 
@@ -363,6 +364,67 @@ static int unmap_list(struct join *j, const struct event *e, uint32_t device)
 	return end_list(j, e, first);
 }
 
+/* ------------------------------------------------- what is mapped past the events */
+
+/* One piece; pieces that follow one another are a list, as that of a request is. */
+static int link_piece(struct join *j, const struct event *e, uint32_t device)
+{
+	struct live_mapping m = {.iova = e->dma_addr,
+				 .phys = e->phys_addr,
+				 .len = e->size,
+				 .device = device,
+				 .direction = (uint8_t)e->direction};
+	bool goes_on = j->link_list && device == j->link_device && e->dma_addr == j->link_iova;
+	int64_t number;
+
+	if (!e->size || e->dma_addr + e->size < e->dma_addr) {
+		count(j, JOIN_failed_maps);
+		return 0;
+	}
+	number = make_way(j, e, &m);
+	if (number)
+		return (int)number;
+	j->unlinked_size = 0;
+	j->link_list = m.list = goes_on ? j->link_list : ++j->last_list;
+	j->link_device = device;
+	j->link_iova = e->dma_addr + e->size;
+	number = begin_mapping(j, e, &m);
+	if (number < 0)
+		return (int)number;
+	j->live.mappings[number].first_in_list = (uint32_t)number; /* each is ended for itself */
+	return 0;
+}
+
+/* All that lives in the range, of which parts may have been unlinked before. */
+static int unlink_range(struct join *j, const struct event *e, uint32_t device)
+{
+	uint64_t at = e->dma_addr, last = e->dma_addr + e->size - 1;
+	unsigned misses = 0;
+	int err = 0;
+
+	/* dma_iova_destroy() calls dma_iova_unlink(). */
+	if (j->unlinked_size == e->size && j->unlinked == e->dma_addr && j->unlinked_device == device)
+		return 0;
+	j->link_list = 0;
+	j->unlinked = e->dma_addr;
+	j->unlinked_size = e->size;
+	j->unlinked_device = device;
+	while (!err && e->size && last >= e->dma_addr && at <= last && misses < UNLINK_MISSES) {
+		uint32_t number = live_find(&j->live, device, at, 0);
+		uint64_t len =
+			number == LIVE_NONE ? PAGE_SIZE - at % PAGE_SIZE : j->live.mappings[number].len;
+
+		misses += number == LIVE_NONE;
+		if (number != LIVE_NONE)
+			err = end_mapping(j, e, number);
+		if (__builtin_add_overflow(at, len, &at))
+			break;
+	}
+	if (misses && at - e->dma_addr <= misses * PAGE_SIZE)
+		count(j, JOIN_unmaps_before);
+	return err;
+}
+
 /* ---------------------------------------------------------------------- syncs */
 
 /* The part of it that is in one mapping; `len` is what is left of it afterwards. */
@@ -414,7 +476,7 @@ static int sync_list(struct join *j, const struct event *e, uint32_t device, enu
 static int join_dma(struct join *j, const struct event *e)
 {
 	uint32_t device;
-	int err = find_device(j, e, &device);
+	int err = join_device(j, e, &device);
 
 	if (err)
 		return err;
@@ -423,6 +485,10 @@ static int join_dma(struct join *j, const struct event *e)
 		return map(j, e, device);
 	case EVENT_UNMAP:
 		return unmap(j, e, device, JOIN_unmaps_before);
+	case EVENT_IOVA_LINK:
+		return link_piece(j, e, device);
+	case EVENT_IOVA_UNLINK:
+		return unlink_range(j, e, device);
 	case EVENT_MAP_SG:
 		return map_list(j, e, device);
 	case EVENT_UNMAP_SG:

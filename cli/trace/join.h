@@ -18,6 +18,12 @@
 	X(lines, "lines of the trace")                                                                       \
 	X(other_events, "events that say nothing of DMA")                                                    \
 	X(iommu_events, "events of the IOMMU (iommu:map, iommu:unmap), which name no device")                \
+	X(iommu_maps, "of them maps")                                                                        \
+	X(inferred,                                                                                          \
+	  "maps of the IOMMU that no event of DMA tells: inferred to be buffers of the one device that "     \
+	  "fits, whole pages, for both directions")                                                          \
+	X(untold,                                                                                            \
+	  "maps of the IOMMU that no event of DMA tells, left out: which device they are for is not known")  \
 	X(dma_events, "events of DMA that were read")                                                        \
 	X(unreadable, "lines about DMA that are cut short or not as the kernel writes them, left out")       \
 	X(lost_events, "events that the recorder lost, as far as it says how many")                          \
@@ -48,6 +54,10 @@ struct join {
 	struct live live;
 	uint64_t counts[JOIN_COUNT_MAX];
 	uint64_t now_ns, last_mapping, last_list;
+	/* The list that dma_iova_link makes, call by call: where the next one goes on. */
+	uint64_t link_list, link_iova;
+	uint64_t unlinked, unlinked_size; /* the range that was unlinked last: one call may be told twice */
+	uint32_t link_device, unlinked_device;
 	char **devices;
 	unsigned device_count, last_device;
 
@@ -60,6 +70,8 @@ void join_init(struct join *j);
 void join_finish(struct join *j);
 /* 0, or -ENOMEM, -E2BIG: more live at a time than LIVE_MOST, -ENFILE: more devices than LIVE_DEVICES. */
 int join_event(struct join *j, const struct event *e);
+/* The number of the event's device, a new one if it was not seen before. -ENOMEM, -ENFILE. */
+int join_device(struct join *j, const struct event *e, uint32_t *ret_device);
 /* The next step that came of it. False: none. */
 bool join_next(struct join *j, struct trace_step *ret_step);
 

@@ -59,14 +59,35 @@ static void say_lost(struct sentence *s, uint64_t lost, uint64_t marks)
 	say(s, " in %" PRIu64 " gap%s", marks, marks == 1 ? "" : "s");
 }
 
+static void say_untold(struct sentence *s, const struct missing *m, const uint64_t *counts)
+{
+	uint64_t untold = counts[JOIN_untold], inferred = counts[JOIN_inferred],
+		 maps = counts[JOIN_iommu_maps];
+
+	say(s,
+	    " no event of DMA tells %" PRIu64 " of %" PRIu64
+	    " maps of the IOMMU (those of NVMe since Linux 6.17):",
+	    untold + inferred, maps);
+	if (untold)
+		say(s, " %" PRIu64 " are left out, as their device is not known%s", untold,
+		    inferred ? ", and" : "");
+	if (inferred && m->inferred_of)
+		say(s, " %" PRIu64 " are inferred to be buffers of %s, the one device in it that fits",
+		    inferred, m->inferred_of);
+	else if (inferred)
+		say(s, " %" PRIu64 " are inferred to be buffers of the one device that fits each", inferred);
+}
+
 bool missing_tell(const struct missing *m, const struct join *j, char *text, size_t size)
 {
 	const uint64_t *counts = j->counts;
 	uint64_t bad = counts[JOIN_unreadable], gaps = counts[JOIN_lost_marks],
-		 cut = counts[JOIN_lists_truncated];
+		 cut = counts[JOIN_lists_truncated], untold = counts[JOIN_untold],
+		 inferred = counts[JOIN_inferred];
+	bool any = bad || gaps || cut;
 	struct sentence s = {text, size, 0};
 
-	if (!bad && !gaps && !cut)
+	if (!any && !untold && !inferred)
 		return false;
 	say(&s, "this trace is not complete:");
 	if (bad)
@@ -78,7 +99,11 @@ bool missing_tell(const struct missing *m, const struct join *j, char *text, siz
 	if (cut)
 		say(&s, "%s the kernel recorded the first 128 entries only of %" PRIu64 " scatter list%s",
 		    bad || gaps ? ";" : "", cut, cut == 1 ? "" : "s");
-	if (bad)
+	if (untold || inferred) {
+		say(&s, "%s", any ? ";" : "");
+		say_untold(&s, m, counts);
+	}
+	if (bad || untold || inferred)
 		say(&s, "; what 'viommu trace record' writes can be read whole");
 	if (gaps)
 		say(&s, "; 'viommu trace record' with a larger --buffer loses less");

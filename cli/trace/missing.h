@@ -16,6 +16,7 @@
 struct missing {
 	struct trace_line lines[MISSING_SHOWN];
 	size_t count;
+	const char *inferred_of; /* the device of all buffers that were inferred; NULL: of several */
 };
 
 /* Line `number` was not read. What a terminal would not show is shown as '?'. */

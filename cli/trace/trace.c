@@ -8,6 +8,7 @@
 
 #include "cli/trace/dat.h"
 #include "cli/trace/event.h"
+#include "cli/trace/infer.h"
 #include "cli/trace/join.h"
 #include "cli/trace/lines.h"
 #include "cli/trace/missing.h"
@@ -20,9 +21,10 @@ struct trace {
 	struct lines *lines;
 	struct dat *dat; /* NULL: text */
 	struct join join;
+	struct infer infer;
 	struct systems systems;
 	struct missing missing;
-	bool any_event, any_no_time;
+	bool any_event, any_no_time, ended;
 	char first_line[SHOWN + 4];
 	struct trace_count counts[JOIN_COUNT_MAX];
 };
@@ -105,6 +107,7 @@ int trace_open(const char *path, struct trace **ret_trace, char *why, size_t why
 		return -ENOMEM;
 	}
 	join_init(&t->join);
+	infer_init(&t->infer);
 	err = lines_open(path, &t->lines);
 	if (err)
 		snprintf(why, why_size, "it cannot be read: %s", strerror(-err));
@@ -127,6 +130,7 @@ void trace_close(struct trace *t)
 	lines_close(t->lines);
 	dat_close(t->dat);
 	join_finish(&t->join);
+	infer_finish(&t->infer);
 	free(t);
 }
 
@@ -185,6 +189,32 @@ static int explain(const struct trace *t, int err, char *why, size_t why_size)
 	return err;
 }
 
+/* Steps of the event go to wait among those before, and what the IOMMU says to what waits. */
+static int infer(struct trace *t, const struct event *e)
+{
+	uint64_t *counts = t->join.counts;
+	struct trace_step step;
+	int err = 0;
+
+	while (!err && join_next(&t->join, &step))
+		err = infer_step(&t->infer, &step, e->kind == EVENT_IOVA_LINK);
+	if (!err && (e->kind == EVENT_IOMMU_MAP || e->kind == EVENT_IOMMU_UNMAP))
+		err = infer_iommu(&t->infer, e, t->join.now_ns, counts[JOIN_lost_marks]);
+	return err;
+}
+
+/* What the recorder says of the machine: then a device is known also without an event of its own. */
+static int take_device(struct trace *t, const char *name)
+{
+	struct event e = {.kind = EVENT_IOMMU_DEVICE, .device = name, .device_len = strcspn(name, " \r\n")};
+	uint32_t device;
+	int err = event_is_device_name(name, e.device_len) ? join_device(&t->join, &e, &device) : -EINVAL;
+
+	if (err == -EINVAL)
+		return 0;
+	return err ? err : infer_device(&t->infer, device);
+}
+
 static int take_line(struct trace *t, const char *text, size_t len)
 {
 	uint64_t unreadable = t->join.counts[JOIN_unreadable];
@@ -198,11 +228,15 @@ static int take_line(struct trace *t, const char *text, size_t len)
 		t->any_no_time = t->any_no_time || e.no_time;
 		t->any_event = e.kind != EVENT_NONE && !e.no_time;
 	}
+	if (e.kind == EVENT_NONE && !strncmp(text, TRACE_BEHIND_IOMMU, sizeof(TRACE_BEHIND_IOMMU) - 1))
+		return take_device(t, text + sizeof(TRACE_BEHIND_IOMMU) - 1);
 	if (e.kind == EVENT_NONE && !systems_take_heading(&t->systems, text))
 		return -EMLINK;
 	if (e.kind > EVENT_BAD)
 		e.system = systems_find(&t->systems, text, &e.system_len);
 	err = join_event(&t->join, &e);
+	if (!err)
+		err = infer(t, &e);
 	if (t->join.counts[JOIN_unreadable] != unreadable)
 		missing_add(&t->missing, line_number(t), text);
 	return err;
@@ -239,11 +273,15 @@ static int read_line(struct trace *t, char *why, size_t why_size)
 
 int trace_next(struct trace *t, struct trace_step *ret_step, char *why, size_t why_size)
 {
-	while (!join_next(&t->join, ret_step)) {
-		int got = read_line(t, why, why_size);
+	while (!infer_next(&t->infer, ret_step)) {
+		int got = t->ended ? 0 : read_line(t, why, why_size);
 
-		if (got <= 0)
+		if (got < 0 || t->ended)
 			return got;
+		if (!got) {
+			t->ended = true;
+			infer_end(&t->infer);
+		}
 	}
 	return 1;
 }
@@ -272,8 +310,23 @@ size_t trace_unreadable(const struct trace *t, const struct trace_line **ret_lin
 	return t->missing.count;
 }
 
+/* What came of what waited is counted there. */
+static void take_counts(struct trace *t)
+{
+	uint64_t *counts = t->join.counts;
+
+	counts[JOIN_iommu_maps] = t->infer.maps;
+	counts[JOIN_inferred] = t->infer.inferred;
+	counts[JOIN_untold] = t->infer.untold;
+	t->missing.inferred_of = t->infer.inferred && t->infer.inferred_device != INFER_NONE
+					 ? t->join.devices[t->infer.inferred_device]
+					 : NULL;
+	counts[JOIN_left_mapped] = t->join.live.count + t->infer.left_mapped;
+}
+
 bool trace_missing(const struct trace *t, char *text, size_t size)
 {
+	take_counts((struct trace *)(uintptr_t)t);
 	return missing_tell(&t->missing, &t->join, text, size);
 }
 
@@ -281,6 +334,7 @@ size_t trace_counts(const struct trace *t, const struct trace_count **ret_counts
 {
 	struct trace *mine = (struct trace *)(uintptr_t)t;
 
+	take_counts(mine);
 	for (unsigned i = 0; i < JOIN_COUNT_MAX; i++) {
 		mine->counts[i] = names[i];
 		mine->counts[i].value = t->join.counts[i];

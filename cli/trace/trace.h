@@ -29,6 +29,7 @@ struct trace_step {
 	uint64_t list; /* scatter list: the same nonzero number for all its entries, which follow one another;
 			  0: none */
 	bool coherent; /* dma_alloc: lives long, allocated and mapped at once */
+	bool inferred; /* from events of the IOMMU alone: whole pages, for both directions */
 };
 
 /* Something that was counted, what was not joined above all. */
@@ -45,6 +46,9 @@ struct trace_line {
 };
 
 struct trace;
+
+/* A line of a recording that names a device behind the IOMMU, one each. */
+#define TRACE_BEHIND_IOMMU "# behind the IOMMU: "
 
 /*
  * Formats are told apart by content, gzip is read as it is, "-" is stdin. Returns

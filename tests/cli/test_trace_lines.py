@@ -83,7 +83,9 @@ FORMS = {
 @case
 def columns_do_not_matter():
     want = shown(lines(*EVENTS))
-    check(want["counts"]["dma_events"] == 8 and want["counts"]["iommu_events"] == 2 and "missing" not in want, want)
+    check(want["counts"]["dma_events"] == 8 and want["counts"]["iommu_events"] == 2, want)
+    # Nothing but that no event of DMA explains the IOMMU's one.
+    check(" 1 of 1 maps of the IOMMU " in want["missing"] and "cannot be read" not in want["missing"] and "lost" not in want["missing"], want)
     check(want["devices"][0]["maps"] == want["devices"][0]["unmaps"] == 4 and want["devices"][0]["syncs"] == 3, want)
     forms = {name: lines(*EVENTS, form=form.replace("%", "%%").replace("%%s", "%s"))
              for name, form in FORMS.items()}

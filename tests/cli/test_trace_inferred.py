@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""viommu trace and replay on what no event of DMA tells: real traces of Linux 7.3 (traces/record makes them), and the
+rules of what may be inferred.
+
+usage: test_trace_inferred.py VIOMMUD VIOMMU [WORD]
+"""
+import csv
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+from rig import VIOMMU, case, check, main
+
+TRACES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "traces")
+DISK, NIC = "0000:00:04.0", "0000:00:05.0"
+NOT_COMPLETE = "this trace is not complete"
+
+
+def text_of(name):
+    with gzip.open(os.path.join(TRACES, name), "rt") as f:
+        return f.read()
+
+
+def viommu(text, *command):
+    return subprocess.run([VIOMMU, *command], input=text, capture_output=True, text=True, timeout=120, check=False)
+
+
+def shown(text):
+    done = viommu(text, "trace", "show", "-", "--json")
+    check(done.returncode == 0, done)
+    return json.loads(done.stdout)
+
+
+def of_device(got, name=DISK):
+    return next(d for d in got["devices"] if d["device"] == name)
+
+
+@case
+def nvme_of_linux_7_3():
+    """6 reads of 128 KiB (32 pieces each), 4 writes of 64 KiB (in one piece each) and 8 reads of 4 KiB."""
+    got = shown(text_of("iova-api-plain.txt.gz"))
+    disk = of_device(got)
+    check(got["counts"]["iommu_maps"] == 204 and got["counts"]["inferred"] == 196 and not got["counts"]["untold"], got)
+    check((disk["maps"], disk["inferred"], disk["unmaps"], disk["lists"]) == (204, 196, 204, 6), disk)
+    check(disk["bytes"] == 6 * 131072 + 4 * 65536 + 8 * 4096 and disk["peak_bytes"] == 131072, disk)
+    check(NOT_COMPLETE in got["missing"] and " 196 of 204 " in got["missing"] and DISK in got["missing"], got)
+
+
+@case
+def the_device_may_show_later():
+    """The first 32 maps come before the event that names it; from a trace of somebody else's."""
+    got = shown(text_of("iova-api-excerpt.txt.gz"))
+    disk = of_device(got, "0000:00:11.0")
+    check((disk["maps"], disk["inferred"], disk["unmaps"], disk["lists"]) == (133, 132, 128, 5), disk)
+    check(got["counts"]["left_mapped"] == 5, got["counts"])
+
+
+@case
+def recorded_with_probes_nothing_is_inferred():
+    """What 'viommu trace record' writes names the device, the bytes and the direction; without it, it is inferred alike."""
+    whole = text_of("iova-api-recorded.txt.gz")
+    got = shown(whole)
+    disk = of_device(got)
+    check("missing" not in got and not disk["inferred"] and disk["maps"] == disk["unmaps"], got)
+    check(disk["bytes"] == 6 * 131072 + 4 * 65536 + 8 * 4096, disk)
+    check(not got["counts"]["untold"] and not got["counts"]["unmaps_before"] and not got["counts"]["unreadable"], got)
+    less = "".join(line for line in whole.splitlines(True) if "dma_iova_" not in line)
+    # The recorder also says which devices are behind the IOMMU: there are more than one.
+    check(shown(less)["counts"]["untold"] == got["counts"]["iommu_maps"] - 8, shown(less))
+    less = shown(less.replace("# behind the IOMMU: ", "# "))
+    for key in "maps", "unmaps", "bytes", "peak_bytes", "lists":
+        check(of_device(less)[key] == disk[key], (key, less, got))
+    check(of_device(less)["inferred"] == got["counts"]["iommu_maps"] - 8, less)
+
+
+@case
+def without_dma_events_nothing_is_told():
+    text = "".join(line for line in text_of("iova-api-plain.txt.gz").splitlines(True) if "dma_" not in line)
+    got = shown(text)
+    check(not got["devices"] and got["counts"]["untold"] == 204 and NOT_COMPLETE in got["missing"], got)
+    done = viommu(text, "replay", "-")
+    check(done.returncode == 1 and " 204 are left out" in done.stderr, done)
+
+
+# ------------------------------------------------------------------------ rules
+
+
+def line(at, event):
+    return f"x-1 [000] ..... {10 + at / 1000:.6f}: {event}\n"
+
+
+def iommu_map(at, iova, phys, size=4096):
+    return line(at, f"map: IOMMU: iova=0x{iova:016x} - 0x{iova + size:016x} paddr=0x{phys:016x} size={size}")
+
+
+def iommu_unmap(at, iova, size=4096):
+    return line(at, f"unmap: IOMMU: iova=0x{iova:016x} - 0x{iova + size:016x} size={size} unmapped_size={size}")
+
+
+def dma_map(at, device, iova, phys, size=4096):
+    return iommu_map(at, iova, phys, size) + line(
+        at + .1, f"dma_map_phys: {device} dir=TO_DEVICE dma_addr={iova:x} size={size} phys_addr={phys:x} attrs=")
+
+
+def dma_unmap(at, device, iova, size=4096):
+    return iommu_unmap(at, iova, size) + line(
+        at + .1, f"dma_unmap_phys: {device} dir=TO_DEVICE dma_addr={iova:x} size={size} attrs=")
+
+
+def counts_are(text, inferred, untold):
+    got = shown(text)
+    check((got["counts"]["inferred"], got["counts"]["untold"]) == (inferred, untold), (text, got["counts"]))
+    return got
+
+
+ONE = dma_map(1, DISK, 0x1000, 0x9000) + dma_unmap(2, DISK, 0x1000)
+OTHER = dma_map(3, NIC, 0x1000, 0x9000) + dma_unmap(4, NIC, 0x1000)
+OPEN = iommu_map(5, 0x8000, 0x20000) + iommu_unmap(9, 0x8000)
+
+
+@case
+def what_is_explained_is_not_inferred():
+    counts_are(ONE + OTHER, 0, 0)
+    listed = "".join(iommu_map(1, 0x10000 + 0x1000 * i, 0x9000 + 0x2000 * i) for i in range(3)) + line(
+        2, f"dma_map_sg: {DISK} dir=TO_DEVICE nents=3/3 ents=3/3 dma_addrs={{0x10000}} sizes={{0x3000}} "
+        "phys_addrs={0x9000,0xb000,0xd000} attrs=")
+    counts_are(listed, 0, 0)
+    counts_are(iommu_map(1, 0x10000, 0x9000, 0x3000) + line(
+        2, f"dma_alloc: {DISK} dir=BIDIRECTIONAL dma_addr=10000 size=12288 virt_addr=0 flags=0 attrs="), 0, 0)
+
+
+@case
+def one_device_or_none():
+    counts_are(ONE + OPEN, 1, 0)
+    got = counts_are(ONE + OTHER + OPEN, 0, 1)
+    check(" 1 are left out" in got["missing"], got)
+    counts_are(f"# behind the IOMMU: {NIC}\n" + ONE + OPEN, 0, 1)
+    counts_are(f"# behind the IOMMU: {DISK}\n" + ONE + OPEN, 1, 0)
+    # Two, and one of them has something else at that address.
+    got = counts_are(ONE + OTHER + dma_map(4.5, NIC, 0x8000, 0x30000) + OPEN, 1, 0)
+    check(of_device(got)["inferred"] == 1, got)
+
+
+@case
+def a_device_that_is_not_named_makes_all_unsure():
+    """The only one has something else there: so there is another one, which may have had the others, too."""
+    busy = dma_map(4.5, DISK, 0x8000, 0x30000)
+    counts_are(ONE + busy + OPEN + iommu_map(6, 0x9000, 0x21000), 0, 2)
+    # Mapped twice at the same time, by nobody: by two.
+    counts_are(ONE + iommu_map(5, 0x8000, 0x20000) + iommu_map(6, 0x8000, 0x21000), 0, 2)
+    # But what was unmapped while the recorder lost events is over.
+    counts_are(ONE + iommu_map(5, 0x8000, 0x20000) + "CPU:0 [LOST 3 EVENTS]\n" + iommu_map(6, 0x8000, 0x21000), 2, 0)
+
+
+@case
+def a_queue_that_is_full_is_decided():
+    """More maps than wait for a device; in little memory, and none is lost."""
+    many = "".join(iommu_map(10 + i / 1000, 0x100000 + i % 64 * 0x1000, 0x100000 + i * 4096)
+                   + iommu_unmap(10 + i / 1000, 0x100000 + i % 64 * 0x1000) for i in range(70000))
+    got = counts_are(ONE + many, 70000, 0)
+    check(of_device(got)["unmaps"] == 70001, got)
+
+
+# ---------------------------------------------------------------------- outputs
+
+
+@case
+def every_output_says_so():
+    for text, words in ((text_of("iova-api-plain.txt.gz"), " 196 are inferred to be buffers of " + DISK),
+                        (ONE + OTHER + OPEN, " 1 are left out")):
+        check(words in viommu(text, "trace", "show", "-").stdout.splitlines()[0], "trace show")
+        with tempfile.TemporaryDirectory() as folder:
+            page = os.path.join(folder, "page.html")
+            table = viommu(text, "replay", "-", "--strategy", "single-use", "--html", page)
+            check(table.returncode == 0 and NOT_COMPLETE in table.stdout.splitlines()[0], table)
+            check(words in table.stdout.splitlines()[0], table)
+            with open(page, encoding="utf-8") as f:
+                html = f.read()
+            check(words in html.partition("class=\"choice-box\"")[0], "the page does not say it before its advice")
+        done = viommu(text, "replay", "-", "--strategy", "single-use", "--json")
+        one = json.loads(done.stdout)[0]
+        check(next(iter(one)) == "missing" and words in one["missing"], one)
+        check(words in done.stderr and one["trace"]["untold"] == one["untold_maps"], one)
+        done = viommu(text, "replay", "-", "--strategy", "single-use", "--csv")
+        row = next(csv.DictReader(io.StringIO(done.stdout)))
+        check(words in done.stderr and int(row["inferred_maps"]) == one["inferred_maps"], row)
+        check(int(row["untold_maps"]) == one["untold_maps"] and one["inferred_maps"] + one["untold_maps"], row)
+        if one["inferred_maps"]:
+            check(f"({one['inferred_maps']} of them inferred)" in table.stdout and "of them inferred)" in html, table)
+            check("of them inferred" in viommu(text, "trace", "show", "-").stdout, "trace show marks nothing")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
