@@ -393,7 +393,8 @@ static enum event_kind judge(const struct line *l, struct event *e)
 	if (take_gap(l->text, &e->lost) || take_perf_loss(l->text, &e->lost) ||
 	    take_overwritten(l->text, &e->lost))
 		return EVENT_LOST;
-	if (strstr(l->text, "[LINE TOO BIG]"))
+	/* 'perf trace' and its like have a form of their own: "dma:dma_map_page(device: ...". */
+	if (strstr(l->text, "[LINE TOO BIG]") || (*l->text != '#' && strstr(l->text, "dma:dma_")))
 		return EVENT_BAD;
 	return l->any_other ? EVENT_OTHER : EVENT_NONE;
 }

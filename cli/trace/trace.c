@@ -152,8 +152,11 @@ static int not_a_trace(struct trace *t, char *why, size_t why_size)
 {
 	if (t->any_no_time)
 		snprintf(why, why_size,
-			 "its times are no seconds; record with a clock that counts them: echo mono > "
-			 "/sys/kernel/tracing/trace_clock");
+			 "its events have no times, or times that are no seconds; record with a clock that "
+			 "counts "
+			 "them (echo mono > /sys/kernel/tracing/trace_clock), and have them printed ('perf "
+			 "script -F "
+			 "+time', 'trace-cmd report' without --raw-ts)");
 	else
 		snprintf(why, why_size, "it begins with '%s', and has no events; %s", t->first_line,
 			 EXPECTED);

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 from rig import VIOMMU, case, check, main
@@ -218,6 +219,9 @@ def others_are_not_ours():
     text = lines("sched_switch: prev_comm=dma_map_page: next_comm=x", "map: 0xffff of somebody", "unmap: me",
                  "probe:dma_map_page: (ffffffff81) x=1")
     check(counts(text) == {"lines": 4, "other_events": 4}, counts(text))
+    check("unreadable" not in counts("# cmdline : perf record -e dma:dma_map_page\n" + lines(MAP)), "perf's heading")
+    trace = '     0.000 fio/171 dma:dma_map_page(device: "0000:00:02.0", phys_addr: 985241222, dma_addr: 4294964870, size: 54, dir: 1)\n'
+    check(counts(lines(MAP) + trace * 3)["unreadable"] == 3, "perf trace")
     check("unreadable" not in counts(lines(*EVENTS) + "=> dma_map_page_attrs\n => dma_map_sg: \n"[:24]), "a stack")
     check(counts(lines(MAP) + "#" + lines(UNMAP))["unreadable"] == 1, "a line that was taken out")
     check(counts("# tracer: nop\n#\n" + lines(MAP)) == {"lines": 3, "dma_events": 1, "left_mapped": 1}, "headings")
@@ -261,6 +265,11 @@ def what_is_unreadable_is_shown():
     check("5 of 7" in show and "line 3: " in show and "?[2J?=fffff686" in show and "\x1b" not in show, show)
     replay = run(("replay",), text, "--strategy", "single-use")
     check("7 of 9 lines" in replay.stdout.split("\n")[0] and "line 3" in replay.stdout and "\x1b" not in replay.stdout, replay.stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        page = os.path.join(folder, "page.html")
+        check(run(("replay",), text, "--strategy", "copy", "--html", page).returncode == 0, "no page")
+        with open(page, encoding="utf-8") as f:
+            check("7 of 9 lines" in f.read().split("<h2")[0], "it is not before everything else on the page")
     for option in "--json", "--csv":
         replay = run(("replay",), text, "--strategy", "single-use", option)
         check(replay.stderr.count("\n") == 1 and "7 of 9 lines" in replay.stderr, replay.stderr)
