@@ -59,7 +59,7 @@ static int on_mem_write(void *opaque, uint64_t gpa, const void *buf, size_t len)
 
 	atomic_fetch_add(&m->callback_writes, 1);
 	if (m->slow_callbacks)
-		nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
 	if (gpa < MACHINE_FAR)
 		m->window_writes += vi_is_message(gpa) || vi_is_message(gpa + len - 1);
 	else

@@ -83,6 +83,8 @@ static void change(struct world *w, unsigned device, unsigned to, bool at_once)
 		must(w, vi_driver_vtd_set_context(&w->m.driver, world_rid(device), e.lo, e.hi),
 		     "set a context");
 	w->attached[device] = to;
+	if (world_random(&w->seed, 2))
+		world_let_run(w, 1 + world_random(&w->seed, 4), false); /* what is cached now must not stay */
 	if (from != BLOCKED) /* what was not present is not cached */
 		flush(w, device, from);
 	place_change_end(w, device, to);

@@ -84,7 +84,8 @@ static void attempt_look(struct attempt *a)
 static void attempt_init(struct attempt *a, struct device_thread *d)
 {
 	*a = (struct attempt){.d = d};
-	a->device = (unsigned)world_random(&d->seed, DEVICES);
+	a->device = world_random(&d->seed, 4) ? (unsigned)world_random(&d->seed, DEVICES)
+					      : atomic_load(&d->w->focus_device);
 	a->slot = choose_slot(d, a->device);
 	a->offset = choose_spot(d, &d->w->kinds[a->slot]);
 	attempt_look(a);

@@ -5,7 +5,7 @@
 
 #define FIRST_ID 3
 #define BATCH	 4
-#define BLINKS	 4
+#define BLINKS	 6
 
 static const uint64_t sizes[CLASSES] = {0x1000, 0x200000, 0x40000000};
 
@@ -226,12 +226,20 @@ static void swap_two(struct world *w)
 	guest_swap_ids(w, a, (a + 1 + choose(w, TABLES - 1)) % TABLES);
 }
 
-static void move_one(struct world *w)
+/* One after the other, while what was cached of the device is looked up anew. */
+static void move_some(struct world *w)
 {
 	static const unsigned others[] = {PASS_THROUGH, BLOCKED};
-	unsigned to = choose(w, 2 * TABLES + VI_ARRAY_SIZE(others));
+	unsigned device = choose(w, DEVICES), times = choose(w, 2) ? 1 : BLINKS;
 
-	guest_move(w, choose(w, DEVICES), to < 2 * TABLES ? to % TABLES : others[to - 2 * TABLES]);
+	atomic_store(&w->focus_device, device);
+	for (unsigned i = 0; i < times; i++) {
+		unsigned to = choose(w, 2 * TABLES + VI_ARRAY_SIZE(others));
+
+		guest_move(w, device, to < 2 * TABLES ? to % TABLES : others[to - 2 * TABLES]);
+		if (choose(w, 2))
+			world_let_run(w, 1, true);
+	}
 }
 
 void guest_step(struct world *w)
@@ -239,7 +247,7 @@ void guest_step(struct world *w)
 	unsigned what = choose(w, 64), place = choose(w, TABLES), slot = choose(w, SLOT_ARENA);
 
 	if (what < 4)
-		blink(w, place, slot);
+		blink(w, place, choose(w, 4) ? slot : SLOT_FAR);
 	else if (what < 24)
 		map(w, place, slot);
 	else if (what < 38)
@@ -248,8 +256,8 @@ void guest_step(struct world *w)
 		unmap_batch(w, place, what & 1 ? SLOT_LOW + choose(w, 9) : SLOT_2M);
 	else if (what < 46)
 		change_rights(w, place, slot);
-	else if (what < 58)
-		move_one(w);
+	else if (what < 57)
+		move_some(w);
 	else if (what < 60)
 		swap_two(w);
 	else if (what < 61)

@@ -116,7 +116,8 @@ struct world {
 	uint64_t vmm_seed;
 	uint64_t burst; /* accesses of a device thread to one step of the guest */
 	_Atomic uint64_t steps;
-	_Atomic unsigned focus; /* the slot that the guest changed last, which devices use more than others */
+	_Atomic unsigned focus,
+		focus_device; /* the slot and device that change, and are used more than others */
 	_Atomic bool stop, failed;
 };
 
