@@ -36,7 +36,7 @@ static void show_function(struct json_object *function)
 
 	printf("%s at 00:%s", control_get_text(function, "name"), control_get_text(function, "address"));
 	if (file)
-		printf(", disk %s", file);
+		printf(", disk %s, serial number %s", file, control_get_text(function, "serial"));
 	printf(", %s",
 	       control_get_bool(function, "connected") ? "QEMU is connected" : "no QEMU is connected");
 	if (control_get_bool(function, "memory_decode"))

@@ -278,7 +278,7 @@ static int open_controller(struct nvme_function *f, const char **ret_why)
 {
 	struct nvme_options opts = {
 		.fd = f->choice->fd,
-		.serial = f->choice->serial ? f->choice->serial : f->name,
+		.serial = f->choice->serial,
 		.io_queues = f->choice->queues,
 		.read_only = f->choice->readonly,
 		.rogue = f->choice->rogue,
@@ -386,6 +386,7 @@ void nvme_function_describe(struct nvme_function *f, struct json_object *functio
 	control_set_string(function, "kind", "nvme");
 	control_set_string(function, "name", f->name);
 	control_set_string(function, "file", f->choice->path);
+	control_set_string(function, "serial", f->choice->serial);
 	control_set_string(function, "socket", f->socket);
 	control_set_string(function, "address", address);
 	control_set_bool(function, "connected", vfu_server_connected(f->server));

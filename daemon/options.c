@@ -14,6 +14,7 @@
 
 #include "daemon/counters.h"
 #include "daemon/directory.h"
+#include "daemon/disk_image.h"
 #include "daemon/sandbox.h"
 #include "daemon/value_list.h"
 
@@ -105,14 +106,43 @@ static const char *take_queues(const char *text, void *field)
 	return value_number(text, 1, 64, field) ? "a number of queue pairs from 1 to 64" : NULL;
 }
 
+static const char *take_format(const char *text, void *field)
+{
+	if (strcmp(text, "raw"))
+		return "raw, the only one that is served; qemu-img convert -O raw makes it of the others";
+	*(bool *)field = true;
+	return NULL;
+}
+
 static const struct value_key nvme_keys[] = {
 	{"rogue", value_switch, offsetof(struct nvme_choice, rogue)},
 	{"readonly", value_switch, offsetof(struct nvme_choice, readonly)},
 	{"addr", value_pci_address, offsetof(struct nvme_choice, devfn)},
 	{"serial", take_serial, offsetof(struct nvme_choice, serial)},
+	{"format", take_format, offsetof(struct nvme_choice, raw)},
 	{"queues", take_queues, offsetof(struct nvme_choice, queues)},
 	{NULL},
 };
+
+/* The guest would see the image's own bytes, and what it writes would spoil the image. */
+static int check_format(const struct nvme_choice *choice, char *why)
+{
+	const char *format;
+	int err = disk_image_format(choice->path, &format);
+
+	if (err) {
+		snprintf(why, WHY_SIZE, "%s cannot be read: %s", choice->path, strerror(-err));
+		return -1;
+	}
+	if (!format)
+		return 0;
+	snprintf(why, WHY_SIZE,
+		 "%s is a %s image, and only raw disks are served; qemu-img convert -O raw makes one of it. "
+		 "If "
+		 "it is a raw disk that begins like that, add format=raw",
+		 choice->path, format);
+	return -1;
+}
 
 /* Looked at before it is opened, which would wait for a pipe's other end. */
 static int check_disk(struct nvme_choice *choice, char *why)
@@ -130,7 +160,7 @@ static int check_disk(struct nvme_choice *choice, char *why)
 	}
 	choice->identity[0] = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
 	choice->identity[1] = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
-	return 0;
+	return choice->raw ? 0 : check_format(choice, why);
 }
 
 static int take_nvme(struct vm_options *o, const char *argument, char *why)
@@ -263,13 +293,18 @@ static const struct option_info infos[] = {
 	 "addr=10.0: function 0 of a slot of PCI bus 0; the usual one"},
 	{"registers", "sidecore|trap", NULL, take_registers,
 	 "whether a thread polls what the guest writes, or the guest\nexits for it; default sidecore"},
-	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N]", NULL, take_nvme,
+	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N][,format=raw]", NULL,
+	 take_nvme,
 	 "an NVMe controller with FILE as its disk; may be repeated\n"
 	 "rogue=on: admin command 0xc0 reads or writes at any address\n"
 	 "readonly=on: the guest cannot write to the disk\n"
 	 "addr=11.0: function 0 of a slot of PCI bus 0; usually\n11.0, 12.0, ...\n"
-	 "serial=S: 1 to 20 characters; usually nvme0, nvme1, ...\n"
-	 "queues=N: pairs of I/O queues, 1 to 64; usually 8"},
+	 "serial=S: 1 to 20 characters, by which the guest tells its disks\napart; usually FILE's name "
+	 "without "
+	 "its folder\n"
+	 "queues=N: pairs of I/O queues, 1 to 64; usually 8\n"
+	 "format=raw: FILE is a raw disk even if it begins like a qcow2,\nvmdk, vhdx, vhd, vdi, qed or "
+	 "parallels image, which is refused"},
 	{"vm", "NAME", take_vm, NULL,
 	 "serve several VMs with one polling thread: what follows, --iommu,\n--registers, --nvme and "
 	 "--expect, is for the VM of that name, whose\nsockets are in DIR/NAME. At most 8"},
@@ -366,7 +401,52 @@ static enum options_verdict check_disks(const struct vm_options *o)
 	return OPTIONS_SERVE;
 }
 
-static enum options_verdict check_vm(const struct vm_options *o)
+/* The first controller with this serial number, or NULL. */
+static const struct nvme_choice *serial_owner(const struct vm_options *o, const char *serial)
+{
+	for (unsigned i = 0; i < o->nvme_count; i++) {
+		if (o->nvme[i].serial && !strcmp(o->nvme[i].serial, serial))
+			return &o->nvme[i];
+	}
+	return NULL;
+}
+
+/* From the file's name; of the second and further files with one name, with a number. */
+static char *make_serial(const struct vm_options *o, const struct nvme_choice *choice)
+{
+	char serial[SERIAL_LENGTH_MAX + 1], numbered[SERIAL_LENGTH_MAX + 16];
+
+	disk_image_serial(choice->path, serial, sizeof(serial));
+	strcpy(numbered, serial);
+	for (unsigned i = 2; serial_owner(o, numbered); i++)
+		snprintf(numbered, sizeof(numbered), "%.17s-%u", serial, i);
+	if (strcmp(numbered, serial))
+		fprintf(stderr,
+			"viommud: --nvme %s: another disk has this name, so its serial number is '%s', as "
+			"long as "
+			"the order stays; give it one with serial=\n",
+			choice->path, numbered);
+	return strdup(numbered);
+}
+
+/* Those that the user gave come first, so that none made from a name takes one of them. */
+static enum options_verdict check_serials(struct vm_options *o)
+{
+	for (unsigned i = 0; i < o->nvme_count; i++) {
+		if (o->nvme[i].serial && serial_owner(o, o->nvme[i].serial) != &o->nvme[i])
+			return bad("--nvme %s: serial=%s is another disk's; give each one of its own",
+				   o->nvme[i].path, o->nvme[i].serial);
+	}
+	for (unsigned i = 0; i < o->nvme_count; i++) {
+		if (!o->nvme[i].serial)
+			o->nvme[i].serial = make_serial(o, &o->nvme[i]);
+		if (!o->nvme[i].serial)
+			return bad("there is no memory for the options");
+	}
+	return OPTIONS_SERVE;
+}
+
+static enum options_verdict check_vm(struct vm_options *o)
 {
 	enum options_verdict verdict = OPTIONS_SERVE;
 
@@ -375,7 +455,9 @@ static enum options_verdict check_vm(const struct vm_options *o)
 			      o->name ? " to " : "", o->name ? o->name : "");
 	if (verdict == OPTIONS_SERVE)
 		verdict = check_addresses(o);
-	return verdict == OPTIONS_SERVE ? check_disks(o) : verdict;
+	if (verdict == OPTIONS_SERVE)
+		verdict = check_disks(o);
+	return verdict == OPTIONS_SERVE ? check_serials(o) : verdict;
 }
 
 /* Options of a VM before any --vm are those of the only one. */

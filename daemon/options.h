@@ -25,11 +25,12 @@ struct iommu_choice {
 struct nvme_choice {
 	char *path;
 	uint64_t identity[2]; /* the same for two paths to one file */
-	char *serial;	      /* NULL: nvme<N> */
+	char *serial;	      /* NULL only until all options are read */
 	unsigned devfn;
 	unsigned queues; /* 0: the controller's usual */
 	bool rogue, readonly;
-	int fd; /* of the file, once vm_open_disks() has been called */
+	bool raw; /* whatever it begins with */
+	int fd;	  /* of the file, once vm_open_disks() has been called */
 };
 
 struct vm_options {

@@ -229,6 +229,8 @@ def two_disks(rig, name, cmdline, kind, **how):
     check(len(disks) == 2 and all(written == read for _, written, read in disks), f"disks: {disks}")
     check(disks[0][1] != disks[1][1], "both disks hold the same")
     check(rogue_results(vm) == (BLOCKED, BLOCKED, "unchanged"), f"the rogue: {rogue_results(vm)}")
+    serials = [line.split() for line in vm.values("facts.serial")]
+    check(sorted(serials) == [[f"0000:{DEVICE}", f"{name}.disk0"], ["0000:00:12.0", f"{name}.disk1"]], f"serial numbers: {serials}")
     check(all(" queues 2" in line for line in vm.values("facts.namespace")), "not a queue for each CPU")
     check_quiet(vm)
 

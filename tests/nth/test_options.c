@@ -21,10 +21,12 @@ static int read_options(void *world)
 	struct daemon_options *options = world;
 
 	optind = 1;
+	errno = 0;
 	if (options_parse(options, 5, argv) == OPTIONS_SERVE)
 		return 0;
 	options_finish(options);
-	return -ENOMEM;
+	/* A verdict has no errno; of the calls that fail only open() is one that takes a descriptor. */
+	return errno == EMFILE ? -EMFILE : -ENOMEM;
 }
 
 static void forget_options(void *world)
