@@ -43,7 +43,7 @@ int lost_registers_init(struct lost_registers *l, struct vm *vm)
 {
 	*l = (struct lost_registers){.vm = vm};
 	l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	return l->timer < 0 ? -errno : loop_add(vm->loop, l->timer, on_timer, l);
+	return l->timer < 0 ? -errno : loop_add(vm->loop, l->timer, on_timer, l, &vm->counters);
 }
 
 void lost_registers_finish(struct lost_registers *l)
