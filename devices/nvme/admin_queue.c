@@ -5,10 +5,18 @@
 #define QID(c)	((c)->sqe.cdw10 & 0xffff)
 #define SIZE(c) (((c)->sqe.cdw10 >> 16) + 1)
 
-/* As many queues as Set Features granted exist. */
-static bool valid_id(const struct nvme *n, unsigned qid)
+/*
+ * As many queues as Set Features granted can be made, and all there are before
+ * it was asked (5.3, 5.4, 5.21.1.7). 0's based, completion queues in the upper half.
+ */
+static bool valid_cq(const struct nvme *n, unsigned qid)
 {
-	return qid && qid <= n->io_queues;
+	return qid && qid <= n->io_queues && qid <= (n->features[NVME_FEATURE_QUEUES] >> 16) + 1;
+}
+
+static bool valid_sq(const struct nvme *n, unsigned qid)
+{
+	return qid && qid <= n->io_queues && qid <= (n->features[NVME_FEATURE_QUEUES] & 0xffff) + 1;
 }
 
 static uint32_t check_memory(const struct nvme *n, const struct nvme_command *c)
@@ -27,7 +35,7 @@ uint32_t nvme_admin_queue_create_cq(struct nvme *n, struct nvme_command *c)
 	unsigned qid = QID(c), vector = c->sqe.cdw11 >> 16;
 	uint32_t status;
 
-	if (!valid_id(n, qid) || n->cq[qid].exists)
+	if (!valid_cq(n, qid) || n->cq[qid].exists)
 		return NVME_INVALID_QUEUE_ID;
 	if (NVME_CC_IOCQES(n->current_cc) != NVME_CQE_LG2)
 		return NVME_INVALID_QUEUE_SIZE;
@@ -53,9 +61,9 @@ uint32_t nvme_admin_queue_create_sq(struct nvme *n, struct nvme_command *c)
 	unsigned qid = QID(c), cqid = c->sqe.cdw11 >> 16;
 	uint32_t status;
 
-	if (!valid_id(n, qid) || n->sq[qid].exists)
+	if (!valid_sq(n, qid) || n->sq[qid].exists)
 		return NVME_INVALID_QUEUE_ID;
-	if (!valid_id(n, cqid))
+	if (!valid_cq(n, cqid))
 		return NVME_INVALID_QUEUE_ID;
 	if (!n->cq[cqid].exists)
 		return NVME_CQ_INVALID;
@@ -79,7 +87,7 @@ uint32_t nvme_admin_queue_delete_cq(struct nvme *n, struct nvme_command *c)
 {
 	unsigned qid = QID(c);
 
-	if (!valid_id(n, qid) || !n->cq[qid].exists)
+	if (!valid_cq(n, qid) || !n->cq[qid].exists)
 		return NVME_INVALID_QUEUE_ID;
 	if (n->cq[qid].sq_count)
 		return NVME_INVALID_QUEUE_DELETION;
@@ -94,7 +102,7 @@ uint32_t nvme_admin_queue_delete_sq(struct nvme *n, struct nvme_command *c)
 {
 	unsigned qid = QID(c);
 
-	if (!valid_id(n, qid) || !n->sq[qid].exists || n->sq[qid].deletion)
+	if (!valid_sq(n, qid) || !n->sq[qid].exists || n->sq[qid].deletion)
 		return NVME_INVALID_QUEUE_ID;
 	if (n->sq[qid].in_flight) {
 		n->sq[qid].deletion = c;

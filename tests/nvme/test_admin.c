@@ -153,6 +153,34 @@ static unsigned get_feature(struct drv *d, uint32_t cdw10, uint32_t cdw11, uint3
 		ret_result);
 }
 
+/* What was granted is the limit, of each kind; a reset gives all of them back. */
+static void queues_beyond_the_granted(void **state)
+{
+	struct drv *d = drv_new(NULL);
+	uint32_t granted;
+
+	assert_true(drv_enable(d, 32, 32));
+	assert_int_equal(drv_command(d, 0,
+				     (struct nvme_sqe){.opcode = NVME_ADMIN_SET_FEATURES,
+						       .cdw10 = NVME_FEATURE_QUEUES,
+						       .cdw11 = 1 << 16 | 0},
+				     &granted),
+			 0);
+	assert_int_equal(granted, 1 << 16 | 0); /* two completion queues, one submission queue */
+	assert_int_equal(drv_create_cq(d, 3, 8, 1), NVME_INVALID_QUEUE_ID);
+	assert_int_equal(drv_create_cq(d, 1, 8, 1), 0);
+	assert_int_equal(drv_create_cq(d, 2, 8, 1), 0);
+	assert_int_equal(drv_create_sq(d, 2, 2, 8), NVME_INVALID_QUEUE_ID);
+	assert_int_equal(drv_create_sq(d, 1, 3, 8), NVME_INVALID_QUEUE_ID);
+	assert_int_equal(drv_create_sq(d, 1, 1, 8), 0);
+	assert_int_equal(drv_command(d, 1, (struct nvme_sqe){.opcode = NVME_IO_FLUSH, .nsid = 1}, NULL), 0);
+	assert_true(drv_disable(d));
+	assert_true(drv_enable(d, 32, 32));
+	assert_int_equal(drv_create_cq(d, DRV_QUEUES, 8, 1), 0);
+	assert_int_equal(drv_create_sq(d, DRV_QUEUES, DRV_QUEUES, 8), 0);
+	drv_free(d);
+}
+
 static void features(void **state)
 {
 	struct drv *d = drv_new(NULL);
@@ -441,12 +469,19 @@ static void hidden_dbbuf(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(identify_contents), cmocka_unit_test(two_controllers_differ),
-		cmocka_unit_test(queue_errors),	     cmocka_unit_test(delete_while_busy),
-		cmocka_unit_test(features),	     cmocka_unit_test(log_pages),
-		cmocka_unit_test(async_events),	     cmocka_unit_test(bad_doorbells),
-		cmocka_unit_test(abort_of_nothing),  cmocka_unit_test(abort_of_async_event),
-		cmocka_unit_test(abort_at_the_disk), cmocka_unit_test(rogue),
+		cmocka_unit_test(identify_contents),
+		cmocka_unit_test(two_controllers_differ),
+		cmocka_unit_test(queue_errors),
+		cmocka_unit_test(delete_while_busy),
+		cmocka_unit_test(queues_beyond_the_granted),
+		cmocka_unit_test(features),
+		cmocka_unit_test(log_pages),
+		cmocka_unit_test(async_events),
+		cmocka_unit_test(bad_doorbells),
+		cmocka_unit_test(abort_of_nothing),
+		cmocka_unit_test(abort_of_async_event),
+		cmocka_unit_test(abort_at_the_disk),
+		cmocka_unit_test(rogue),
 		cmocka_unit_test(hidden_dbbuf),
 	};
 	int failed = cmocka_run_group_tests_name("admin (io_uring)", tests, NULL, NULL);
