@@ -154,8 +154,11 @@ int nvme_config_read(struct nvme *n, uint64_t offset, void *buf, size_t len)
 		return -EINVAL;
 	pthread_mutex_lock(&n->lock);
 	memcpy(copy, n->config, sizeof(copy));
-	/* Interrupt status tells of the condition, whether or not INTx is disabled. */
-	if (n->intx_pending & ~n->intms)
+	/*
+	 * Interrupt status tells of an INTx condition, whether or not INTx is disabled (PCI Express 4.0,
+	 * 7.5.1.1.4). A function whose MSI-X is enabled has no INTx (7.7.2.2), and no such condition.
+	 */
+	if ((n->intx_pending & ~n->intms) && !atomic_load(&n->msix_enabled))
 		copy[STATUS] |= STATUS_INTX;
 	pthread_mutex_unlock(&n->lock);
 	memcpy(buf, copy + offset, len);

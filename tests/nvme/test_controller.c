@@ -427,6 +427,13 @@ static void intx_level(void **state)
 	assert_true(drv_config_read16(d, 6) & 8);
 	drv_config_write16(d, 4, 6);
 	assert_true(d->intx);
+	/* with MSI-X there is no INTx to have a status, and it is back when MSI-X goes */
+	drv_msix_on(d);
+	assert_false(d->intx);
+	assert_false(drv_config_read16(d, 6) & 8);
+	drv_config_write16(d, 0x52, 0);
+	assert_true(d->intx);
+	assert_true(drv_config_read16(d, 6) & 8);
 	assert_true(drv_take(d, 0, &cqe));
 	drv_settle(d);
 	assert_false(d->intx);
