@@ -189,6 +189,9 @@ uint32_t nvme_command_disk_status(const struct nvme_command *c)
 		return NVME_SUCCESS;
 	case -ECANCELED:
 		return NVME_ABORT_REQUESTED;
+	case -ENOSPC:
+	case -EDQUOT:
+		return NVME_CAPACITY_EXCEEDED; /* NVM command set, 6.1.1 */
 	default:
 		return c->disk.op == DISK_READ ? NVME_UNRECOVERED_READ : NVME_WRITE_FAULT;
 	}

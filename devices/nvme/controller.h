@@ -114,6 +114,7 @@ struct nvme {
 	uint64_t blocks;
 	unsigned io_queues;
 	bool read_only, rogue, no_dbbuf;
+	bool full_told; /* since the last reset; the operator need not hear of each write */
 	char serial[21];
 	uint8_t identity[16];
 

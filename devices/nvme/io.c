@@ -22,10 +22,22 @@ static unsigned durable_flags(const struct nvme *n, const struct nvme_command *c
 	return (c->sqe.cdw12 & NVME_RW_FUA) || !nvme_features_write_cache(n) ? DISK_DURABLE : 0;
 }
 
+static void tell_of_full_disk(struct nvme *n)
+{
+	if (n->full_told)
+		return;
+	n->full_told = true;
+	n->ops.log(n->opaque,
+		   "the file system of the disk file is full, or its quota is used up: the guest is told "
+		   "'capacity exceeded' until there is room");
+}
+
 static uint32_t finish(struct nvme *n, struct nvme_command *c)
 {
 	uint32_t status = nvme_command_disk_status(c);
 
+	if (status == NVME_CAPACITY_EXCEEDED)
+		tell_of_full_disk(n);
 	if (status == NVME_WRITE_FAULT || status == NVME_UNRECOVERED_READ)
 		n->counters.media_errors++;
 	return status;

@@ -63,6 +63,7 @@ static void tear_down(struct nvme *n, unsigned epoch)
 	n->life = NVME_LIFE_OFF;
 	n->shutdown = NVME_SHUTDOWN_NONE;
 	n->abort_count = 0;
+	n->full_told = false;
 	n->dbbuf = n->dbbuf_sleeping = false;
 	nvme_command_reset(n);
 	nvme_queue_reset(n);

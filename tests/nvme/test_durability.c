@@ -184,16 +184,49 @@ static void errors_of_the_disk(void **state)
 	uint64_t data = drv_alloc(d, 4096);
 
 	atomic_store(&host.read_error, EIO);
-	atomic_store(&host.write_error, ENOSPC);
+	atomic_store(&host.write_error, EIO);
 	atomic_store(&host.sync_error, EIO);
 	atomic_store(&host.fallocate_error, EIO);
 	assert_int_equal(drv_rw(d, NVME_IO_READ, 0, 8, data, 0, 0), NVME_UNRECOVERED_READ);
 	assert_int_equal(drv_rw(d, NVME_IO_COMPARE, 0, 8, data, 0, 0), NVME_UNRECOVERED_READ);
 	assert_int_equal(drv_rw(d, NVME_IO_WRITE, 0, 8, data, 0, 0), NVME_WRITE_FAULT);
 	assert_int_equal(drv_rw(d, NVME_IO_WRITE_ZEROES, 0, 8, data, 0, 0), NVME_WRITE_FAULT);
+	assert_int_equal(d->logs, 0);
 	assert_int_equal(drv_command(d, 1, (struct nvme_sqe){.nsid = 1}, NULL), NVME_WRITE_FAULT);
 	memset(&host, 0, sizeof(host));
 	assert_int_equal(drv_rw(d, NVME_IO_READ, 0, 8, data, 0, 0), 0);
+	drv_free(d);
+}
+
+/* The host's file system is full: a status of its own for the guest (81h), one line for the operator. */
+static void full_file_system(void **state)
+{
+	static const int errors[] = {ENOSPC, EDQUOT};
+	const struct nvme_sqe flush = {.nsid = 1};
+	struct drv *d = fresh();
+	uint64_t data = drv_alloc(d, 4096);
+	struct nvme_dsm_range *range = drv_at(d, data);
+	const struct nvme_sqe discard = {
+		.opcode = NVME_IO_DATASET_MANAGEMENT, .nsid = 1, .prp1 = data, .cdw11 = NVME_DSM_AD};
+
+	for (unsigned i = 0; i < 2; i++) {
+		atomic_store(&host.write_error, errors[i]);
+		atomic_store(&host.sync_error, errors[i]);
+		atomic_store(&host.fallocate_error, errors[i]);
+		for (unsigned again = 0; again < 20; again++) {
+			assert_int_equal(drv_rw(d, NVME_IO_WRITE, 0, 8, data, 0, 0), NVME_CAPACITY_EXCEEDED);
+			assert_int_equal(drv_rw(d, NVME_IO_WRITE_ZEROES, 0, 8, data, 0, 0),
+					 NVME_CAPACITY_EXCEEDED);
+		}
+		assert_int_equal(drv_command(d, 1, flush, NULL), NVME_CAPACITY_EXCEEDED);
+		*range = (struct nvme_dsm_range){.blocks = 8};
+		assert_int_equal(drv_command(d, 1, discard, NULL), NVME_CAPACITY_EXCEEDED);
+		assert_int_equal(drv_rw(d, NVME_IO_READ, 0, 8, data, 0, 0), 0);
+		assert_int_equal(d->logs, 1);
+	}
+	assert_int_equal(NVME_CAPACITY_EXCEEDED & 0x7ff, 0x81);
+	memset(&host, 0, sizeof(host));
+	assert_int_equal(drv_rw(d, NVME_IO_WRITE, 0, 8, data, 0, 0), 0);
 	drv_free(d);
 }
 
@@ -430,6 +463,7 @@ int main(void)
 		cmocka_unit_test(zeroes_without_help_of_the_filesystem),
 		cmocka_unit_test(short_transfers),
 		cmocka_unit_test(errors_of_the_disk),
+		cmocka_unit_test(full_file_system),
 		cmocka_unit_test(reset_waits_for_a_slow_disk),
 		cmocka_unit_test(abort_behind_a_slow_disk),
 		cmocka_unit_test(abort_limit),
