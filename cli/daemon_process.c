@@ -261,6 +261,19 @@ bool daemon_process_base_is_wrong(const struct daemon_process *d, uint64_t *ret_
 	return wrong;
 }
 
+bool daemon_process_is_unprotected(const struct daemon_process *d)
+{
+	struct json_object *status = daemon_process_status(d);
+	const char *translation = control_get_string(status, "translation");
+	bool masters = false;
+
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++)
+		masters = masters || control_get_bool(control_get_item(status, "functions", i), "bus_master");
+	masters = masters && translation && strcmp(translation, "on");
+	json_object_put(status);
+	return masters;
+}
+
 int daemon_process_expect(const struct daemon_process *d, uint64_t base)
 {
 	struct json_object *request = control_object(), *reply;

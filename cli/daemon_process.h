@@ -53,6 +53,8 @@ bool daemon_process_has_client(const struct daemon_process *d);
 bool daemon_process_base(const struct daemon_process *d, uint64_t *ret_base);
 /* Have the registers turned up elsewhere than the daemon was told to expect? */
 bool daemon_process_base_is_wrong(const struct daemon_process *d, uint64_t *ret_base);
+/* Does a device master the bus while the guest has translation off? */
+bool daemon_process_is_unprotected(const struct daemon_process *d);
 /* 0 or a negative errno. */
 int daemon_process_expect(const struct daemon_process *d, uint64_t base);
 

@@ -83,6 +83,8 @@ static void show_tables(struct json_object *tables, const char *device)
 		printf("%s: translated by the guest's tables\n", device);
 	show_root(tables);
 	show_context(tables);
+	if (!strcmp(translation, "off"))
+		return; /* no entry is read */
 	printf("  accesses %s\n", control_get_bool(tables, "cached")
 					  ? "go by a cached copy of the context entry until the guest "
 					    "invalidates it"

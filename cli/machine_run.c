@@ -12,15 +12,18 @@
 #include "cli/command.h"
 #include "cli/signals.h"
 
-#define WATCH_MS     250
-#define QEMU_STOP_MS 10000
-#define GONE_MS	     1000 /* for viommud to notice that QEMU has gone */
+#define WATCH_MS       250
+#define QEMU_STOP_MS   10000
+#define UNPROTECTED_MS 20000 /* firmware, boot loader and an early kernel have their time */
+#define GONE_MS	       1000  /* for viommud to notice that QEMU has gone */
 
 struct machine {
 	struct daemon_process *daemon;
 	pid_t qemu;
 	int status; /* to exit with, once ended */
 	bool ended;
+	unsigned unprotected_ms; /* without a break */
+	bool warned;
 };
 
 /* Before the reason is told: what QEMU has to say of its end must not stand below it. */
@@ -71,6 +74,22 @@ static void look_at_registers(struct machine *m)
 			    base);
 }
 
+/* Who started this wants an IOMMU, and nothing in the guest says that it has none. */
+static void look_at_translation(struct machine *m)
+{
+	if (!m->daemon->iommu || m->warned)
+		return;
+	m->unprotected_ms = daemon_process_is_unprotected(m->daemon) ? m->unprotected_ms + WATCH_MS : 0;
+	if (m->unprotected_ms < UNPROTECTED_MS)
+		return;
+	m->warned = true;
+	fprintf(stderr,
+		"viommu: NOT PROTECTED: the guest has used its devices for %u s without turning translation "
+		"on, so they reach all of its memory. Linux needs intel_iommu=on and ACPI; 'viommu status "
+		"--dir %s' tells when it is on\n",
+		UNPROTECTED_MS / 1000, m->daemon->dir);
+}
+
 /* A script around QEMU that did not exec it may have ended before it, without passing a signal on. */
 static void stop_what_is_left(const struct daemon_process *d)
 {
@@ -99,6 +118,8 @@ int machine_run(struct daemon_process *d, const struct argument_list *line, int 
 		look_at_children(&m);
 		if (!m.ended && !sig)
 			look_at_registers(&m);
+		if (!m.ended && !sig)
+			look_at_translation(&m);
 	}
 	stop_what_is_left(d);
 	return m.status;

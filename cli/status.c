@@ -7,6 +7,19 @@
 #include "cli/query.h"
 #include "control/message.h"
 
+static void show_translation(struct json_object *status)
+{
+	const char *translation = control_get_text(status, "translation");
+
+	if (!strcmp(translation, "on"))
+		printf("  translation is on: the devices reach what the guest's tables allow\n");
+	if (!strcmp(translation, "off"))
+		printf("  translation is OFF, it was on before: the devices reach all of the guest's "
+		       "memory\n");
+	if (!strcmp(translation, "never"))
+		printf("  translation was NEVER turned on: the devices reach all of the guest's memory\n");
+}
+
 static void show_unit(struct json_object *status)
 {
 	bool trap = !strcmp(control_get_text(status, "registers"), "trap");
@@ -21,6 +34,7 @@ static void show_unit(struct json_object *status)
 	else
 		printf("registers polled by a sidecore (an idle one answers within %" PRIu64 " us)\n",
 		       control_get_u64(status, "idle_latency_us", 0));
+	show_translation(status);
 	if (control_get_u64(status, "expected_base", 0))
 		printf("  the guest's DMAR table says 0x%" PRIx64 "%s\n",
 		       control_get_u64(status, "expected_base", 0),
@@ -68,5 +82,6 @@ const struct command status_command = {
 	.run = run,
 	.summary = "what a running viommud serves, and to whom",
 	.help = "usage: viommu status --dir DIR [--json]\n\n"
-		"Says what the viommud in the folder DIR serves and whether QEMU is connected.\n",
+		"Says what the viommud in the folder DIR serves, whether QEMU is connected, and whether\n"
+		"the guest has turned translation on: 'off' and 'never' mean that nothing is protected.\n",
 };

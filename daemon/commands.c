@@ -25,6 +25,7 @@ static struct json_object *status(struct vm *vm, struct json_object *request)
 {
 	struct json_object *reply = control_ok(), *functions = control_array(), *function;
 	uint64_t bound = vm->iommu && !vm->options->trap ? WORK_NAP_LAST_US : 0;
+	const char *translation = vm_translation_text(vm);
 
 	(void)request;
 	control_set_u64(reply, "pid", (uint64_t)getpid());
@@ -34,6 +35,8 @@ static struct json_object *status(struct vm *vm, struct json_object *request)
 		control_set_string(reply, "vm", vm->options->name);
 	control_set_string(reply, "iommu", vm->iommu ? "vtd" : "none");
 	control_set_string(reply, "registers", vm->options->trap ? "trap" : "sidecore");
+	if (translation)
+		control_set_string(reply, "translation", translation);
 	control_set_bool(reply, "frozen", vm->frozen);
 	control_set_u64(reply, "idle_latency_us", bound);
 	control_set_u64(reply, "address_width", UNIT_ADDRESS_WIDTH);

@@ -143,11 +143,20 @@ static void log_op(void *opaque, const char *line)
 	log_limited(&f->log, "%s: %s", f->name, line);
 }
 
+/* A VMM that ends takes the memory away before its last connection ends. */
+static bool memory_gone(void *opaque)
+{
+	struct nvme_function *f = opaque;
+
+	return !vfu_server_connected(f->unit->memory);
+}
+
 static const struct nvme_host_ops host_ops = {
 	.msix = msix,
 	.intx = intx,
 	.kick = kick,
 	.log = log_op,
+	.memory_gone = memory_gone,
 };
 
 /* --------------------------------------------------------------- the device */
@@ -390,6 +399,7 @@ void nvme_function_describe(struct nvme_function *f, struct json_object *functio
 	control_set_string(function, "socket", f->socket);
 	control_set_string(function, "address", address);
 	control_set_bool(function, "connected", vfu_server_connected(f->server));
+	control_set_bool(function, "bus_master", f->bus_master);
 	control_set_bool(function, "memory_decode", decode);
 	if (decode)
 		control_set_u64(function, "bar",

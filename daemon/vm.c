@@ -31,6 +31,34 @@ bool vm_registers_are_polled(const struct vm *vm)
 	return vm->iommu && iommu_function_is_polled(vm->iommu);
 }
 
+/* -------------------------------------------------------------- translation */
+
+static bool was_ever_on(struct viommu *unit)
+{
+	const struct viommu_counter_info *infos;
+	uint64_t values[COUNTERS_MAX];
+	size_t count, n = viommu_counters_read(unit, values, COUNTERS_MAX);
+
+	infos = viommu_counters_describe(&count);
+	for (size_t i = 0; i < n && i < count; i++) {
+		if (!strcmp(infos[i].name, "translation_enables"))
+			return values[i] != 0;
+	}
+	return false;
+}
+
+const char *vm_translation_text(struct vm *vm)
+{
+	struct viommu_requester_info info = {.sz = sizeof(info)};
+
+	if (!vm->iommu || !vm->nvme_count)
+		return NULL;
+	viommu_requester_describe(nvme_function_requester(vm->nvme[0]), &info);
+	if (info.translation != VIOMMU_TRANSLATION_OFF)
+		return "on";
+	return was_ever_on(vm->units[0]->v) ? "off" : "never";
+}
+
 /* ------------------------------------------------------------ begin and end */
 
 static void process_server(void *arg)

@@ -72,4 +72,7 @@ void vm_send_interrupt(struct vm *vm, uint16_t rid, uint64_t address, uint32_t d
 /* May a guest be writing to a register page that only polling looks at? [any thread] */
 bool vm_registers_are_polled(const struct vm *vm);
 
+/* "on", "off" by now, or "never" turned on since this process runs. NULL: there is no IOMMU. */
+const char *vm_translation_text(struct vm *vm);
+
 #endif

@@ -185,6 +185,8 @@ bool nvme_lifecycle_run(struct nvme *n);
 void nvme_lifecycle_request_reset(struct nvme *n);
 /* The controller cannot go on (CSTS.CFS). */
 void nvme_lifecycle_fail(struct nvme *n, const char *why);
+/* The same because memory could not be accessed, which is not told when it has gone with the guest. */
+void nvme_lifecycle_fail_dma(struct nvme *n, const char *why);
 
 /* dma.c: 0 or negative errno; -ESHUTDOWN when the function must not do DMA now. */
 int nvme_dma_read(struct nvme *n, uint64_t iova, void *buf, size_t len);

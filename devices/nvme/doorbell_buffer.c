@@ -48,7 +48,8 @@ static uint64_t slot(unsigned qid, bool cq)
 static void fail(struct nvme *n, int ret)
 {
 	if (ret != -ESHUTDOWN)
-		nvme_lifecycle_fail(n, "the shadow doorbells cannot be accessed: controller fatal status");
+		nvme_lifecycle_fail_dma(n,
+					"the shadow doorbells cannot be accessed: controller fatal status");
 }
 
 static void store_event(struct nvme *n, unsigned qid, bool cq, uint32_t value)

@@ -47,13 +47,27 @@ void nvme_lifecycle_request_reset(struct nvme *n)
 	atomic_store(&n->control, true);
 }
 
-void nvme_lifecycle_fail(struct nvme *n, const char *why)
+/* why: NULL, nobody wants to know */
+static void fail(struct nvme *n, const char *why)
 {
 	if (n->life == NVME_LIFE_FATAL)
 		return;
 	n->life = NVME_LIFE_FATAL;
 	set_status(n, 0, NVME_CSTS_CFS);
-	n->ops.log(n->opaque, why);
+	if (why)
+		n->ops.log(n->opaque, why);
+}
+
+void nvme_lifecycle_fail(struct nvme *n, const char *why)
+{
+	fail(n, why);
+}
+
+void nvme_lifecycle_fail_dma(struct nvme *n, const char *why)
+{
+	bool told = !n->ops.memory_gone || !n->ops.memory_gone(n->opaque);
+
+	fail(n, told ? why : NULL);
 }
 
 static void tear_down(struct nvme *n, unsigned epoch)

@@ -19,7 +19,7 @@
 
 struct nvme;
 
-/* What the controller asks of its host. All required, none may block, any thread. */
+/* What the controller asks of its host. All but the last required, none may block, any thread. */
 struct nvme_host_ops {
 	/* MSI-X vector fires (only called while the client enabled MSI-X). */
 	void (*msix)(void *opaque, unsigned vector);
@@ -28,6 +28,9 @@ struct nvme_host_ops {
 	/* nvme_poll() has work: a register was written. */
 	void (*kick)(void *opaque);
 	void (*log)(void *opaque, const char *line);
+	/* Has the guest's memory gone, with the guest? That DMA fails then is not worth a line. May be NULL.
+	 */
+	bool (*memory_gone)(void *opaque);
 };
 
 /*

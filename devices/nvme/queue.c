@@ -165,7 +165,8 @@ static unsigned fetch_burst(struct nvme *n, unsigned qid, unsigned budget)
 			    count * sizeof(sqes[0]));
 	if (ret < 0) {
 		if (ret != -ESHUTDOWN)
-			nvme_lifecycle_fail(n, "a submission queue cannot be read: controller fatal status");
+			nvme_lifecycle_fail_dma(n,
+						"a submission queue cannot be read: controller fatal status");
 		return 0;
 	}
 	for (done = 0; done < count && nvme_queue_can_fetch(n, qid); done++)
@@ -234,6 +235,6 @@ int nvme_queue_post(struct nvme *n, unsigned sqid, uint16_t cid, uint32_t status
 	if (ret == 0)
 		advance(n, sq->cqid);
 	else if (ret != -ESHUTDOWN)
-		nvme_lifecycle_fail(n, "a completion queue cannot be written: controller fatal status");
+		nvme_lifecycle_fail_dma(n, "a completion queue cannot be written: controller fatal status");
 	return ret;
 }

@@ -45,6 +45,7 @@
 	X(drains_deferred, "events", "drains that did not end at the first look")                            \
 	X(drain_ns_total, "ns", "time spent between beginning and end of drains")                            \
 	X(pins_revoked, "events", "pins that an invalidation asked back")                                    \
+	X(translation_enables, "events", "times that the guest turned translation on")                       \
 	X(commands, "events", "global commands carried out")                                                 \
 	X(interrupts, "events", "interrupt messages sent for the unit itself")
 

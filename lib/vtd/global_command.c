@@ -40,6 +40,7 @@ static void set_translation(struct vi_vtd *m, bool enable)
 	vi_context_drop_all(m->unit, &m->command_drain);
 	vi_iotlb_invalidate_all(m->unit, &m->command_drain);
 	m->completes = (m->completes & ~VTD_GSTS_TES) | (enable ? VTD_GSTS_TES : 0);
+	vi_count(&m->unit->counters, VI_COUNT_translation_enables, enable);
 	vi_count(&m->unit->counters, VI_COUNT_commands, 1);
 }
 

@@ -128,10 +128,10 @@ def started(*command):
         p.communicate(timeout=DEADLINE)
 
 
-def until(condition, what):
-    end = time.monotonic() + DEADLINE
+def until(condition, what, deadline=DEADLINE):
+    end = time.monotonic() + deadline
     while not condition():
-        check(time.monotonic() < end, f"{what}: not within {DEADLINE} s")
+        check(time.monotonic() < end, f"{what}: not within {deadline} s")
         time.sleep(0.02)
 
 

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import tempfile
+import threading
 
 from rig import DEADLINE, VIOMMU, VIOMMUD, case, cases, check, main, refused, run, runs, started, until
 
@@ -71,6 +72,26 @@ case "$*" in
 "-device help") echo 'name "vfio-user-pci", bus PCI' ;;
 *) printf '%s\\n' "$@" > "$0.arguments"; sleep 60 & echo $! > "$0.pid"; wait ;;
 esac
+"""
+
+
+# As a guest whose firmware places the registers, whose devices master the bus, and which does nothing with its IOMMU.
+PLACING_QEMU = """#!/bin/sh
+case "$*" in
+"-device help") echo 'name "vfio-user-pci", bus PCI' ;;
+*) exec python3 "$0.py" "$@" ;;
+esac
+"""
+PLACING_CLIENT = """
+import json, struct, sys, time
+sys.path.insert(0, %r)
+from protocol_client import CONFIG, Client
+clients = [Client(json.loads(a)["socket"]["path"]) for a in sys.argv if a.startswith("{") and "vfio-user-pci" in a]
+clients[0].write(CONFIG, 0x10, struct.pack("<I", 0xfebe0000))
+clients[0].write(CONFIG, 4, struct.pack("<H", 2))
+for client in clients[1:]:
+    client.write(CONFIG, 4, struct.pack("<H", 6))
+time.sleep(600)
 """
 
 
@@ -193,6 +214,28 @@ def notices_that_viommud_ends_in_the_firmware_pass():
 def bound(path):
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(path)
+
+
+@case
+def warns_of_a_guest_that_turns_nothing_on():
+    """A device masters the bus for a while, and translation stays off."""
+    with fake_qemu(PLACING_QEMU) as (qemu, disk):
+        folder = os.path.join(os.path.dirname(qemu), "run")
+        with open(qemu + ".py", "w", encoding="ascii") as f:
+            f.write(PLACING_CLIENT % os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "vfio_user"))
+        with started(VIOMMU, "run", "--dir", folder, "--nvme", disk, "--", qemu) as p:
+            lines = []
+            reader = threading.Thread(target=lambda: lines.extend(iter(p.stderr.readline, "")))
+            reader.start()
+            until(lambda: any("NOT PROTECTED" in line for line in lines) or p.poll() is not None, lines, 90)
+            check(p.poll() is None, f"it ended: {lines}")
+            status = run(VIOMMU, "status", "--dir", folder).stdout
+            check("NEVER turned on" in status, status)
+            p.terminate()
+            p.wait(DEADLINE)
+            reader.join()
+            warnings = [line for line in lines if "NOT PROTECTED" in line]
+            check(len(warnings) == 1 and "intel_iommu=on" in warnings[0] and folder in warnings[0], lines)
 
 
 @case

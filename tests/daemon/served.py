@@ -203,10 +203,10 @@ class Nvme:
         while not self.client.read(BAR0, 0x1c, 4)[0] & 1:
             check(time.monotonic() < end, "the controller does not get ready")
 
-    def submit(self, queue, opcode, prp, cdw10, cdw11=0, cdw12=0):
+    def submit(self, queue, opcode, prp, cdw10, cdw11=0, cdw12=0, prp2=0):
         """A command into a queue of the memory, and the doorbell."""
         self.count = (self.count + 1) & 0xffff
-        command = struct.pack("<BBHIQQQQIIIIII", opcode, 0, self.count, 1, 0, 0, prp, 0, cdw10, cdw11, cdw12, 0, 0, 0)
+        command = struct.pack("<BBHIQQQQIIIIII", opcode, 0, self.count, 1, 0, 0, prp, prp2, cdw10, cdw11, cdw12, 0, 0, 0)
         base = (ADMIN_SQ, IO_SQ)[queue] - RAM
         os.pwrite(self.ram, command, base + self.tails[queue] % ENTRIES * 64)
         self.tails[queue] += 1
@@ -226,8 +226,8 @@ class Nvme:
         self.client.write(BAR0, 0x1004 + 8 * queue, struct.pack("<I", self.heads[queue] % ENTRIES))
         return command, status >> 1
 
-    def run(self, queue, opcode, prp, cdw10, cdw11=0, cdw12=0):
-        want = self.submit(queue, opcode, prp, cdw10, cdw11, cdw12)
+    def run(self, queue, opcode, prp, cdw10, cdw11=0, cdw12=0, prp2=0):
+        want = self.submit(queue, opcode, prp, cdw10, cdw11, cdw12, prp2)
         command, status = self.complete(queue)
         check((command, status) == (want, 0), "command %d (opcode %d): status 0x%x" % (command, opcode, status))
 

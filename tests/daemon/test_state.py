@@ -8,17 +8,19 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import zlib
 
 from served import (BAR0, CASES, CONFIG, DATA, DISK_SIZE, PAGE, RAM, READ, WRITE, Daemon, Nvme, case, check,
                     check_serves, equal, memfd, run_cases)
 from protocol_client import RESET  # found by served
-from remapping import FSTS, GSTS, IQT, QUEUE, TE, Remapping
+from remapping import FSTS, GSTS, IQT, QIE, QUEUE, TE, Remapping
 
 VIOMMUD, VIOMMU = (os.path.abspath(path) for path in sys.argv[1:3])
 KINDS = {"sidecore": (), "trap": ("--registers", "trap"), "none": ("--iommu", "none")}
 HIDDEN = RAM + 0x90 * PAGE  # a page that the journey takes away
 IQE, PPF = 1 << 4, 1 << 1
+DBBUF = 0x7c  # the admin command Doorbell Buffer Config
 UNIT_HEADER, UNIT_PAGE = 32, 4112  # what stands in a unit's state before its other numbers (lib/vtd/state.c)
 FRCD = 0x4000  # where the record is: told by CAP.FRO, see fault_record()
 
@@ -334,6 +336,42 @@ def thaws():
         check(viommu("save", "--dir", d.dir, path).returncode == 0, "save")
         n.client.ok(RESET)
         check(not d.ask("status")["frozen"], "still frozen")
+
+
+@case("status tells whether translation is on, off by now, or was never turned on; dump speaks of no cache then")
+def translation_is_told():
+    def said(command, *operands):
+        done = viommu(command, "--dir", d.dir, *operands)
+        check(done.returncode == 0, done.stderr)
+        return done.stdout
+
+    with Daemon(VIOMMUD) as d, Nvme(d) as n:
+        for i, (told, words) in enumerate((("never", "was NEVER turned on"), ("on", "translation is on"),
+                                           ("off", "translation is OFF"))):
+            if i == 1:
+                unit = Remapping(n)
+            if i == 2:
+                unit.command(QIE)
+            n.read(0, PAGE)
+            equal(d.ask("status")["translation"], told, "status")
+            check(words in said("status"), said("status"))
+            check(("cached" in said("dump", "nvme0")) == (told == "on"), said("dump", "nvme0"))
+    with Daemon(VIOMMUD, "--iommu", "none") as d:
+        check("translation" not in d.ask("status") and "none" in said("status"), said("status"))
+
+
+@case("a VMM that ends while its controller is polled: no word about memory that goes with it")
+def ends_quietly():
+    for options in KINDS.values():
+        with Daemon(VIOMMUD, *options) as d, Nvme(d) as n:
+            shadow, events = DATA + PAGE, DATA + 2 * PAGE
+            n.run(0, DBBUF, shadow, 0, prp2=events)
+            if n.unit:
+                n.unit.close()
+                time.sleep(0.2)
+            n.client.close()
+            d.wait_until(d.alone, "the session does not end")
+            equal(d.end(), (0, ""), "exit status and words")
 
 
 @case("a command that stays under way keeps the state from being saved")
