@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from rig import VIOMMU, case, cases, check, main, refused, run  # noqa: F401
+from rig import VIOMMU, case, cases, check, main, refused, run, until  # noqa: F401
 
 FTRACE = "          iperf3-171     [000] b..1.    %s: "
 REPORT = "          iperf3-171   [003]    %s: "
@@ -190,7 +190,7 @@ def recording_on_this_machine():
         check(done.returncode == 0 and "lines" in done.stdout or "no event came" in done.stderr, done)
         check(gzip.open(out).readline().startswith(b"# recorded by"), "not compressed")
         p = subprocess.Popen([VIOMMU, "trace", "record", "-o", out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.5)
+        until(lambda: os.listdir(TRACEFS + "/instances") != instances, "an instance of its own")
         p.send_signal(signal.SIGINT)
         p.wait(10)
     check(os.listdir(TRACEFS + "/instances") == instances, "an instance is left behind")

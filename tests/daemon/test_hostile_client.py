@@ -28,6 +28,7 @@ VIOMMUD = os.path.abspath(sys.argv[1])
 MAPS_MAX = 65535
 KERNEL_FDS_MAX = 253  # in one message
 SLACK = 4 << 20  # bytes of memory that an allocator may keep
+ANSWER_DUE = 5  # seconds that the daemon waits for an answer
 
 # The socket that gets memory, in each of the machines.
 MACHINES = {"none": ("--iommu", "none"), "sidecore": (), "trap": ("--registers", "trap")}
@@ -429,9 +430,9 @@ def _(d):
         lender, *_ = ask_for_memory(d, stack)
         start = time.monotonic()
         check(d.ask("status")["ok"], "no status")
-        check(time.monotonic() - start < 1, "status waits for the client")
+        check(time.monotonic() - start < ANSWER_DUE - 1, "status waits for the client")
         is_gone(lender)
-        check(time.monotonic() - start < 10, "cut off after %d s" % (time.monotonic() - start))
+        check(time.monotonic() - start < 4 * ANSWER_DUE, "cut off after %d s" % (time.monotonic() - start))
 
 
 @on_each_memory_socket("a thousand sessions leave no memory behind")

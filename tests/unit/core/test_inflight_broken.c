@@ -15,7 +15,7 @@
 #include "core/unit.h"
 #include "inflight.h"
 
-#define PATIENCE_S 20
+#define PATIENCE_S 60
 #define ROUNDS	   100
 
 static _Atomic bool broken;
