@@ -3,6 +3,7 @@
  * Saved states: a unit that moves between any two steps of a driver goes on as
  * if nothing had happened, and a state that is damaged or foreign is refused.
  */
+#include <endian.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -381,6 +382,52 @@ static void test_other_units_refuse_it(void **state)
 	machine_finish(&m);
 }
 
+/* The next place after `from` that holds these eight bytes; the state is made of such numbers. */
+static uint8_t *find(uint8_t *from, uint8_t *end, uint64_t value)
+{
+	for (; from + sizeof(value) <= end; from++)
+		if (memcmp(from, &value, sizeof(value)) == 0)
+			return from;
+	fail_msg("the state does not hold the record");
+	return NULL;
+}
+
+static int restore_forged(struct machine *m, uint8_t *bytes, size_t size)
+{
+	uint32_t crc = htole32(vi_crc32c(0, bytes, size - sizeof(crc)));
+
+	memcpy(bytes + size - sizeof(crc), &crc, sizeof(crc));
+	return viommu_restore(m->viommu, bytes, size);
+}
+
+/* Records are there twice, on the page and in the model. The model counts, and a fault has a reason. */
+static void test_forged_fault_records(void **state)
+{
+	uint8_t *bytes, *on_page, *in_model;
+	uint64_t hi, forged;
+	struct machine m;
+	size_t size;
+
+	(void)state;
+	machine_start(&m, POLLED, NULL, true);
+	machine_expect_read(&m, IOVA, -EACCES);
+	machine_settle(&m);
+	hi = machine_get64(&m, machine_fault_record(&m, 0) + 8);
+	bytes = save(&m, &size);
+	on_page = find(bytes, bytes + size, hi);
+	in_model = find(on_page + 8, bytes + size, hi);
+	forged = hi & ~(UINT64_C(1) << 63);
+	memcpy(on_page, &forged, sizeof(forged));
+	assert_int_equal(restore_forged(&m, bytes, size), 0);
+	assert_int_equal(machine_get64(&m, machine_fault_record(&m, 0) + 8), hi);
+	machine_expect_fault(&m, VTD_FR_READ, IOVA, false);
+	forged = hi & ~(UINT64_C(0xff) << 32);
+	memcpy(in_model, &forged, sizeof(forged));
+	assert_int_equal(restore_forged(&m, bytes, size), -EBADMSG);
+	free(bytes);
+	machine_finish(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -390,6 +437,7 @@ int main(void)
 		cmocka_unit_test(test_other_units_refuse_it),
 		cmocka_unit_test(test_forged_status_is_no_other_than_what_is_done),
 		cmocka_unit_test(test_overwritten_words_come_right),
+		cmocka_unit_test(test_forged_fault_records),
 	};
 
 	return cmocka_run_group_tests_name("vtd state", tests, NULL, NULL);
