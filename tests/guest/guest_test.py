@@ -451,6 +451,37 @@ def case_pc(rig):
     check_quiet(vm)
 
 
+XEN_IMAGE = 0x3f800000  # where Xen moves itself to, below the end of 1 GiB
+XEN_CODE = XEN_IMAGE + 0x200000  # the 2 MiB before that are not its own
+
+
+def check_xen(log):
+    with open(log, encoding="utf-8", errors="replace") as f:
+        said = f.read()
+    check("I/O virtualisation enabled" in said, f"Xen does not use the IOMMU; see {log}")
+    check(f"New Xen image base address: {XEN_IMAGE:#x}\n" in said.replace("\r", ""), f"Xen lies elsewhere; see {log}")
+    for direction, reason in (("Write", "05"), ("Read", "06")):
+        wanted = rf"\[DMA {direction}\] Request device \[0000:{DEVICE}\] fault addr {XEN_CODE:x}\s.*reason {reason} "
+        check(len(re.findall(wanted, said)) == 1, f"Xen tells no fault of a {direction.lower()}; see {log}")
+
+
+def count_blocked(guest):
+    counters = guest.ask("counters")["counters"]
+    for name, wanted in (("blocked", 2), ("faults_recorded", 2), ("faults_lost", 0)):
+        check(counters[name]["value"] == wanted, f"counter {name} is {counters[name]['value']}")
+
+
+def case_xen(rig):
+    """Xen owns the IOMMU, and its first domain the disk, which is told to write into Xen."""
+    log = os.path.join(rig.folder, "xen.xen")
+    vm = rig.boot("xen", f"viommu.mb=8 viommu.idle=2 viommu.rogue={XEN_CODE:#x} viommu.test=facts,integrity,rogue,idle",
+                  deadline=600, while_idle=count_blocked, xen=log)
+    check_ok(vm)
+    check_integrity(vm)
+    check(rogue_results(vm)[:2] == (BLOCKED, BLOCKED), f"the rogue: {rogue_results(vm)}")
+    check_xen(log)
+
+
 def readme_lines():
     """What README.md tells to type to run a machine, without the make that this test has behind it."""
     with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:

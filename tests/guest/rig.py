@@ -10,9 +10,10 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import subprocess
 
-from vm import Vm, VmError, qemu_args
+from vm import Vm, VmError, qemu_args, xen_args
 
 TOP = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 VIOMMU = os.path.join(TOP, "build", "bin", "viommu")
@@ -106,7 +107,19 @@ class Rig:
             for path in made:
                 os.remove(path)
 
-    def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, cpus=1, qemu=(), machine="q35"):
+    def xen_args(self, cmdline, log):
+        """To be added for QEMU to boot Xen, whose last words on an option are the ones that count."""
+        made = dict(line.split("=", 1) for line in script("make-guest", "--xen").splitlines())
+        initrd = os.path.join(self.folder, "xen.initrd")
+        with open(initrd, "wb") as to:
+            for part in (made["DOM0_MODULES"], self.initrd):
+                with open(part, "rb") as f:
+                    shutil.copyfileobj(f, to)
+        return xen_args(made["XEN"], made["DOM0_KERNEL"], initrd, cmdline, log)
+
+    def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, cpus=1, qemu=(), machine="q35", xen=None):
+        """xen: a file for its console; it is booted, and the kernel in it."""
+        qemu = [*qemu, *(self.xen_args(cmdline, xen) if xen else ())]
         command = [self.viommu, "run", "--dir", daemon_dir, *options]
         for path in disks:
             command += ["--nvme", path + (",rogue=on" if rogue else "")]

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rogue_dma CONTROLLER
+ * rogue_dma CONTROLLER [ADDRESS]
  *
  * Tells an NVMe controller that was started with rogue=on to access a page of
  * this process at its guest-physical address, which the driver never mapped
- * for it. Behind an IOMMU both accesses fail and the page stays as it is.
+ * for it. Behind an IOMMU both accesses fail and the page stays as it is. Or to
+ * access another address, for where a process cannot know that of its page.
  *
  * The vendor's admin command: opcode 0xc0, cdw10 and cdw11 the low and high
  * half of the IOVA, cdw12 the length in bytes, cdw13 0 to read or 1 to write
@@ -17,6 +18,7 @@
 #include <linux/nvme_ioctl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -84,8 +86,8 @@ int main(int argc, char **argv)
 	long written, read;
 	int fd;
 
-	if (argc != 2) {
-		fputs("usage: rogue_dma CONTROLLER\n", stderr);
+	if (argc != 2 && argc != 3) {
+		fputs("usage: rogue_dma CONTROLLER [ADDRESS]\n", stderr);
 		return 2;
 	}
 	fd = open(argv[1], O_RDWR);
@@ -99,7 +101,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	memset(page, PATTERN, PAGE);
-	address = physical_address(page);
+	address = argc == 3 ? strtoull(argv[2], NULL, 0) : physical_address(page);
 	if (!address) {
 		fputs("rogue_dma: the kernel hides physical addresses; run as root\n", stderr);
 		return 1;

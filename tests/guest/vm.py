@@ -152,6 +152,13 @@ class Vm:
         return f"{what}: {' '.join(self.command[:3])} ...; see {self.console} and {self.stderr}"
 
 
+def xen_args(xen, kernel, initrd, cmdline, log):
+    """The same for Xen, its own console in a file: a multiboot kernel whose modules are those of its first domain."""
+    module = f"{kernel} console=ttyS0 {cmdline}".replace(",", ",,")
+    options = "com2=115200,8n1 console=com2 loglvl=info guest_loglvl=all iommu=dom0-strict dom0_mem=512M,max:512M"
+    return ["-serial", f"file:{log}", "-kernel", str(xen), "-initrd", f"{module},{initrd}", "-append", options]
+
+
 def qemu_args(kernel, initrd, cmdline, mem="1G", cpus=1, machine="q35"):
     """Arguments of a headless machine under TCG, its memory shareable with other
     processes, that boots the kernel with its console on the standard output."""

@@ -394,9 +394,7 @@ static uint8_t *find(uint8_t *from, uint8_t *end, uint64_t value)
 
 static int restore_forged(struct machine *m, uint8_t *bytes, size_t size)
 {
-	uint32_t crc = htole32(vi_crc32c(0, bytes, size - sizeof(crc)));
-
-	memcpy(bytes + size - sizeof(crc), &crc, sizeof(crc));
+	seal(bytes, size);
 	return viommu_restore(m->viommu, bytes, size);
 }
 
