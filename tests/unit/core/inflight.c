@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -16,6 +17,7 @@
 #define WORDS	     512
 #define LOOKS	     20
 #define TURNS	     1000
+#define LEAST_ROUNDS 20
 
 struct device {
 	struct machine *m;
@@ -107,11 +109,18 @@ static void let_it_be_used(struct machine *m, const struct device *devices, unsi
 	}
 }
 
-static unsigned drive(struct machine *m, const struct device *devices, unsigned count, unsigned rounds)
+static bool is_enough(const struct inflight *i, unsigned round, time_t began)
 {
-	unsigned stale = 0;
+	return round >= i->rounds ||
+	       (i->seconds && round >= LEAST_ROUNDS && time(NULL) - began >= (time_t)i->seconds);
+}
 
-	for (unsigned round = 0; round < rounds && stale == 0; round++) {
+static unsigned drive(struct machine *m, const struct device *devices, const struct inflight *i)
+{
+	time_t began = time(NULL);
+	unsigned stale = 0, count = i->devices;
+
+	for (unsigned round = 0; !is_enough(i, round, began) && stale == 0; round++) {
 		uint64_t iova = IOVA + round % PAGES * UINT64_C(4096), gpa = GPA + round % 7 * UINT64_C(4096);
 
 		machine_map(m, iova, gpa, 4096, VI_PGTABLE_READ | VI_PGTABLE_WRITE);
@@ -142,7 +151,7 @@ void inflight_run(const struct inflight *i, struct inflight_result *ret)
 	machine_start(&m, i->registers, &(struct viommu_options){.iotlb_lg2 = 8}, i->queue);
 	for (unsigned k = 0; k < i->devices; k++)
 		start_device(&m, &devices[k], &stop, k, k < i->pinning);
-	ret->stale = drive(&m, devices, i->devices, i->rounds);
+	ret->stale = drive(&m, devices, i);
 	atomic_store(&stop, true);
 	for (unsigned k = 0; k < i->devices; k++) {
 		pthread_join(devices[k].runs, NULL);

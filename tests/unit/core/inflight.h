@@ -18,6 +18,7 @@ struct inflight {
 	enum machine_registers registers;
 	bool queue;			   /* else by registers */
 	unsigned devices, rounds, pinning; /* so many of the devices pin what they write */
+	unsigned seconds;		   /* fewer rounds when they take longer; 0: all of them */
 };
 
 struct inflight_result {
