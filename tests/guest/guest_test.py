@@ -85,7 +85,7 @@ def check_blocked(vm, boots=1):
     lines = vm.values("rogue.fault")
     for address in vm.values("rogue.address"):
         for direction, reason in FAULTS.items():
-            form = rf"DMAR: \[DMA {direction}( NO_PASID)?\] Request device \[{DEVICE}\] fault addr {address} "
+            form = rf"DMAR: \[DMA {direction}( NO_PASID)?\] Request device \[(0000:)?{DEVICE}\] fault addr {address} "
             check(any(re.match(form, line) and line.endswith(reason) for line in lines),
                   f"no fault of a {direction} at {address} among {lines}")
     reported = sum("[DMA " in line for line in lines)
