@@ -90,6 +90,23 @@ static void test_ranges_are_joined(void **state)
 	machine_finish(&m);
 }
 
+/* A right that the memory does not have is none, whatever the tables say. */
+static void test_rights_of_memory(void **state)
+{
+	static _Alignas(4096) uint8_t rom[4096];
+	const uint64_t gpa = UINT64_C(0x80000000);
+	const struct range ranges[] = {{IOVA, IOVA + 4095, gpa, 1}};
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	assert_int_equal(viommu_mem_add(m.viommu, gpa, sizeof(rom), rom, VIOMMU_MEM_READ), 0);
+	machine_map(&m, IOVA, gpa, 4096, RW);
+	machine_map(&m, IOVA + 8192, gpa, 4096, VI_PGTABLE_WRITE);
+	expect(&m, ranges, 1);
+	machine_finish(&m);
+}
+
 /* Tables that lead to themselves describe 2^36 pages: bounded, and what is told is right. */
 static void test_self_reference_is_bounded(void **state)
 {
@@ -157,7 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_states_of_the_unit),	  cmocka_unit_test(test_ranges_are_joined),
 		cmocka_unit_test(test_self_reference_is_bounded), cmocka_unit_test(test_protected_memory),
-		cmocka_unit_test(test_interrupt_range),
+		cmocka_unit_test(test_interrupt_range),		  cmocka_unit_test(test_rights_of_memory),
 	};
 
 	return cmocka_run_group_tests_name("core reach", tests, NULL, NULL);

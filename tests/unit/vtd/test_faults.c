@@ -103,6 +103,11 @@ static void context_width_not_offered(struct machine *m)
 	change(m, context_entry(m) + 8, VTD_CONTEXT_HI_AW, 3);
 }
 
+static void context_width_of_two_levels(struct machine *m)
+{
+	change(m, context_entry(m) + 8, VTD_CONTEXT_HI_AW, 0);
+}
+
 static void context_tables_beyond_host_width(struct machine *m)
 {
 	change(m, context_entry(m), 0, VI_BIT(51));
@@ -169,6 +174,7 @@ static const struct spoil spoils[] = {
 	{"reserved translation type", VTD_FR_CONTEXT_INVALID, false, context_reserved_type},
 	{"device-TLB type not offered", VTD_FR_CONTEXT_INVALID, false, context_device_tlb_type},
 	{"address width not offered", VTD_FR_CONTEXT_INVALID, false, context_width_not_offered},
+	{"address width not offered", VTD_FR_CONTEXT_INVALID, false, context_width_of_two_levels},
 	{"page tables beyond host width", VTD_FR_CONTEXT_RESERVED, false, context_tables_beyond_host_width},
 	{"address beyond the context's width", VTD_FR_BEYOND_MGAW, false, address_beyond_width},
 	{"not mapped", VTD_FR_WRITE, false, not_mapped},

@@ -318,6 +318,21 @@ static void test_untranslated_and_pass_through(void **state)
 	machine_finish(&m);
 }
 
+/* A device that was at work until translation came on has its context cached since the last invalidation. */
+static void test_translation_on_holds_for_who_was_at_work(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	machine_init(&m, TRAPPED, NULL);
+	assert_int_equal(vi_driver_vtd_set_root(&m.driver), 0);
+	assert_int_equal(vi_driver_vtd_flush_contexts(&m.driver, VTD_GRANULARITY_GLOBAL, 0, 0, 0), 0);
+	machine_expect_read(&m, GPA, 0);
+	assert_int_equal(vi_driver_vtd_enable_translation(&m.driver, true), 0);
+	machine_expect_read(&m, GPA, -EACCES);
+	machine_finish(&m);
+}
+
 static void test_pass_through_not_offered(void **state)
 {
 	struct viommu_options o = {.vtd_no_pass_through = true};
@@ -518,6 +533,7 @@ int main(void)
 		cmocka_unit_test(test_commands_at_once),
 		cmocka_unit_test(test_root_pointer_is_latched),
 		cmocka_unit_test(test_untranslated_and_pass_through),
+		cmocka_unit_test(test_translation_on_holds_for_who_was_at_work),
 		cmocka_unit_test(test_pass_through_not_offered),
 		cmocka_unit_test(test_protected_memory),
 		cmocka_unit_test(test_sharing_keeps_registers),

@@ -279,6 +279,66 @@ static void seal(uint8_t *bytes, size_t size)
 	memcpy(bytes + size - sizeof(crc), &crc, sizeof(crc));
 }
 
+/* What a header tells of the unit and of the length is checked, not believed. */
+static void test_sealed_headers_are_refused(void **state)
+{
+	static const struct {
+		unsigned offset;
+		int64_t change;
+		int result;
+	} changes[] = {
+		{8, 1, -ENOTSUP},  {16, 1, -ENOTSUP},  {16, -1, -ENOTSUP},
+		{24, 8, -EBADMSG}, {24, -8, -EBADMSG}, {24, INT64_C(1) << 40, -EBADMSG},
+	};
+	struct machine m;
+	uint8_t *bytes;
+	size_t size;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	bytes = save(&m, &size);
+	for (size_t i = 0; i < VI_ARRAY_SIZE(changes); i++) {
+		uint64_t before, changed;
+
+		memcpy(&before, bytes + changes[i].offset, 8);
+		changed = htole64(le64toh(before) + (uint64_t)changes[i].change);
+		memcpy(bytes + changes[i].offset, &changed, 8);
+		seal(bytes, size);
+		assert_int_equal(viommu_restore(m.viommu, bytes, size), changes[i].result);
+		memcpy(bytes + changes[i].offset, &before, 8);
+	}
+	/* Numbers that are missing, or too many, with a right checksum. */
+	bytes = realloc(bytes, size + 8);
+	assert_non_null(bytes);
+	memset(bytes + size, 0, 8);
+	seal(bytes, size - 8);
+	assert_int_equal(viommu_restore(m.viommu, bytes, size - 8), -EBADMSG);
+	seal(bytes, size + 8);
+	assert_int_equal(viommu_restore(m.viommu, bytes, size + 8), -EBADMSG);
+	free(bytes);
+	machine_finish(&m);
+}
+
+/* What was cached before is no part of a state: the guest that comes has its own tables. */
+static void test_restoring_drops_what_was_cached(void **state)
+{
+	struct machine m;
+	uint8_t *bytes;
+	size_t size;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	machine_map(&m, IOVA, GPA, 4096, RW);
+	bytes = save(&m, &size);
+	machine_expect_read(&m, IOVA, 0);
+	assert_int_equal(vi_driver_unmap(&m.table, IOVA, 4096), 4096);
+	machine_expect_read(&m, IOVA, 0); /* cached */
+	assert_int_equal(viommu_restore(m.viommu, bytes, size), 0);
+	machine_expect_read(&m, IOVA, -EACCES);
+	free(bytes);
+	machine_finish(&m);
+}
+
 /* What the guest is told is what its device finds: nothing is mapped, and the page at GPA may be protected.
  */
 static void expect_what_is_told(struct machine *m)
@@ -433,6 +493,8 @@ int main(void)
 		cmocka_unit_test(test_what_waits_in_the_queue_stays_there),
 		cmocka_unit_test(test_any_changed_byte_is_refused),
 		cmocka_unit_test(test_other_units_refuse_it),
+		cmocka_unit_test(test_sealed_headers_are_refused),
+		cmocka_unit_test(test_restoring_drops_what_was_cached),
 		cmocka_unit_test(test_forged_status_is_no_other_than_what_is_done),
 		cmocka_unit_test(test_overwritten_words_come_right),
 		cmocka_unit_test(test_forged_fault_records),
