@@ -25,8 +25,7 @@ extern "C" {
 enum viommu_guest_error {
 	VIOMMU_GUEST_FAULT = 1,		 /* a DMA was blocked; a fault was recorded or lost to overflow */
 	VIOMMU_GUEST_BAD_DESCRIPTOR,	 /* the invalidation queue stopped */
-	VIOMMU_GUEST_BAD_STATUS_ADDRESS, /* a wait was complete and its status could not be written to
-					    `address` */
+	VIOMMU_GUEST_BAD_STATUS_ADDRESS, /* an invalidation wait's status was not written to `address` */
 };
 
 /* One such event, for the host's log. Lives only for the time of the call. */

@@ -15,12 +15,12 @@ import select
 import subprocess
 import sys
 import tempfile
-import time
 
 from rig import VIOMMU, case, cases, check, main, refused, run
 
 NIC, DISK = "0000:00:02.0", "0000:00:01.0"
-LONG = 120  # seconds, for what takes a few on a quiet machine
+LONG = 600  # seconds until something hangs; others may share the machine
+MOST_CPU = 60  # seconds of the CPU, for what takes three
 EVENTS = 1000000
 MOST_KIB = 200 << 10
 WIDTH = 120
@@ -248,18 +248,17 @@ def million_events_in_little_memory():
     with tempfile.NamedTemporaryFile("w") as f:
         ring(EVENTS, f)
         f.flush()
-        began = time.monotonic()
         with subprocess.Popen([VIOMMU, "replay", f.name, "--strategy", "single-use", "--json"],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as p:
             text = p.stdout.read()
             _, status, usage = os.wait4(p.pid, 0)
             p.returncode = status
-        seconds = time.monotonic() - began
+    seconds = usage.ru_utime + usage.ru_stime
     check(status == 0, f"status {status}")
     check(json.loads(text)[0]["maps"] == EVENTS // 2, text)
     print(f"   {EVENTS} events: {seconds:.1f} s, {usage.ru_maxrss >> 10} MiB")
     check(usage.ru_maxrss < MOST_KIB, f"{usage.ru_maxrss} KiB")
-    check(seconds < LONG, f"{seconds} s")
+    check(seconds < MOST_CPU, f"{seconds} s of the CPU")
 
 
 @case
