@@ -38,6 +38,9 @@ DAEMON_MEMORY_MAX_MIB = 32
 # A warning of the kernel that is about us; others are of the machine it runs on.
 OURS = re.compile(r"DMAR|iommu|nvme|\b00:1[0-7]\.|vfio|DMA|I/O error|timeout|WARNING|BUG|Call Trace|RIP:", re.I)
 
+# The kernel counts timer ticks for a moment of its own time, which a busy machine does not give it under TCG.
+LATE = "MP-BIOS bug: 8254 timer not connected to IO-APIC"
+
 
 # --------------------------------------------------------- what a boot has shown
 
@@ -49,7 +52,7 @@ def check_ok(vm):
 def check_quiet(vm):
     """The kernel complains of nothing but the faults that a scenario has provoked."""
     provoked = vm.values("rogue.fault")
-    complaints = vm.values("log.error") + [line for line in vm.values("log.warning") if OURS.search(line)]
+    complaints = [line for line in vm.values("log.error") if LATE not in line] + [line for line in vm.values("log.warning") if OURS.search(line)]
     left = [line for line in complaints if line not in provoked]
     check(not left, f"the kernel says: {'; '.join(left)}")
 
