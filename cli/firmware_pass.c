@@ -19,7 +19,8 @@
 
 #define STEP_MS		5
 #define GONE_MS		5000
-#define COMPLAINT_BYTES 600 /* of what QEMU said last */
+#define SLOW_MS		10000 /* then the user is told what is waited for */
+#define COMPLAINT_BYTES 600   /* of what QEMU said last */
 
 static uint64_t now_ms(void)
 {
@@ -36,6 +37,7 @@ struct pass {
 	int signals;
 	int complaints; /* what QEMU says on stderr, read only when it fails; -1: unknown */
 	uint64_t began;
+	bool said_slow;
 };
 
 static int start(struct pass *p, const struct argument_list *line)
@@ -115,6 +117,12 @@ static int step(struct pass *p, uint64_t *ret_base)
 		return daemon_ended(p, status);
 	if (child_ended(p->qemu, &status))
 		return qemu_ended(p, status);
+	if (now_ms() - p->began > SLOW_MS && !p->said_slow) {
+		p->said_slow = true;
+		fprintf(stderr,
+			"viommu: firmware has not placed the IOMMU's registers yet; it has %d seconds\n",
+			FIRMWARE_DEADLINE_MS / 1000);
+	}
 	if (now_ms() - p->began > FIRMWARE_DEADLINE_MS)
 		return failure(
 			"firmware did not place the IOMMU's registers within %d seconds; does QEMU wait for "
