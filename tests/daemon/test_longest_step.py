@@ -214,10 +214,10 @@ def _(d):
 
 @on("none", "trap")("a first message full of JSON")
 def _(d):
-    for text in (b'{"capabilities":{' + b",".join(b'"k%d":{}' % i for i in range(6000)) + b"}}\0",
-                 b'{"capabilities":[' + b",".join([b"[]"] * 21000) + b"]}\0", b"[" * 65535 + b"\0",
-                 b'{"a":"' + b"\\u0041" * 10000 + b'"}\0'):
-        for _ in range(20):
+    for size in 8000, 65000:
+        for text in (b'{"capabilities":{' + b",".join(b'"k%d":{}' % i for i in range(size // 11)) + b"}}\0",
+                     b'{"capabilities":[' + b",".join([b"[]"] * (size // 3 - 10)) + b"]}\0", b"[" * size + b"\0",
+                     b'{"a":"' + b"\\u0041" * (size // 6 - 10) + b'"}\0'):
             with connect(d, negotiate=False) as c:
                 c.call(VERSION, version_payload(text=text))
     check_steps(d, "all")
