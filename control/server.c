@@ -24,7 +24,8 @@ struct client {
 	int64_t moved; /* ms when it last moved a byte */
 	size_t in_used;
 	char in[CONTROL_REQUEST_MAX];
-	char *out; /* the reply on its way, or no_memory; no request is taken meanwhile */
+	struct control_work *work; /* that the reply comes from; no request is taken meanwhile */
+	char *out;		   /* the reply on its way, or no_memory; no request is taken meanwhile */
 	size_t out_len, out_sent;
 };
 
@@ -32,7 +33,9 @@ static char no_memory[] = "{\"error\":\"there is no memory for the reply; try ag
 
 struct control_server {
 	int epoll, listener, timer;
-	int spare; /* given up for a moment when descriptors run out */
+	int again;     /* an eventfd: readable while there is work */
+	unsigned turn; /* whose work was done last */
+	int spare;     /* given up for a moment when descriptors run out */
 	control_handler_fn handler;
 	void *opaque;
 	struct sockaddr_un address;
@@ -40,7 +43,7 @@ struct control_server {
 };
 
 /* What an epoll event is about: a client's number, or one of these. */
-enum { TAG_LISTENER = CONTROL_CLIENTS_MAX, TAG_TIMER };
+enum { TAG_LISTENER = CONTROL_CLIENTS_MAX, TAG_TIMER, TAG_AGAIN, TAG_END };
 
 static int64_t now_ms(void)
 {
@@ -69,6 +72,8 @@ static void drop(struct client *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	forget_reply(c);
+	if (c->work)
+		c->work->drop(c->work);
 	*c = (struct client){.fd = -1};
 }
 
@@ -113,14 +118,19 @@ static void begin_reply(struct client *c, struct json_object *reply)
 static void answer(struct control_server *s, struct client *c, size_t len)
 {
 	const char *why;
-	struct json_object *request = control_parse(c->in, len, &why);
+	struct json_object *request = control_parse(c->in, len, &why), *reply;
+	uint64_t one = 1;
 
 	if (!request) {
 		begin_reply(c, control_error("this request was not understood: %s", why));
 		return;
 	}
-	begin_reply(c, s->handler(s->opaque, request));
+	reply = s->handler(s->opaque, request, &c->work);
 	json_object_put(request);
+	if (!c->work)
+		begin_reply(c, reply);
+	else if (write(s->again, &one, sizeof(one)) < 0)
+		return; /* the counter is full: it is readable then anyway */
 }
 
 /* Take the first line out of the buffer and answer it. False: no line is complete. */
@@ -166,13 +176,13 @@ static bool serve(struct control_server *s, struct client *c)
 {
 	if (!send_reply(c))
 		return false;
-	if (!c->out && !receive_some(c))
+	if (!c->out && !c->work && !receive_some(c))
 		return false;
-	while (!c->out && take_request(s, c)) {
+	while (!c->out && !c->work && take_request(s, c)) {
 		if (!send_reply(c))
 			return false;
 	}
-	return c->out || !c->ended;
+	return c->out || c->work || !c->ended;
 }
 
 static void serve_client(struct control_server *s, uint32_t number)
@@ -181,7 +191,34 @@ static void serve_client(struct control_server *s, uint32_t number)
 
 	if (c->fd < 0)
 		return;
-	if (!serve(s, c) || watch(s, EPOLL_CTL_MOD, c->fd, c->out ? EPOLLOUT : EPOLLIN, number))
+	if (!serve(s, c) || watch(s, EPOLL_CTL_MOD, c->fd, c->work ? 0 : c->out ? EPOLLOUT : EPOLLIN, number))
+		drop(c);
+}
+
+/* A step for one of the clients, so that a turn is short, however many there are. */
+static void go_on(struct control_server *s)
+{
+	struct json_object *reply = NULL;
+	struct client *c = NULL;
+	uint64_t count;
+
+	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX && (!c || !c->work); i++) {
+		s->turn = (s->turn + 1) % CONTROL_CLIENTS_MAX;
+		c = &s->clients[s->turn];
+	}
+	if (!c->work) {
+		if (read(s->again, &count, sizeof(count)) < 0)
+			return;
+		return;
+	}
+	c->moved = now_ms();
+	if (!c->work->step(c->work, &reply))
+		return;
+	c->work->drop(c->work);
+	c->work = NULL;
+	begin_reply(c, reply);
+	/* To send a long one is for the next turn. */
+	if (watch(s, EPOLL_CTL_MOD, c->fd, EPOLLOUT, s->turn))
 		drop(c);
 }
 
@@ -271,14 +308,16 @@ static void drop_silent(struct control_server *s)
 
 void control_server_process(struct control_server *s)
 {
-	struct epoll_event events[CONTROL_CLIENTS_MAX + 2];
-	int n = epoll_wait(s->epoll, events, CONTROL_CLIENTS_MAX + 2, 0);
+	struct epoll_event events[TAG_END];
+	int n = epoll_wait(s->epoll, events, TAG_END, 0);
 
 	for (int i = 0; i < n; i++) {
 		if (events[i].data.u32 == TAG_LISTENER)
 			accept_client(s);
 		else if (events[i].data.u32 == TAG_TIMER)
 			drop_silent(s);
+		else if (events[i].data.u32 == TAG_AGAIN)
+			go_on(s);
 		else
 			serve_client(s, events[i].data.u32);
 	}
@@ -324,9 +363,12 @@ static int open_all(struct control_server *s)
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	s->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	s->spare = eventfd(0, EFD_CLOEXEC);
-	if (s->epoll < 0 || s->timer < 0 || s->spare < 0)
+	s->again = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->epoll < 0 || s->timer < 0 || s->spare < 0 || s->again < 0)
 		return -errno;
 	err = watch(s, EPOLL_CTL_ADD, s->timer, EPOLLIN, TAG_TIMER);
+	if (!err)
+		err = watch(s, EPOLL_CTL_ADD, s->again, EPOLLIN, TAG_AGAIN);
 	return err ? err : open_listener(s);
 }
 
@@ -341,7 +383,7 @@ int control_server_create(const char *path, control_handler_fn handler, void *op
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	s->epoll = s->listener = s->timer = s->spare = -1;
+	s->epoll = s->listener = s->timer = s->spare = s->again = -1;
 	s->handler = handler;
 	s->opaque = opaque;
 	s->address.sun_family = AF_UNIX;
@@ -371,6 +413,8 @@ void control_server_destroy(struct control_server *s)
 		close(s->timer);
 	if (s->spare >= 0)
 		close(s->spare);
+	if (s->again >= 0)
+		close(s->again);
 	if (s->epoll >= 0)
 		close(s->epoll);
 	free(s);

@@ -7,12 +7,28 @@
 #ifndef CONTROL_SERVER_H
 #define CONTROL_SERVER_H
 
+#include <stdbool.h>
+
 #include <json-c/json.h>
 
 struct control_server;
 
-/* Answer one request, which is a JSON object. Returns the reply, which the server puts; NULL: no memory. */
-typedef struct json_object *(*control_handler_fn)(void *opaque, struct json_object *request);
+/*
+ * A reply that takes longer than a turn of the thread. step() is called once in a
+ * turn until it returns true, with the reply as a handler gives it; then drop(), and
+ * drop() alone when the client has gone.
+ */
+struct control_work {
+	bool (*step)(struct control_work *w, struct json_object **ret_reply);
+	void (*drop)(struct control_work *w);
+};
+
+/*
+ * Answer one request, which is a JSON object. Returns the reply, which the server puts; NULL: no memory. Or
+ * sets *ret_work, which is NULL before, and the server's then.
+ */
+typedef struct json_object *(*control_handler_fn)(void *opaque, struct json_object *request,
+						  struct control_work **ret_work);
 
 /*
  * Listen at `path`; a socket that is there already is taken to be stale (the

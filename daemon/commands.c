@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "control/message.h"
+#include "control/server.h"
 #include "daemon/device_tables.h"
 #include "daemon/hex.h"
 #include "daemon/saved_state.h"
@@ -150,21 +151,32 @@ static struct json_object *shut_down(struct vm *vm, struct json_object *request)
 static const struct {
 	const char *name;
 	struct json_object *(*handle)(struct vm *vm, struct json_object *request);
+	/* Or this, for what takes longer than a turn. */
+	struct json_object *(*begin)(struct vm *vm, struct json_object *request,
+				     struct control_work **ret_work);
 } commands[] = {
-	{"status", status}, {"expect", expect},	     {"counters", stat_counters},
-	{"stat", stat_all}, {"reach", device_reach}, {"dump", device_dump},
-	{"save", save},	    {"restore", restore},    {"shutdown", shut_down},
+	{"status", status},
+	{"expect", expect},
+	{"counters", stat_counters},
+	{"stat", stat_all},
+	{.name = "reach", .begin = device_reach},
+	{.name = "dump", .begin = device_dump},
+	{"save", save},
+	{"restore", restore},
+	{"shutdown", shut_down},
 };
 
-struct json_object *commands_handle(void *vm, struct json_object *request)
+struct json_object *commands_handle(void *vm, struct json_object *request, struct control_work **ret_work)
 {
 	const char *name = control_get_string(request, "command");
 
 	if (!name)
 		return control_error("a request needs a \"command\"");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (!strcmp(name, commands[i].name))
-			return commands[i].handle(vm, request);
+		if (strcmp(name, commands[i].name))
+			continue;
+		return commands[i].begin ? commands[i].begin(vm, request, ret_work)
+					 : commands[i].handle(vm, request);
 	}
 	return control_error("there is no command '%.64s'; there are status, expect, counters, stat, reach, "
 			     "dump, save, restore, shutdown",

@@ -5,7 +5,9 @@
 
 #include <json-c/json.h>
 
+struct control_work;
+
 /* A control_handler_fn; opaque is the struct vm. Main thread. */
-struct json_object *commands_handle(void *vm, struct json_object *request);
+struct json_object *commands_handle(void *vm, struct json_object *request, struct control_work **ret_work);
 
 #endif

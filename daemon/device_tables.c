@@ -2,63 +2,178 @@
 #include "daemon/device_tables.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "control/message.h"
+#include "control/server.h"
 #include "daemon/vm.h"
 
-#define PAGE_SHIFT	 12
-#define REACH_RANGES_MAX 10000	    /* that one reply lists */
-#define REACH_ENTRIES	 (2u << 20) /* read for one question: 1 GiB of 4 KiB pages is 1/8 of it */
+#define PAGE_SHIFT	    12
+#define REACH_RANGES_MAX    10000 /* that one reply lists */
+#define RANGE_TEXT_MAX	    192
+#define REACH_STEPS	    (2u << 20) /* for one question: 1 GiB of 4 KiB pages is a quarter of it */
+#define REACH_STEPS_AT_ONCE 2048       /* less than a millisecond */
 
 /* -------------------------------------------------------------------- ranges */
 
-struct reach {
-	struct json_object *ranges;
-	uint64_t pages, writable_pages, count;
+struct range {
+	uint64_t first, last, gpa;
+	unsigned access; /* 0: none */
 };
+
+/*
+ * A question that is being answered, a piece of the tables in each turn. Ranges become text at
+ * once: 10,000 of them as objects are made, printed and freed in tens of milliseconds.
+ */
+struct reach {
+	struct control_work work;
+	struct nvme_function *f;
+	bool dump;
+	uint64_t iova, steps; /* where the next piece begins; done so far */
+	struct range open;    /* the next piece may go on with it */
+	uint64_t pages, writable_pages, count;
+	char *text; /* of a JSON array but for its end */
+	size_t used, size;
+	bool no_memory;
+};
+
+static bool make_room(struct reach *r)
+{
+	size_t size = r->size ? 2 * r->size : 4096;
+	char *text;
+
+	if (r->size - r->used >= RANGE_TEXT_MAX)
+		return true;
+	text = realloc(r->text, size);
+	if (!text)
+		return false;
+	r->text = text;
+	r->size = size;
+	return true;
+}
+
+static const char *yes(bool is_so)
+{
+	return is_so ? "true" : "false";
+}
+
+static void list_range(struct reach *r, const struct range *range)
+{
+	if (!make_room(r)) {
+		r->no_memory = true;
+		return;
+	}
+	r->used += (size_t)snprintf(r->text + r->used, RANGE_TEXT_MAX,
+				    "%s{\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"memory\":%" PRIu64
+				    ",\"read\":%s,\"write\":%s}",
+				    r->used > 1 ? "," : "", range->first, range->last, range->gpa,
+				    yes(range->access & VIOMMU_READ), yes(range->access & VIOMMU_WRITE));
+}
+
+static void close_range(struct reach *r)
+{
+	const struct range *range = &r->open;
+	uint64_t pages = (range->last >> PAGE_SHIFT) - (range->first >> PAGE_SHIFT) + 1;
+
+	if (!range->access)
+		return;
+	r->pages += pages;
+	if (range->access & VIOMMU_WRITE)
+		r->writable_pages += pages;
+	if (r->count++ < REACH_RANGES_MAX)
+		list_range(r, range);
+	r->open.access = 0;
+}
 
 static int note_range(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
 {
-	uint64_t pages = (last >> PAGE_SHIFT) - (first >> PAGE_SHIFT) + 1;
 	struct reach *r = arg;
-	struct json_object *range;
+	struct range *open = &r->open;
 
-	r->pages += pages;
-	if (access & VIOMMU_WRITE)
-		r->writable_pages += pages;
-	if (r->count++ >= REACH_RANGES_MAX)
+	if (open->access == access && first == open->last + 1 && gpa == open->gpa + (first - open->first)) {
+		open->last = last;
 		return 0;
-	range = control_object();
-	control_set_u64(range, "first", first);
-	control_set_u64(range, "last", last);
-	control_set_u64(range, "memory", gpa);
-	control_set_bool(range, "read", access & VIOMMU_READ);
-	control_set_bool(range, "write", access & VIOMMU_WRITE);
-	control_append(r->ranges, range);
+	}
+	close_range(r);
+	*open = (struct range){first, last, gpa, access};
 	return 0;
 }
 
-static struct json_object *reach_of(struct nvme_function *f)
+/* The array, which is the reply's then. */
+static struct json_object *take_ranges(struct reach *r)
 {
-	struct reach r = {.ranges = control_array()};
-	int err = viommu_reach(nvme_function_requester(f), REACH_ENTRIES, note_range, &r);
-	struct json_object *reply;
+	char *text = r->text;
 
-	if (err && err != -ENOENT && err != -E2BIG) {
-		json_object_put(r.ranges);
-		return control_error("the tables cannot be walked: %s", strerror(-err));
-	}
-	reply = control_ok();
-	control_set_string(reply, "device", nvme_function_name(f));
-	control_set_bool(reply, "blocked", err == -ENOENT);
-	control_set_bool(reply, "complete", err != -E2BIG && r.count <= REACH_RANGES_MAX);
-	control_set_u64(reply, "range_count", r.count);
-	control_set_u64(reply, "pages", r.pages);
-	control_set_u64(reply, "writable_pages", r.writable_pages);
-	control_set_u64(reply, "memory_pages", nvme_function_unit(f)->lent >> PAGE_SHIFT);
-	control_add(reply, "ranges", r.ranges);
+	if (r->no_memory || !make_room(r))
+		return NULL;
+	text = r->text;
+	strcpy(text + r->used, "]");
+	r->text = NULL;
+	return control_text(text);
+}
+
+static struct json_object *reply_of(struct reach *r, bool blocked, bool complete)
+{
+	struct json_object *reply = control_ok(), *entries;
+
+	control_set_string(reply, "device", nvme_function_name(r->f));
+	control_set_bool(reply, "blocked", blocked);
+	control_set_bool(reply, "complete", complete && r->count <= REACH_RANGES_MAX);
+	control_set_u64(reply, "range_count", r->count);
+	control_set_u64(reply, "pages", r->pages);
+	control_set_u64(reply, "writable_pages", r->writable_pages);
+	control_set_u64(reply, "memory_pages", nvme_function_unit(r->f)->lent >> PAGE_SHIFT);
+	control_add(reply, "ranges", take_ranges(r));
+	if (!r->dump)
+		return reply;
+	entries = control_object();
+	device_describe(r->f, entries);
+	control_add(reply, "tables", entries);
 	return reply;
+}
+
+/* The guest runs on meanwhile: what is told all in all is a moving picture. */
+static bool step(struct control_work *w, struct json_object **ret_reply)
+{
+	struct reach *r = (struct reach *)w;
+	bool first = r->steps == 0;
+	int more = viommu_reach_some(nvme_function_requester(r->f), &r->iova, REACH_STEPS_AT_ONCE, note_range,
+				     r);
+
+	r->steps += REACH_STEPS_AT_ONCE;
+	if (more == 1 && r->steps < REACH_STEPS)
+		return false;
+	close_range(r);
+	/* Tables that came to block the device in the midst of it leave an answer that is not complete. */
+	*ret_reply = reply_of(r, more == -ENOENT && first, more == 0 || first);
+	return true;
+}
+
+static void drop(struct control_work *w)
+{
+	struct reach *r = (struct reach *)w;
+
+	free(r->text);
+	free(r);
+}
+
+static struct json_object *begin(struct nvme_function *f, bool dump, struct control_work **ret_work)
+{
+	struct reach *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->work = (struct control_work){.step = step, .drop = drop};
+	r->f = f;
+	r->dump = dump;
+	r->no_memory = !make_room(r);
+	if (!r->no_memory)
+		r->text[r->used++] = '[';
+	*ret_work = &r->work;
+	return NULL;
 }
 
 /* ------------------------------------------------------------------- entries */
@@ -128,26 +243,18 @@ static struct nvme_function *find(struct vm *vm, struct json_object *request, st
 	return NULL;
 }
 
-struct json_object *device_reach(struct vm *vm, struct json_object *request)
+struct json_object *device_reach(struct vm *vm, struct json_object *request, struct control_work **ret_work)
 {
 	struct json_object *reply;
 	struct nvme_function *f = find(vm, request, &reply);
 
-	return f ? reach_of(f) : reply;
+	return f ? begin(f, false, ret_work) : reply;
 }
 
-struct json_object *device_dump(struct vm *vm, struct json_object *request)
+struct json_object *device_dump(struct vm *vm, struct json_object *request, struct control_work **ret_work)
 {
-	struct json_object *reply, *entries;
+	struct json_object *reply;
 	struct nvme_function *f = find(vm, request, &reply);
 
-	if (!f)
-		return reply;
-	reply = reach_of(f);
-	if (control_get_string(reply, "error"))
-		return reply;
-	entries = control_object();
-	device_describe(f, entries);
-	control_add(reply, "tables", entries);
-	return reply;
+	return f ? begin(f, true, ret_work) : reply;
 }

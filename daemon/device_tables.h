@@ -10,11 +10,12 @@
 
 #include <viommu/viommu.h>
 
+struct control_work;
 struct nvme_function;
 struct vm;
 
-struct json_object *device_reach(struct vm *vm, struct json_object *request);
-struct json_object *device_dump(struct vm *vm, struct json_object *request);
+struct json_object *device_reach(struct vm *vm, struct json_object *request, struct control_work **ret_work);
+struct json_object *device_dump(struct vm *vm, struct json_object *request, struct control_work **ret_work);
 
 /* As "paged". */
 const char *device_translation_text(enum viommu_translation translation);

@@ -192,10 +192,32 @@ typedef int (*viommu_reach_fn)(void *arg, uint64_t iova_first, uint64_t iova_las
  * Returns 0 when all was told.
  *
  * -ENOENT: the tables block this device entirely. -E2BIG: more than
- * `max_entries` table entries had to be read (a guest can make its tables refer
- * to themselves); what was told is right but not all.
+ * `max_entries` steps were needed, where each table entry that is read is one,
+ * and each range of registered memory that a page is compared with (a guest can
+ * make its tables refer to themselves, and many pages lead to the same memory);
+ * what was told is right but not all.
  */
 int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_fn fn, void *arg);
+
+/*
+ * viommu_reach() in pieces, for a thread that has other things to do. *io_iova is
+ * where the piece begins, 0 for the first one; it is set to where the next one
+ * does. A piece ends after `budget` steps, of which each takes well below a
+ * microsecond. The unit is locked meanwhile, and not between two pieces.
+ *
+ * A range that reaches from one piece into the next is told in two parts, which
+ * touch; whoever wants one joins them. Each piece tells what tables and memory
+ * say at its time. Between two the guest may change its tables, the device's
+ * context entry too, and memory may come and go. So what is told all in all was
+ * never true at one time: a page that moves to an address that was told already
+ * is missed, one that moves the other way is told twice.
+ *
+ * Returns 1 when there may be more, 0 when the end was reached.
+ *
+ * -ENOENT: the tables block this device entirely, now. -EINVAL: budget 0.
+ */
+int viommu_reach_some(struct viommu_requester *r, uint64_t *io_iova, uint64_t budget, viommu_reach_fn fn,
+		      void *arg);
 
 /* --------------------------------------------------------------- registers */
 

@@ -5,7 +5,7 @@
 #include "base/bits.h"
 #include "core/unit.h"
 
-/* Entries read under one hold of the unit lock. */
+/* Steps under one hold of the unit lock. */
 #define ENTRIES_AT_ONCE 4096
 
 /* The range that is being joined; told when something does not continue it. */
@@ -49,16 +49,20 @@ static void tell(struct teller *t, uint64_t first, uint64_t last, uint64_t gpa, 
 	}
 }
 
-/* What of iova first..last, which leads to `gpa`, is memory. */
-static void tell_memory(struct viommu *v, struct teller *t, uint64_t first, uint64_t last, uint64_t gpa,
-			unsigned access)
+/*
+ * What of iova first..last, which leads to `gpa`, is memory. A region is a step; one is always
+ * granted. Returns the iova to go on at: last + 1 when all of it was told.
+ */
+static uint64_t tell_memory(struct viommu *v, struct teller *t, uint64_t first, uint64_t last, uint64_t gpa,
+			    unsigned access, uint64_t *io_budget)
 {
-	while (first <= last && !t->stopped) {
+	while (!t->stopped) {
 		const struct vi_region *r = vi_guestmem_find_next(&v->mem, gpa);
 		uint64_t skip, len;
 
+		*io_budget -= *io_budget > 0;
 		if (!r || (r->first > gpa && r->first - gpa > last - first))
-			return;
+			return last + 1;
 		skip = r->first > gpa ? r->first - gpa : 0;
 		first += skip;
 		gpa += skip;
@@ -70,80 +74,117 @@ static void tell_memory(struct viommu *v, struct teller *t, uint64_t first, uint
 		if (access & r->flags && !vi_is_message(gpa))
 			tell(t, first, first + (len - 1), gpa, access & r->flags);
 		if (len - 1 == last - first)
-			return;
+			return last + 1;
 		first += len;
 		gpa += len;
+		if (*io_budget == 0)
+			break;
 	}
+	return first;
 }
 
-/* With the unit lock. One stretch of the tables; false when the end was reached. */
-static bool tell_stretch(struct viommu *v, struct teller *t, const struct vi_context *c, uint64_t *io_iova,
-			 uint64_t *io_max)
-{
-	uint64_t budget = vi_min(ENTRIES_AT_ONCE, *io_max), given = budget;
-	enum vi_next_result result = VI_NEXT_FOUND;
-	struct vi_leaf leaf;
+/* These three, with the unit lock: tell from *io_iova on. False when the end was reached. */
 
-	while (result == VI_NEXT_FOUND && !t->stopped && *io_iova <= c->last) {
-		result = vi_pgtable_next(&c->table, &v->mem, io_iova, &budget, &leaf);
+static bool tell_paged(struct viommu *v, struct teller *t, const struct vi_context *c, uint64_t *io_iova,
+		       uint64_t *io_budget)
+{
+	while (*io_iova <= c->last && !t->stopped) {
+		struct vi_leaf leaf;
+		enum vi_next_result result = vi_pgtable_next(&c->table, &v->mem, io_iova, io_budget, &leaf);
+		uint64_t first;
+
 		if (result != VI_NEXT_FOUND)
-			break;
-		tell_memory(v, t, leaf.first, vi_min(leaf.last, c->last), leaf.address, leaf.access);
-		*io_iova = leaf.last + 1;
+			return result != VI_NEXT_END;
+		first = vi_max(leaf.first, *io_iova); /* a piece may have ended inside the leaf */
+		*io_iova = tell_memory(v, t, first, vi_min(leaf.last, c->last),
+				       leaf.address + (first - leaf.first), leaf.access, io_budget);
 	}
-	*io_max -= given - budget;
-	return result != VI_NEXT_END && !t->stopped && *io_iova <= c->last;
+	return *io_iova <= c->last;
 }
 
 /* Protected regions begin and end at this granule or a larger one. */
 #define PROTECTED_GRANULE UINT64_C(0x200000)
 
-/* With the unit lock. All memory, but for what the model protects from untranslated accesses. */
-static void tell_untranslated(struct viommu *v, struct teller *t, const struct vi_context *c)
+/* All memory, but for what the model protects from untranslated accesses. */
+static bool tell_guarded(struct viommu *v, struct teller *t, uint64_t end, uint64_t *io_iova,
+			 uint64_t *io_budget)
+{
+	while (*io_iova <= end && *io_budget > 0 && !t->stopped) {
+		const struct vi_region *r = vi_guestmem_find_next(&v->mem, *io_iova);
+		uint64_t first, last, granule;
+
+		if (!r)
+			return false;
+		first = vi_max(*io_iova, r->first);
+		granule = vi_align_down(first, PROTECTED_GRANULE);
+		last = vi_min(end, granule + PROTECTED_GRANULE - 1);
+		*io_iova = last + 1;
+		if (first > end ||
+		    v->model->is_protected(v->model_state, granule, granule + PROTECTED_GRANULE - 1))
+			--*io_budget;
+		else
+			*io_iova =
+				tell_memory(v, t, first, last, first, VIOMMU_READ | VIOMMU_WRITE, io_budget);
+	}
+	return *io_iova <= end;
+}
+
+static bool tell_untranslated(struct viommu *v, struct teller *t, const struct vi_context *c,
+			      uint64_t *io_iova, uint64_t *io_budget)
 {
 	uint64_t end = vi_min(c->last, VI_BITS(v->address_width - 1, 0));
 
-	if (!c->guarded) {
-		tell_memory(v, t, 0, end, 0, VIOMMU_READ | VIOMMU_WRITE);
-		return;
-	}
-	for (uint64_t first = 0; first <= end && !t->stopped; first += PROTECTED_GRANULE) {
-		const struct vi_region *r = vi_guestmem_find_next(&v->mem, first);
-
-		if (!r)
-			return;
-		first = vi_max(first, vi_align_down(r->first, PROTECTED_GRANULE));
-		if (!v->model->is_protected(v->model_state, first, first + PROTECTED_GRANULE - 1))
-			tell_memory(v, t, first, vi_min(end, first + PROTECTED_GRANULE - 1), first,
-				    VIOMMU_READ | VIOMMU_WRITE);
-	}
+	if (*io_iova > end)
+		return false;
+	if (c->guarded)
+		return tell_guarded(v, t, end, io_iova, io_budget);
+	*io_iova = tell_memory(v, t, *io_iova, end, *io_iova, VIOMMU_READ | VIOMMU_WRITE, io_budget);
+	return *io_iova <= end;
 }
 
-int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_fn fn, void *arg)
+/* 1: there is more, 0, or -ENOENT. */
+static int tell_piece(struct viommu_requester *r, struct teller *t, uint64_t *io_iova, uint64_t *io_budget)
 {
 	struct viommu *v = r->unit;
 	struct vi_context c = {.kind = VI_CONTEXT_IDENTITY, .last = UINT64_MAX};
-	struct teller t = {.fn = fn, .arg = arg};
-	uint64_t iova = 0;
-	bool more = true;
+	int ret = -ENOENT;
 
 	pthread_mutex_lock(&v->lock);
-	if (v->model && v->model->resolve(v->model_state, r->rid, &c) != 0) {
-		pthread_mutex_unlock(&v->lock);
-		return -ENOENT;
-	}
-	if (c.kind == VI_CONTEXT_IDENTITY) {
-		tell_untranslated(v, &t, &c);
-		more = false;
-	}
-	while (more && max_entries > 0) {
-		more = tell_stretch(v, &t, &c, &iova, &max_entries);
-		pthread_mutex_unlock(&v->lock); /* let the guest's invalidations through */
-		pthread_mutex_lock(&v->lock);
+	if (!v->model || v->model->resolve(v->model_state, r->rid, &c) == 0)
+		ret = (c.kind == VI_CONTEXT_IDENTITY ? tell_untranslated : tell_paged)(v, t, &c, io_iova,
+										       io_budget);
+	pthread_mutex_unlock(&v->lock);
+	return ret;
+}
+
+int viommu_reach_some(struct viommu_requester *r, uint64_t *io_iova, uint64_t budget, viommu_reach_fn fn,
+		      void *arg)
+{
+	struct teller t = {.fn = fn, .arg = arg};
+	int ret;
+
+	if (budget == 0)
+		return -EINVAL;
+	ret = tell_piece(r, &t, io_iova, &budget);
+	flush(&t);
+	return t.stopped ? t.stopped : ret;
+}
+
+/* Between two pieces the guest's invalidations come through. */
+int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_fn fn, void *arg)
+{
+	struct teller t = {.fn = fn, .arg = arg};
+	uint64_t iova = 0;
+	int ret = 1;
+
+	while (ret == 1 && max_entries > 0 && !t.stopped) {
+		uint64_t given = vi_min(ENTRIES_AT_ONCE, max_entries), left = given;
+
+		ret = tell_piece(r, &t, &iova, &left);
+		max_entries -= given - left;
 	}
 	flush(&t);
-	pthread_mutex_unlock(&v->lock);
 	if (t.stopped)
 		return t.stopped;
-	return more ? -E2BIG : 0;
+	return ret == 1 ? -E2BIG : ret;
 }

@@ -17,6 +17,7 @@ import threading
 import time
 
 from served import CASES, Daemon, PAGE, RAM, Nvme, case, check, check_serves, equal, memfd, run_cases
+from remapping import Remapping
 from protocol_client import (BAR0, CONFIG, DMA_MAP, ERROR, EVENTFD, FEATURE, GET_INFO, GET_IRQ_INFO, GET_REGION_INFO,
                              Failed, HDR, MAX_XFER, MSIX, NO_REPLY, BOOL, TRIGGER, REGION_READ, RESET, SET_IRQS, UNMAP_ALL,
                              VERSION, WRITE_MULTI, eventfd, irq_payload, map_payload, multi_payload, region_payload,
@@ -220,6 +221,38 @@ def _(d):
                      b'{"a":"' + b"\\u0041" * (size // 6 - 10) + b'"}\0'):
             with connect(d, negotiate=False) as c:
                 c.call(VERSION, version_payload(text=text))
+    check_steps(d, "all")
+
+
+# -------------------------------------------------------------------- commands
+
+
+@on("sidecore", "trap")("reach and dump: 65,500 ranges of memory behind each of 512 pages of 1 GiB")
+def _(d):
+    with Nvme(d) as n:
+        r = Remapping(n)
+        table = r.new_table()
+        r.put(r.table + 8, table | 3)
+        r.put(table, *[4 << 30 | 1 << 7 | 3] * 512)
+        errors = pipeline(n.unit, ((DMA_MAP, map_payload((4 << 30) + 2 * page * PAGE, PAGE), ())
+                                   for page in range(65500)))
+        check(not any(errors), "a map was refused")
+        for command in "reach", "dump":
+            reply = d.ask(command, device="nvme0")
+            check(not reply["complete"] and len(reply["ranges"]) == 10000, "%s is complete" % command)
+            check(reply["range_count"] > 1000000, "%d ranges are counted" % reply["range_count"])
+            check_steps(d, command)
+
+
+@on("none", "sidecore")("every other command")
+def _(d):
+    with Nvme(d):
+        for command, more in (("status", {}), ("stat", {}), ("counters", {}), ("reach", {"device": "nvme0"}),
+                              ("dump", {"device": "nvme0"}), ("expect", {"base": 1 << 20}), ("save", {}),
+                              ("restore", {"offset": 0, "data": "00" * 4000}), ("restore", {}), ("unknown", {})):
+            for _ in range(5):
+                d.ask(command, **more)
+        d.ask("restore", offset=0, data="00" * 4000)
     check_steps(d, "all")
 
 

@@ -30,7 +30,7 @@ struct world {
 	atomic_bool done, stop;
 };
 
-static struct json_object *answer(void *opaque, struct json_object *request)
+static struct json_object *answer(void *opaque, struct json_object *request, struct control_work **ret_work)
 {
 	struct json_object *reply = control_ok(), *list = control_array();
 

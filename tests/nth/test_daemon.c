@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "control/message.h"
+#include "control/server.h"
 #include "daemon/commands.h"
 #include "daemon/served_vms.h"
 #include "failing_alloc.h"
@@ -231,13 +232,19 @@ static int line_of(struct json_object *reply)
 
 static int ask(const char *command, const char *device)
 {
-	struct json_object *request;
+	struct json_object *request, *reply = NULL;
+	struct control_work *work = NULL;
 	int err;
 
 	alloc_pause(true);
 	request = request_of(command, device);
 	alloc_pause(false);
-	err = line_of(commands_handle(vm(), request));
+	reply = commands_handle(vm(), request, &work);
+	while (work && !work->step(work, &reply))
+		;
+	if (work)
+		work->drop(work);
+	err = line_of(reply);
 	alloc_pause(true);
 	json_object_put(request);
 	alloc_pause(false);

@@ -378,6 +378,7 @@ static int look(void *world)
 	struct viommu_requester_info info = {.sz = sizeof(info)};
 	uint64_t counts[VIOMMU_DRAIN_BUCKETS], values[64];
 	struct world *w = world;
+	uint64_t iova = 0;
 	int err = viommu_requester_describe(w->device, &info);
 
 	assert_int_equal(info.translation, VIOMMU_TRANSLATION_PAGED);
@@ -387,6 +388,10 @@ static int look(void *world)
 	w->reached = 0;
 	if (!err)
 		err = viommu_reach(w->device, 10000, count_reach, w);
+	assert_int_equal(w->reached, PAGES * 4096);
+	w->reached = 0;
+	while (!err && (err = viommu_reach_some(w->device, &iova, 100, count_reach, w)) == 1)
+		err = 0;
 	assert_int_equal(w->reached, PAGES * 4096);
 	return err;
 }

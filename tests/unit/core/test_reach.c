@@ -107,6 +107,116 @@ static void test_rights_of_memory(void **state)
 	machine_finish(&m);
 }
 
+/* In pieces of any size it is the same; neighbours are joined here. */
+
+struct pieces {
+	struct range ranges[64];
+	unsigned count, told; /* told: by the piece */
+};
+
+static int join(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
+{
+	struct pieces *p = arg;
+	struct range *r = p->count ? &p->ranges[p->count - 1] : NULL;
+
+	p->told++;
+	if (r && r->access == access && first == r->last + 1 && gpa == r->gpa + (first - r->first)) {
+		r->last = last;
+		return 0;
+	}
+	if (p->count < VI_ARRAY_SIZE(p->ranges))
+		p->ranges[p->count] = (struct range){first, last, gpa, access};
+	p->count++;
+	return 0;
+}
+
+static void expect_same_in_pieces(struct machine *m)
+{
+	struct pieces whole = {0};
+
+	assert_int_equal(viommu_reach(m->device, 1000000, join, &whole), 0);
+	assert_true(whole.count < VI_ARRAY_SIZE(whole.ranges));
+	for (uint64_t budget = 1; budget < 40; budget += 1 + budget / 4) {
+		struct pieces p = {0};
+		uint64_t iova = 0;
+		int ret = 1;
+
+		for (unsigned i = 0; ret == 1; i++) {
+			assert_true(i < 10000);
+			p.told = 0;
+			ret = viommu_reach_some(m->device, &iova, budget, join, &p);
+			assert_true(p.told <= budget + 1);
+		}
+		assert_int_equal(ret, 0);
+		assert_int_equal(p.count, whole.count);
+		for (unsigned i = 0; i < whole.count; i++) {
+			assert_int_equal(p.ranges[i].first, whole.ranges[i].first);
+			assert_int_equal(p.ranges[i].last, whole.ranges[i].last);
+			assert_int_equal(p.ranges[i].gpa, whole.ranges[i].gpa);
+			assert_int_equal(p.ranges[i].access, whole.ranges[i].access);
+		}
+	}
+}
+
+static void test_pieces(void **state)
+{
+	uint64_t iova = 0;
+	struct told t = {0};
+	struct machine m;
+
+	(void)state;
+	machine_init(&m, TRAPPED, NULL);
+	expect_same_in_pieces(&m);
+	assert_int_equal(viommu_reach_some(m.device, &iova, 0, tell, &t), -EINVAL);
+	machine_set32(&m, VTD_PLMBASE, 0x200000);
+	machine_set32(&m, VTD_PLMLIMIT, 0x400000);
+	machine_set64(&m, VTD_PHMBASE, UINT64_C(0x8000000000));
+	machine_set64(&m, VTD_PHMLIMIT, UINT64_C(0x8000000000));
+	machine_set32(&m, VTD_PMEN, VTD_PMEN_EPM);
+	expect_same_in_pieces(&m);
+	machine_finish(&m);
+
+	machine_start(&m, TRAPPED, NULL, true);
+	machine_map(&m, IOVA, GPA, 3 * 4096, RW);
+	machine_map(&m, IOVA + 3 * 4096, GPA + 3 * 4096, 4096, VI_PGTABLE_READ);
+	machine_map(&m, IOVA + 6 * 4096, GPA, 4096, VI_PGTABLE_WRITE);
+	machine_map(&m, IOVA + (2u << 20), 0, 2u << 20, RW);
+	expect_same_in_pieces(&m);
+	machine_finish(&m);
+}
+
+#define HOLES 600
+
+/* Pages times regions: no more is looked at than was granted, by a piece or in all. */
+static void test_many_regions_behind_many_pages(void **state)
+{
+	static uint8_t memory[4096];
+	struct told t = {0};
+	uint64_t iova = 0;
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	for (unsigned i = 0; i < HOLES; i++)
+		assert_int_equal(viommu_mem_add(m.viommu, UINT64_C(0x3c0000000) + i * 8192, sizeof(memory),
+						memory, VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
+				 0);
+	for (unsigned i = 0; i < 64; i++)
+		machine_map(&m, UINT64_C(0x8000000000) + ((uint64_t)i << 30), UINT64_C(0x3c0000000), 1u << 30,
+			    RW);
+	assert_int_equal(viommu_reach_some(m.device, &iova, 1000, tell, &t), 1);
+	assert_in_range(t.count, HOLES, 1000);
+	assert_int_equal(viommu_reach_some(m.device, &iova, 1000, tell, &t), 1);
+	assert_in_range(t.count, 2 * HOLES, 2000);
+	t.count = 0;
+	assert_int_equal(viommu_reach(m.device, 5000, tell, &t), -E2BIG);
+	assert_in_range(t.count, 4000, 5000);
+	t.count = 0;
+	assert_int_equal(viommu_reach(m.device, 1000000, tell, &t), 0);
+	assert_int_equal(t.count, 64 * HOLES);
+	machine_finish(&m);
+}
+
 /* Tables that lead to themselves describe 2^36 pages: bounded, and what is told is right. */
 static void test_self_reference_is_bounded(void **state)
 {
@@ -172,9 +282,14 @@ static void test_interrupt_range(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_states_of_the_unit),	  cmocka_unit_test(test_ranges_are_joined),
-		cmocka_unit_test(test_self_reference_is_bounded), cmocka_unit_test(test_protected_memory),
-		cmocka_unit_test(test_interrupt_range),		  cmocka_unit_test(test_rights_of_memory),
+		cmocka_unit_test(test_states_of_the_unit),
+		cmocka_unit_test(test_ranges_are_joined),
+		cmocka_unit_test(test_self_reference_is_bounded),
+		cmocka_unit_test(test_protected_memory),
+		cmocka_unit_test(test_interrupt_range),
+		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_many_regions_behind_many_pages),
+		cmocka_unit_test(test_rights_of_memory),
 	};
 
 	return cmocka_run_group_tests_name("core reach", tests, NULL, NULL);
