@@ -161,6 +161,9 @@ struct nvme {
 	bool armed, dbbuf;
 	bool dbbuf_sleeping; /* EventIdx of all queues asks to be rung */
 	uint64_t dbbuf_shadow, dbbuf_event;
+	/* Of the admin queue's tail and head: the shadow when it was given, and has it changed since? */
+	uint32_t dbbuf_admin_first[2];
+	bool dbbuf_admin[2];
 
 	struct nvme_command *aer[NVME_AER_LIMIT]; /* oldest first */
 	unsigned aer_count, abort_count;
@@ -281,6 +284,8 @@ uint32_t nvme_doorbell_buffer_execute(struct nvme *n, struct nvme_command *c);
 unsigned nvme_doorbell_buffer_poll(struct nvme *n);
 void nvme_doorbell_buffer_refresh_head(struct nvme *n, unsigned cqid);
 void nvme_doorbell_buffer_head_rung(struct nvme *n, unsigned cqid);
+/* The tail or head of the admin queue, with shadow doorbells. */
+void nvme_doorbell_buffer_admin_rung(struct nvme *n, bool cq, uint32_t value);
 void nvme_doorbell_buffer_disarm(struct nvme *n);
 bool nvme_doorbell_buffer_arm(struct nvme *n);
 void nvme_doorbell_buffer_queue_created(struct nvme *n, unsigned qid, bool cq);

@@ -16,8 +16,13 @@
  *
  * so one of the two sees the other's store, and no command is slept over.
  *
- * The admin queue is always rung for: stock drivers do not shadow it, and for
- * one that does, its EventIdx follows the doorbell.
+ * The admin queue is always rung for. Its doorbells have entries in both pages
+ * like all others, but stock drivers (Linux) write its registers alone, and
+ * their entries stay as they were when the pages were given. So an entry that has
+ * changed since is a driver's that shadows it: from then on the entry says what
+ * a ring means, as a register write may be older. EventIdx is the tail or head
+ * itself, so that the next move is rung for; behind the store the entry is read
+ * again, as above, for a driver that moved meanwhile and saw the old EventIdx.
  *
  * Completion heads matter only when a queue is full or holds INTx up. With
  * MSI-X they are read when it is full.
@@ -112,6 +117,59 @@ void nvme_doorbell_buffer_queue_created(struct nvme *n, unsigned qid, bool cq)
 		store_polled_sq(n, qid);
 }
 
+static uint32_t admin_index(const struct nvme *n, bool cq)
+{
+	return cq ? n->cq[0].head : n->sq[0].tail;
+}
+
+static void set_admin_index(struct nvme *n, bool cq, uint32_t value)
+{
+	if (cq)
+		nvme_queue_set_head(n, 0, value);
+	else
+		nvme_queue_set_tail(n, 0, value);
+}
+
+static bool is_admin_shadowed(struct nvme *n, bool cq, uint32_t shadow)
+{
+	n->dbbuf_admin[cq] |= shadow != n->dbbuf_admin_first[cq];
+	return n->dbbuf_admin[cq];
+}
+
+/* False: the driver has moved since, and need not have rung. */
+static bool settle_admin(struct nvme *n, bool cq)
+{
+	uint32_t index = admin_index(n, cq), shadow;
+
+	store_event(n, 0, cq, index);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!load_shadow(n, 0, cq, &shadow) || !is_admin_shadowed(n, cq, shadow) || shadow == index)
+		return true;
+	set_admin_index(n, cq, shadow);
+	return admin_index(n, cq) == index; /* a bad value, which was reported */
+}
+
+void nvme_doorbell_buffer_admin_rung(struct nvme *n, bool cq, uint32_t value)
+{
+	uint32_t shadow;
+
+	if (load_shadow(n, 0, cq, &shadow) && is_admin_shadowed(n, cq, shadow))
+		value = shadow;
+	set_admin_index(n, cq, value);
+	for (unsigned turns = 0; turns < SETTLE_TURNS; turns++)
+		if (settle_admin(n, cq))
+			return;
+	/* One that never stops moving is looked at again in the next turn of all work. */
+	atomic_fetch_or(&n->doorbell_rung[0], UINT64_C(1) << cq);
+}
+
+static void begin_admin(struct nvme *n, bool cq)
+{
+	n->dbbuf_admin[cq] = false;
+	if (load_shadow(n, 0, cq, &n->dbbuf_admin_first[cq]))
+		store_event(n, 0, cq, admin_index(n, cq));
+}
+
 uint32_t nvme_doorbell_buffer_execute(struct nvme *n, struct nvme_command *c)
 {
 	if ((c->sqe.prp1 | c->sqe.prp2) & (NVME_PAGE_SIZE - 1))
@@ -119,6 +177,8 @@ uint32_t nvme_doorbell_buffer_execute(struct nvme *n, struct nvme_command *c)
 	n->dbbuf = true;
 	n->dbbuf_shadow = c->sqe.prp1;
 	n->dbbuf_event = c->sqe.prp2;
+	begin_admin(n, false);
+	begin_admin(n, true);
 	for (unsigned qid = 1; qid <= n->io_queues; qid++) {
 		if (n->cq[qid].exists)
 			store_polled_cq(n, qid);

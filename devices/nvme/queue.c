@@ -71,6 +71,8 @@ static void take_doorbell(struct nvme *n, unsigned i)
 		nvme_doorbell_buffer_head_rung(n, qid);
 	else if (shadowed && value < size)
 		return; /* nvme_doorbell_buffer_poll() comes next */
+	else if (n->dbbuf && !qid)
+		nvme_doorbell_buffer_admin_rung(n, cq, value);
 	else if (cq)
 		nvme_queue_set_head(n, qid, value);
 	else

@@ -20,7 +20,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "saved as it lies in memory");
 
 #define MAGIC	   UINT64_C(0x3145544154534d4e) /* "NMSTATE1" */
-#define VERSION	   1
+#define VERSION	   2				/* 1: without the admin queue's shadow doorbells */
 #define MSIX_BYTES (16 * NVME_MSIX_VECTORS)
 
 struct saved_sq {
@@ -51,7 +51,7 @@ struct saved {
 	uint8_t read_only, rogue, no_dbbuf;
 
 	uint8_t life, shutdown, reset_pending, doorbell_invalid, queues_created, dbbuf;
-	uint8_t aer_count, zero[2];
+	uint8_t aer_count, dbbuf_admin[2];
 	uint32_t next_sq, completions;
 
 	uint32_t cc, csts, aqa, intms;
@@ -65,6 +65,7 @@ struct saved {
 	struct saved_cq cq[NVME_MAX_QUEUES];
 	uint64_t notify[2];
 	uint64_t dbbuf_shadow, dbbuf_event;
+	uint32_t dbbuf_admin_first[2];
 
 	struct saved_command aer[NVME_AER_LIMIT];
 	uint32_t event_pending[NVME_EVENT_TYPES], event_masked;
@@ -161,6 +162,10 @@ static void save_work(const struct nvme *n, struct saved *s)
 	memcpy(s->notify, n->notify, sizeof(s->notify));
 	s->dbbuf_shadow = n->dbbuf_shadow;
 	s->dbbuf_event = n->dbbuf_event;
+	for (unsigned cq = 0; cq < 2; cq++) {
+		s->dbbuf_admin[cq] = n->dbbuf_admin[cq];
+		s->dbbuf_admin_first[cq] = n->dbbuf_admin_first[cq];
+	}
 	s->aer_count = (uint8_t)n->aer_count;
 	for (unsigned i = 0; i < n->aer_count; i++)
 		save_command(n->aer[i], &s->aer[i]);
@@ -300,9 +305,10 @@ static bool numbers_are_sound(const struct saved *s)
 	return s->life <= NVME_LIFE_FATAL && s->shutdown <= NVME_SHUTDOWN_DONE &&
 	       s->shutdown != NVME_SHUTDOWN_FLUSH && s->reset_pending <= 1 && s->doorbell_invalid <= 1 &&
 	       s->queues_created <= 1 && s->dbbuf <= 1 && s->next_sq <= s->io_queues &&
-	       s->dbbuf_shadow % NVME_PAGE_SIZE == 0 && s->dbbuf_event % NVME_PAGE_SIZE == 0 &&
-	       !(s->cc & ~NVME_CC_WRITABLE) && !(s->aqa & ~NVME_AQA_WRITABLE) &&
-	       s->asq % NVME_PAGE_SIZE == 0 && s->acq % NVME_PAGE_SIZE == 0 && !(s->dbbuf && s->no_dbbuf);
+	       s->dbbuf_admin[0] <= 1 && s->dbbuf_admin[1] <= 1 && s->dbbuf_shadow % NVME_PAGE_SIZE == 0 &&
+	       s->dbbuf_event % NVME_PAGE_SIZE == 0 && !(s->cc & ~NVME_CC_WRITABLE) &&
+	       !(s->aqa & ~NVME_AQA_WRITABLE) && s->asq % NVME_PAGE_SIZE == 0 &&
+	       s->acq % NVME_PAGE_SIZE == 0 && !(s->dbbuf && s->no_dbbuf);
 }
 
 /* Is it a state, of this version, and whole? */
@@ -407,6 +413,10 @@ static void restore_queues(struct nvme *n, const struct saved *s)
 	n->dbbuf = n->dbbuf_sleeping = n->armed = s->dbbuf;
 	n->dbbuf_shadow = s->dbbuf_shadow;
 	n->dbbuf_event = s->dbbuf_event;
+	for (unsigned cq = 0; cq < 2; cq++) {
+		n->dbbuf_admin[cq] = s->dbbuf_admin[cq];
+		n->dbbuf_admin_first[cq] = s->dbbuf_admin_first[cq];
+	}
 }
 
 static void restore_work(struct nvme *n, const struct saved *s)

@@ -226,7 +226,7 @@ static bool update_shadow(struct drv *d, unsigned slot, uint32_t value)
 
 static void doorbell(struct drv *d, unsigned qid, bool cq, uint32_t value)
 {
-	if (d->shadow && qid && !update_shadow(d, 2 * qid + cq, value))
+	if (d->shadow && (qid || d->shadows_admin) && !update_shadow(d, 2 * qid + cq, value))
 		return;
 	if (qid)
 		d->rings++;

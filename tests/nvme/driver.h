@@ -33,6 +33,7 @@ struct drv {
 	uint16_t cid;
 	uint64_t shadow, event; /* pages of the doorbell buffer; 0: off */
 	unsigned rings;		/* doorbell registers written */
+	bool shadows_admin;	/* the admin queue's too, as stock drivers do not */
 	bool hold_head;		/* do not give completions back */
 	unsigned msix[NVME_MSIX_VECTORS], intx_changes, logs;
 	atomic_uint kicks;

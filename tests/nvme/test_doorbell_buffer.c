@@ -273,6 +273,93 @@ static void bad_shadow_values(void **state)
 	drv_free(d);
 }
 
+/* ------------------------------------------------------------- the admin queue */
+
+static const struct nvme_sqe unknown = {.opcode = 0xfe}; /* answered at once */
+
+static struct drv *admin_shadowed(bool zeroed)
+{
+	struct drv *d = drv_ready();
+	uint32_t *shadow;
+
+	drv_dbbuf_on(d);
+	d->shadows_admin = true;
+	shadow = drv_at(d, d->shadow);
+	if (!zeroed) { /* as the driver's queue is, from the next command on */
+		shadow[0] = d->queue[0].tail;
+		shadow[1] = d->queue[0].head;
+	}
+	return d;
+}
+
+static void admin_queue_is_shadowed(void **state)
+{
+	for (unsigned zeroed = 0; zeroed < 2; zeroed++) {
+		struct drv *d = admin_shadowed(zeroed);
+		struct nvme_cqe cqe;
+
+		for (unsigned i = 0; i < 200; i++) {
+			unsigned count = 1 + i % 7;
+
+			for (unsigned k = 0; k < count; k++)
+				drv_submit(d, 0, unknown);
+			for (unsigned k = 0; k < count; k++)
+				assert_true(drv_wait(d, 0, &cqe));
+			if (i % 3 == 0)
+				drv_settle(d);
+			if (i % 5 == 0)
+				nvme_arm(d->nvme);
+		}
+		drv_free(d);
+	}
+}
+
+/* Between the look at the shadow and the store of EventIdx; the driver saw the old one and does not ring. */
+static void submit_unrung(void *arg)
+{
+	uint32_t *shadow = drv_at(mover.d, mover.d->shadow);
+
+	drv_put(mover.d, 0, unknown);
+	shadow[0] = mover.d->queue[0].tail;
+}
+
+static void admin_queue_sees_what_was_not_rung_for(void **state)
+{
+	struct drv *d = admin_shadowed(false);
+	struct nvme_cqe cqe;
+
+	assert_int_equal(drv_command(d, 0, unknown, NULL), NVME_INVALID_OPCODE);
+	mover.d = d;
+	d->memory.hook = submit_unrung;
+	drv_submit(d, 0, unknown);
+	d->memory.hook_at = d->memory.accesses + 2;
+	assert_true(drv_wait(d, 0, &cqe));
+	assert_true(drv_wait(d, 0, &cqe));
+	drv_free(d);
+}
+
+/* A register write that arrives after a later shadow was read would move the tail backwards. */
+static void admin_queue_late_rings_say_nothing(void **state)
+{
+	struct drv *d = admin_shadowed(false);
+	unsigned old;
+	struct nvme_cqe cqe;
+
+	assert_int_equal(drv_command(d, 0, unknown, NULL), NVME_INVALID_OPCODE);
+	old = d->queue[0].tail;
+	drv_submit(d, 0, (struct nvme_sqe){.opcode = NVME_ADMIN_ASYNC_EVENT}); /* would tell of a bad value */
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(drv_command(d, 0, unknown, NULL), NVME_INVALID_OPCODE);
+	drv_write32(d, NVME_REG_DOORBELLS, old);
+	drv_write32(d, NVME_REG_DOORBELLS + 4, old - 1);
+	drv_settle(d);
+	assert_false(drv_take(d, 0, &cqe));
+	assert_int_equal(d->nvme->sq[0].tail, d->queue[0].tail);
+	assert_int_equal(d->nvme->cq[0].head, d->queue[0].head);
+	assert_int_equal(drv_command(d, 0, unknown, NULL), NVME_INVALID_OPCODE);
+	drv_free(d);
+}
+
 /* A register write that arrives after the shadow was read says something old. */
 static void late_rings_say_nothing(void **state)
 {
@@ -434,6 +521,9 @@ int main(void)
 		cmocka_unit_test(msix_comes_and_goes),
 		cmocka_unit_test(bad_shadow_values),
 		cmocka_unit_test(late_rings_say_nothing),
+		cmocka_unit_test(admin_queue_is_shadowed),
+		cmocka_unit_test(admin_queue_sees_what_was_not_rung_for),
+		cmocka_unit_test(admin_queue_late_rings_say_nothing),
 		cmocka_unit_test(bad_pages),
 		cmocka_unit_test(no_lost_wake_up),
 		cmocka_unit_test(resets_against_the_work_thread),
