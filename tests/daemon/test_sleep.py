@@ -6,6 +6,7 @@ import contextlib
 import os
 import struct
 import sys
+import time
 
 from served import CASES, CONFIG, Daemon, case, check, equal, run_cases
 from protocol_client import RESET  # found by served
@@ -97,12 +98,14 @@ def told():
 
 @case("resets as fast as they come do not flood the log")
 def limited():
+    began = time.monotonic()
     with Daemon(VIOMMUD) as d, d.connect("iommu") as iommu, d.connect() as nvme:
         for _ in range(100):
             wakes(d, iommu, nvme)
             nvme.write(CONFIG, COMMAND, MASTER)
         _, said = d.end()
-    check(1 <= said.count(LOST) < 50, "%d lines" % said.count(LOST))
+    most = 10 + 2 * (time.monotonic() - began) + 2  # LOG_BURST and LOG_PER_SECOND, however slow the machine is
+    check(1 <= said.count(LOST) <= most, "%d lines" % said.count(LOST))
 
 
 if __name__ == "__main__":
