@@ -54,8 +54,7 @@ struct viommu_options {
 	uint8_t iotlb_lg2;	    /* IOTLB entries, 6..24; 0: 17 (131,072 entries, 2 MiB) */
 
 	/* VT-d. Ignored by other models. */
-	uint8_t vtd_fault_records; /* fault recording registers, 1..255; 0: 16. More than 222 need a second
-				      page */
+	uint8_t vtd_fault_records; /* fault recording registers, 1..255; 0: 16; over 222: a second page */
 	bool vtd_caching_mode;	   /* CAP.CM: the guest announces new mappings too */
 	bool vtd_no_1gib;	   /* hide 1 GiB pages */
 	bool vtd_no_2mib;	   /* hide 2 MiB and 1 GiB pages */

@@ -113,7 +113,8 @@ def read_members(body, end):
     groups, opened = [Group("", [])], False
     for kind, text, behind in statements(body, end):
         if kind == "comment" and behind:
-            groups[-1].members[-1].comment = comment_text(text)
+            # Its further lines begin below the first, wherever that is.
+            groups[-1].members[-1].comment = re.sub(r"\n[ \t]+", "\n", comment_text(text))
         elif kind == "comment":
             groups.append(Group(comment_text(text), []))
             opened = True

@@ -58,10 +58,10 @@ def inline(text):
 
 
 def syntax(text):
-    """What is typed: words as they are, and in capitals what they stand for."""
+    """What is typed: words as they are, and in capitals what they stand for. A line may end between brackets."""
     out = []
     for placeholder, between, word in SYNTAX.findall(text):
-        out.append(italic(placeholder) if placeholder else escape(between) if between else bold(word))
+        out.append(italic(placeholder) if placeholder else escape(between).replace("][", r"]\:[") if between else bold(word))
     return "".join(out)
 
 
