@@ -48,7 +48,7 @@ clean:
 help:
 	@echo 'make          build/bin/viommu and build/bin/viommud'
 	@echo 'make demo     a stock Linux behind the IOMMU, about a minute'
-	@echo 'make check    everything that must hold, under 20 minutes'
+	@echo 'make check    everything that must hold, under 30 minutes'
 	@echo 'make install  as PREFIX=/usr/local and DESTDIR= say'
 	@echo 'make clean    remove the build folder'
 	@echo
