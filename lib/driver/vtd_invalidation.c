@@ -48,9 +48,10 @@ int vi_driver_vtd_wait(struct vi_driver_vtd *d, uint64_t flags)
 	return 0;
 }
 
+/* The word of the bit alone: a load of its size is what pairs with the unit's store on a polled page. */
 static int wait_for_clear(struct vi_driver_vtd *d, uint64_t offset, uint64_t bit)
 {
-	while (vi_driver_vtd_read64(d, offset) & bit)
+	while (vi_driver_vtd_read32(d, offset + 4) & (uint32_t)(bit >> 32))
 		if (!d->regs.relax(d->regs.arg))
 			return -ETIMEDOUT;
 	return 0;
