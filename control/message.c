@@ -62,18 +62,6 @@ struct json_object *control_error(const char *format, ...)
 	return reply;
 }
 
-struct json_object *control_text(char *text)
-{
-	struct json_object *object = text ? json_object_new_string("") : NULL;
-
-	if (object)
-		json_object_set_serializer(object, json_object_userdata_to_json_string, text,
-					   json_object_free_userdata);
-	else
-		free(text);
-	return object;
-}
-
 void control_add(struct json_object *object, const char *key, struct json_object *value)
 {
 	if (!is_whole(value))

@@ -23,9 +23,6 @@ struct json_object *control_ok(void);
 /* A reply {"error": "..."}; what is wrong and what to do, without a full stop at its end. */
 struct json_object *control_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A value that is there as JSON already: `text`, malloc'ed, which is taken over; NULL: could not be made. */
-struct json_object *control_text(char *text);
-
 /* These take `value` over. */
 void control_add(struct json_object *object, const char *key, struct json_object *value);
 void control_append(struct json_object *array, struct json_object *value);

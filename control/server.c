@@ -25,11 +25,15 @@ struct client {
 	size_t in_used;
 	char in[CONTROL_REQUEST_MAX];
 	struct control_work *work; /* that the reply comes from; no request is taken meanwhile */
-	char *out;		   /* the reply on its way, or no_memory; no request is taken meanwhile */
-	size_t out_len, out_sent;
+	struct reply_text {
+		char *head, *rest; /* rest: NULL, or what follows the head */
+		size_t head_len, len;
+	} out; /* the reply on its way while it has a head; no request is taken meanwhile */
+	size_t out_sent;
 };
 
 static char no_memory[] = "{\"error\":\"there is no memory for the reply; try again\"}\n";
+static const char end_of_reply[] = "}\n";
 
 struct control_server {
 	int epoll, listener, timer;
@@ -62,9 +66,10 @@ static int watch(struct control_server *s, int operation, int fd, uint32_t event
 
 static void forget_reply(struct client *c)
 {
-	if (c->out != no_memory)
-		free(c->out);
-	c->out = NULL;
+	if (c->out.head != no_memory)
+		free(c->out.head);
+	free(c->out.rest);
+	c->out = (struct reply_text){.head = NULL};
 }
 
 static void drop(struct client *c)
@@ -79,11 +84,26 @@ static void drop(struct client *c)
 
 /* ----------------------------------------------------------------- replies */
 
+/* What is to be sent next: of the head, or of the rest. */
+static const char *rest_of_reply(const struct client *c, size_t *ret_len)
+{
+	const struct reply_text *out = &c->out;
+
+	if (c->out_sent < out->head_len) {
+		*ret_len = out->head_len - c->out_sent;
+		return out->head + c->out_sent;
+	}
+	*ret_len = out->len - c->out_sent;
+	return out->rest + (c->out_sent - out->head_len);
+}
+
 /* False: the client is gone. */
 static bool send_reply(struct client *c)
 {
-	while (c->out && c->out_sent < c->out_len) {
-		ssize_t n = send(c->fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
+	while (c->out.head && c->out_sent < c->out.len) {
+		size_t len;
+		const char *bytes = rest_of_reply(c, &len);
+		ssize_t n = send(c->fd, bytes, len, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -96,21 +116,41 @@ static bool send_reply(struct client *c)
 	return true;
 }
 
-static void begin_reply(struct client *c, struct json_object *reply)
+/* The rest is not copied: it can be a megabyte, and the thread has others to serve. */
+static struct reply_text text_of(const struct control_reply *reply)
 {
-	size_t len = 0;
-	char *line = control_line(reply, &len);
+	struct reply_text t = {.rest = reply->rest};
 
-	if (line && len > CONTROL_REPLY_MAX) {
-		free(line);
-		json_object_put(reply);
-		reply = control_error("the reply would be too long; ask for less");
-		line = control_line(reply, &len);
+	t.head = control_line(reply->object, &t.head_len);
+	if (!t.head) {
+		free(t.rest);
+		return (struct reply_text){no_memory, NULL, strlen(no_memory), strlen(no_memory)};
 	}
-	json_object_put(reply);
-	c->out = line ? line : no_memory;
-	c->out_len = line ? len : strlen(no_memory);
+	t.len = t.head_len;
+	if (t.rest) {
+		t.head_len -= strlen(end_of_reply);
+		t.len = t.head_len + reply->rest_len;
+	}
+	return t;
+}
+
+static void begin_reply(struct client *c, const struct control_reply *reply)
+{
+	c->out = text_of(reply);
+	json_object_put(reply->object);
+	if (c->out.len > CONTROL_REPLY_MAX) {
+		struct json_object *error = control_error("the reply would be too long; ask for less");
+
+		forget_reply(c);
+		c->out = text_of(&(struct control_reply){.object = error});
+		json_object_put(error);
+	}
 	c->out_sent = 0;
+}
+
+static void begin_error(struct client *c, struct json_object *error)
+{
+	begin_reply(c, &(struct control_reply){.object = error});
 }
 
 /* ---------------------------------------------------------------- requests */
@@ -122,13 +162,13 @@ static void answer(struct control_server *s, struct client *c, size_t len)
 	uint64_t one = 1;
 
 	if (!request) {
-		begin_reply(c, control_error("this request was not understood: %s", why));
+		begin_error(c, control_error("this request was not understood: %s", why));
 		return;
 	}
 	reply = s->handler(s->opaque, request, &c->work);
 	json_object_put(request);
 	if (!c->work)
-		begin_reply(c, reply);
+		begin_reply(c, &(struct control_reply){.object = reply});
 	else if (write(s->again, &one, sizeof(one)) < 0)
 		return; /* the counter is full: it is readable then anyway */
 }
@@ -142,7 +182,7 @@ static bool take_request(struct control_server *s, struct client *c)
 	if (!end && c->in_used < sizeof(c->in))
 		return false;
 	if (!end) {
-		begin_reply(c,
+		begin_error(c,
 			    control_error("a request is one line of at most %d bytes", CONTROL_REQUEST_MAX));
 		c->ended = true;
 		c->in_used = 0;
@@ -176,13 +216,13 @@ static bool serve(struct control_server *s, struct client *c)
 {
 	if (!send_reply(c))
 		return false;
-	if (!c->out && !c->work && !receive_some(c))
+	if (!c->out.head && !c->work && !receive_some(c))
 		return false;
-	while (!c->out && !c->work && take_request(s, c)) {
+	while (!c->out.head && !c->work && take_request(s, c)) {
 		if (!send_reply(c))
 			return false;
 	}
-	return c->out || c->work || !c->ended;
+	return c->out.head || c->work || !c->ended;
 }
 
 static void serve_client(struct control_server *s, uint32_t number)
@@ -191,14 +231,18 @@ static void serve_client(struct control_server *s, uint32_t number)
 
 	if (c->fd < 0)
 		return;
-	if (!serve(s, c) || watch(s, EPOLL_CTL_MOD, c->fd, c->work ? 0 : c->out ? EPOLLOUT : EPOLLIN, number))
+	if (!serve(s, c) || watch(s, EPOLL_CTL_MOD, c->fd,
+				  c->work	? 0
+				  : c->out.head ? EPOLLOUT
+						: EPOLLIN,
+				  number))
 		drop(c);
 }
 
 /* A step for one of the clients, so that a turn is short, however many there are. */
 static void go_on(struct control_server *s)
 {
-	struct json_object *reply = NULL;
+	struct control_reply reply = {.object = NULL};
 	struct client *c = NULL;
 	uint64_t count;
 
@@ -216,7 +260,7 @@ static void go_on(struct control_server *s)
 		return;
 	c->work->drop(c->work);
 	c->work = NULL;
-	begin_reply(c, reply);
+	begin_reply(c, &reply);
 	/* To send a long one is for the next turn. */
 	if (watch(s, EPOLL_CTL_MOD, c->fd, EPOLLOUT, s->turn))
 		drop(c);

@@ -8,18 +8,29 @@
 #define CONTROL_SERVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <json-c/json.h>
 
 struct control_server;
 
 /*
+ * A reply as an object, and what is long in it as text already: `rest`, malloc'ed or
+ * NULL, goes before the closing brace of the object, and begins with a comma.
+ */
+struct control_reply {
+	struct json_object *object; /* NULL: no memory */
+	char *rest;
+	size_t rest_len;
+};
+
+/*
  * A reply that takes longer than a turn of the thread. step() is called once in a
- * turn until it returns true, with the reply as a handler gives it; then drop(), and
- * drop() alone when the client has gone.
+ * turn until it returns true, with the reply, which is the server's then; then drop(),
+ * and drop() alone when the client has gone.
  */
 struct control_work {
-	bool (*step)(struct control_work *w, struct json_object **ret_reply);
+	bool (*step)(struct control_work *w, struct control_reply *ret_reply);
 	void (*drop)(struct control_work *w);
 };
 

@@ -14,6 +14,8 @@
 #define PAGE_SHIFT	    12
 #define REACH_RANGES_MAX    10000 /* that one reply lists */
 #define RANGE_TEXT_MAX	    192
+#define RANGES_BEGIN	    ",\"ranges\":["
+#define RANGES_END	    "]}\n"
 #define REACH_STEPS	    (2u << 20) /* for one question: 1 GiB of 4 KiB pages is a quarter of it */
 #define REACH_STEPS_AT_ONCE 2048       /* less than a millisecond */
 
@@ -35,7 +37,7 @@ struct reach {
 	uint64_t iova, steps; /* where the next piece begins; done so far */
 	struct range open;    /* the next piece may go on with it */
 	uint64_t pages, writable_pages, count;
-	char *text; /* of a JSON array but for its end */
+	char *text; /* the reply's array of ranges but for its end */
 	size_t used, size;
 	bool no_memory;
 };
@@ -69,8 +71,9 @@ static void list_range(struct reach *r, const struct range *range)
 	r->used += (size_t)snprintf(r->text + r->used, RANGE_TEXT_MAX,
 				    "%s{\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"memory\":%" PRIu64
 				    ",\"read\":%s,\"write\":%s}",
-				    r->used > 1 ? "," : "", range->first, range->last, range->gpa,
-				    yes(range->access & VIOMMU_READ), yes(range->access & VIOMMU_WRITE));
+				    r->text[r->used - 1] == '[' ? "" : ",", range->first, range->last,
+				    range->gpa, yes(range->access & VIOMMU_READ),
+				    yes(range->access & VIOMMU_WRITE));
 }
 
 static void close_range(struct reach *r)
@@ -102,20 +105,7 @@ static int note_range(void *arg, uint64_t first, uint64_t last, uint64_t gpa, un
 	return 0;
 }
 
-/* The array, which is the reply's then. */
-static struct json_object *take_ranges(struct reach *r)
-{
-	char *text = r->text;
-
-	if (r->no_memory || !make_room(r))
-		return NULL;
-	text = r->text;
-	strcpy(text + r->used, "]");
-	r->text = NULL;
-	return control_text(text);
-}
-
-static struct json_object *reply_of(struct reach *r, bool blocked, bool complete)
+static struct json_object *object_of(struct reach *r, bool blocked, bool complete)
 {
 	struct json_object *reply = control_ok(), *entries;
 
@@ -126,7 +116,6 @@ static struct json_object *reply_of(struct reach *r, bool blocked, bool complete
 	control_set_u64(reply, "pages", r->pages);
 	control_set_u64(reply, "writable_pages", r->writable_pages);
 	control_set_u64(reply, "memory_pages", nvme_function_unit(r->f)->lent >> PAGE_SHIFT);
-	control_add(reply, "ranges", take_ranges(r));
 	if (!r->dump)
 		return reply;
 	entries = control_object();
@@ -135,8 +124,22 @@ static struct json_object *reply_of(struct reach *r, bool blocked, bool complete
 	return reply;
 }
 
+/* The ranges, whose array was begun as the object's last member, are the reply's then. */
+static void make_reply(struct reach *r, bool blocked, bool complete, struct control_reply *ret_reply)
+{
+	if (r->no_memory || !make_room(r))
+		return;
+	strcpy(r->text + r->used, RANGES_END);
+	*ret_reply = (struct control_reply){
+		.object = object_of(r, blocked, complete),
+		.rest = r->text,
+		.rest_len = r->used + strlen(RANGES_END),
+	};
+	r->text = NULL;
+}
+
 /* The guest runs on meanwhile: what is told all in all is a moving picture. */
-static bool step(struct control_work *w, struct json_object **ret_reply)
+static bool step(struct control_work *w, struct control_reply *ret_reply)
 {
 	struct reach *r = (struct reach *)w;
 	bool first = r->steps == 0;
@@ -148,7 +151,7 @@ static bool step(struct control_work *w, struct json_object **ret_reply)
 		return false;
 	close_range(r);
 	/* Tables that came to block the device in the midst of it leave an answer that is not complete. */
-	*ret_reply = reply_of(r, more == -ENOENT && first, more == 0 || first);
+	make_reply(r, more == -ENOENT && first, more == 0 || first, ret_reply);
 	return true;
 }
 
@@ -171,7 +174,7 @@ static struct json_object *begin(struct nvme_function *f, bool dump, struct cont
 	r->dump = dump;
 	r->no_memory = !make_room(r);
 	if (!r->no_memory)
-		r->text[r->used++] = '[';
+		r->used = strlen(strcpy(r->text, RANGES_BEGIN));
 	*ret_work = &r->work;
 	return NULL;
 }

@@ -232,19 +232,21 @@ static int line_of(struct json_object *reply)
 
 static int ask(const char *command, const char *device)
 {
-	struct json_object *request, *reply = NULL;
+	struct control_reply reply = {.object = NULL};
 	struct control_work *work = NULL;
+	struct json_object *request;
 	int err;
 
 	alloc_pause(true);
 	request = request_of(command, device);
 	alloc_pause(false);
-	reply = commands_handle(vm(), request, &work);
+	reply.object = commands_handle(vm(), request, &work);
 	while (work && !work->step(work, &reply))
 		;
 	if (work)
 		work->drop(work);
-	err = line_of(reply);
+	free(reply.rest);
+	err = line_of(reply.object);
 	alloc_pause(true);
 	json_object_put(request);
 	alloc_pause(false);
