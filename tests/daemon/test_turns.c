@@ -163,7 +163,7 @@ static void test_a_burst_is_forgotten(void **state)
 /* A step of seconds (a machine that was stopped) is not paid for for minutes. */
 static void test_debts_end(void **state)
 {
-	struct turns t;
+	struct turns t, idle;
 	uint64_t now = SECOND;
 
 	(void)state;
@@ -173,9 +173,15 @@ static void test_debts_end(void **state)
 	now += 10 * SECOND;
 	turns_begun(&t, 1, now);
 	turns_ended(&t, 1, now, now + 100, false);
-	assert_false(turns_may_begin(&t, 0, now + 100));
-	assert_true(turns_may_begin(&t, 0, now + 100 + TURNS_DEBT_MAX_NS * TURNS_HEAVY_PART));
-	assert_true(turns_may_begin(&t, 0, now + 100 + TURNS_ACTIVE_NS));
+	now += 100;
+	assert_false(turns_may_begin(&t, 0, now));
+	/* Nobody waits any more. */
+	idle = t;
+	assert_true(turns_may_begin(&idle, 0, now + TURNS_ACTIVE_NS));
+	/* Somebody still does. */
+	now += TURNS_DEBT_MAX_NS * TURNS_HEAVY_PART;
+	turns_ended(&t, 1, now - 100, now, false);
+	assert_true(turns_may_begin(&t, 0, now));
 }
 
 int main(void)

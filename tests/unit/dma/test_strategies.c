@@ -359,6 +359,28 @@ static void software_only_counts_pages(void **test)
 	end(&s);
 }
 
+/* --------------------------------------------------------------------- shared */
+
+/* A buffer that two maps share is there until the second of them ends, whichever that is. */
+static void shared_ends_with_the_last(void **test)
+{
+	for (unsigned first = 0; first < 2; first++) {
+		struct viommu_dma_mapping m[2];
+		struct space s;
+
+		begin(&s, "shared");
+		map(&s, 3 * PAGE, PAGE, VIOMMU_DMA_TO_DEVICE, &m[0]);
+		map(&s, 3 * PAGE, PAGE, VIOMMU_DMA_TO_DEVICE, &m[1]);
+		assert_int_equal(m[0].iova, m[1].iova);
+		assert_int_equal(work_of(&s).mapped_pages, 1);
+		unmap(&s, &m[first]);
+		assert_int_equal(work_of(&s).mapped_pages, 1);
+		unmap(&s, &m[!first]);
+		assert_int_equal(work_of(&s).mapped_pages, 0);
+		end(&s);
+	}
+}
+
 static int make_memory(void **test)
 {
 	memory = aligned_alloc(MEMORY, 2 * MEMORY);
@@ -386,6 +408,7 @@ int main(void)
 		cmocka_unit_test(copy_runs_out),
 		cmocka_unit_test(copy_needs_shadow_memory),
 		cmocka_unit_test(software_only_counts_pages),
+		cmocka_unit_test(shared_ends_with_the_last),
 	};
 
 	return cmocka_run_group_tests_name("dma strategies", tests, make_memory, free_memory);

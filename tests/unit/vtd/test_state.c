@@ -16,6 +16,7 @@
 #include "base/crc32.h"
 #include "base/endian.h"
 #include "machine.h"
+#include "vtd/vtd.h"
 
 #define IOVA UINT64_C(0x40000000)
 #define GPA  UINT64_C(0x200000)
@@ -319,6 +320,38 @@ static void test_sealed_headers_are_refused(void **state)
 	machine_finish(&m);
 }
 
+/* All bits of a number: taken only where the guest can have made every value. */
+static void test_numbers_out_of_range_are_refused(void **state)
+{
+	const size_t capabilities_and_page = 2 * 8 + VTD_PAGE_SIZE;
+	const unsigned bounds = 4, records = 2 * VTD_MAX_FAULT_RECORDS;
+	unsigned taken = 0, refused = 0;
+	struct machine m;
+	uint8_t *bytes;
+	size_t size;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	bytes = save(&m, &size);
+	for (size_t at = HEADER + capabilities_and_page; at + 12 <= size; at += 8) {
+		uint8_t before[8];
+		int err;
+
+		memcpy(before, bytes + at, 8);
+		memset(bytes + at, 0xff, 8);
+		seal(bytes, size);
+		err = viommu_restore(m.viommu, bytes, size);
+		assert_true(!err || err == -EBADMSG);
+		taken += !err;
+		refused += err != 0;
+		memcpy(bytes + at, before, 8);
+	}
+	assert_int_equal(taken, bounds + records);
+	assert_true(refused >= 12);
+	free(bytes);
+	machine_finish(&m);
+}
+
 /* What was cached before is no part of a state: the guest that comes has its own tables. */
 static void test_restoring_drops_what_was_cached(void **state)
 {
@@ -494,6 +527,7 @@ int main(void)
 		cmocka_unit_test(test_any_changed_byte_is_refused),
 		cmocka_unit_test(test_other_units_refuse_it),
 		cmocka_unit_test(test_sealed_headers_are_refused),
+		cmocka_unit_test(test_numbers_out_of_range_are_refused),
 		cmocka_unit_test(test_restoring_drops_what_was_cached),
 		cmocka_unit_test(test_forged_status_is_no_other_than_what_is_done),
 		cmocka_unit_test(test_overwritten_words_come_right),
