@@ -159,7 +159,6 @@ static void answer(struct control_server *s, struct client *c, size_t len)
 {
 	const char *why;
 	struct json_object *request = control_parse(c->in, len, &why), *reply;
-	uint64_t one = 1;
 
 	if (!request) {
 		begin_error(c, control_error("this request was not understood: %s", why));
@@ -169,30 +168,32 @@ static void answer(struct control_server *s, struct client *c, size_t len)
 	json_object_put(request);
 	if (!c->work)
 		begin_reply(c, &(struct control_reply){.object = reply});
-	else if (write(s->again, &one, sizeof(one)) < 0)
-		return; /* the counter is full: it is readable then anyway */
 }
 
-/* Take the first line out of the buffer and answer it. False: no line is complete. */
-static bool take_request(struct control_server *s, struct client *c)
+/* A line is complete, or longer than it may be, and nothing of the client's is on its way. */
+static bool has_request(const struct client *c)
+{
+	return c->fd >= 0 && !c->out.head && !c->work &&
+	       (c->in_used == sizeof(c->in) || memchr(c->in, '\n', c->in_used));
+}
+
+/* Take the first line out of the buffer and answer it. */
+static void take_request(struct control_server *s, struct client *c)
 {
 	char *end = memchr(c->in, '\n', c->in_used);
 	size_t len;
 
-	if (!end && c->in_used < sizeof(c->in))
-		return false;
 	if (!end) {
 		begin_error(c,
 			    control_error("a request is one line of at most %d bytes", CONTROL_REQUEST_MAX));
 		c->ended = true;
 		c->in_used = 0;
-		return true;
+		return;
 	}
 	len = (size_t)(end - c->in);
 	answer(s, c, len);
 	c->in_used -= len + 1;
 	memmove(c->in, end + 1, c->in_used);
-	return true;
 }
 
 /* False: the client is gone. */
@@ -212,50 +213,53 @@ static bool receive_some(struct client *c)
 	return true;
 }
 
-static bool serve(struct control_server *s, struct client *c)
+/* Bytes are moved, both ways; go_on takes the requests that have come. False: the client is gone. */
+static bool move_bytes(struct client *c)
 {
 	if (!send_reply(c))
 		return false;
-	if (!c->out.head && !c->work && !receive_some(c))
+	if (!c->out.head && !c->work && !has_request(c) && !receive_some(c))
 		return false;
-	while (!c->out.head && !c->work && take_request(s, c)) {
-		if (!send_reply(c))
-			return false;
-	}
-	return c->out.head || c->work || !c->ended;
+	return c->out.head || c->work || has_request(c) || !c->ended;
 }
 
 static void serve_client(struct control_server *s, uint32_t number)
 {
 	struct client *c = &s->clients[number];
+	uint64_t one = 1;
+	bool waits; /* for its turn */
 
 	if (c->fd < 0)
 		return;
-	if (!serve(s, c) || watch(s, EPOLL_CTL_MOD, c->fd,
-				  c->work	? 0
-				  : c->out.head ? EPOLLOUT
-						: EPOLLIN,
-				  number))
+	if (!move_bytes(c)) {
 		drop(c);
-}
-
-/* A step for one of the clients, so that a turn is short, however many there are. */
-static void go_on(struct control_server *s)
-{
-	struct control_reply reply = {.object = NULL};
-	struct client *c = NULL;
-	uint64_t count;
-
-	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX && (!c || !c->work); i++) {
-		s->turn = (s->turn + 1) % CONTROL_CLIENTS_MAX;
-		c = &s->clients[s->turn];
-	}
-	if (!c->work) {
-		if (read(s->again, &count, sizeof(count)) < 0)
-			return;
 		return;
 	}
-	c->moved = now_ms();
+	waits = c->work || has_request(c);
+	if (watch(s, EPOLL_CTL_MOD, c->fd, waits ? 0 : c->out.head ? EPOLLOUT : EPOLLIN, number))
+		drop(c);
+	else if (waits && write(s->again, &one, sizeof(one)) < 0)
+		return; /* the counter is full: it is readable then anyway */
+}
+
+/* The next client whose turn it is. NULL: nobody waits for one. */
+static struct client *next_client(struct control_server *s)
+{
+	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *c;
+
+		s->turn = (s->turn + 1) % CONTROL_CLIENTS_MAX;
+		c = &s->clients[s->turn];
+		if (c->work || has_request(c))
+			return c;
+	}
+	return NULL;
+}
+
+static void step_work(struct control_server *s, struct client *c)
+{
+	struct control_reply reply = {.object = NULL};
+
 	if (!c->work->step(c->work, &reply))
 		return;
 	c->work->drop(c->work);
@@ -264,6 +268,27 @@ static void go_on(struct control_server *s)
 	/* To send a long one is for the next turn. */
 	if (watch(s, EPOLL_CTL_MOD, c->fd, EPOLLOUT, s->turn))
 		drop(c);
+}
+
+/* A request or a step for one of the clients, so that a turn is short, however many there are and whatever
+ * they have sent. */
+static void go_on(struct control_server *s)
+{
+	struct client *c = next_client(s);
+	uint64_t count;
+
+	if (!c) {
+		if (read(s->again, &count, sizeof(count)) < 0)
+			return;
+		return;
+	}
+	c->moved = now_ms();
+	if (c->work) {
+		step_work(s, c);
+		return;
+	}
+	take_request(s, c);
+	serve_client(s, s->turn);
 }
 
 /* ----------------------------------------------------------------- clients */
