@@ -245,7 +245,10 @@ static bool dispatch_request(struct vfu_server *s, struct vfu_message *m)
 
 bool vfu_dispatch(struct vfu_server *s, struct vfu_message *m)
 {
-	vfu_turn_spend(s, 1);
+	/* Once: of the turns that follow the handler has all, with the first unit, which is always granted.
+	 */
+	if (!s->unfinished)
+		vfu_turn_spend(s, 1);
 	if ((m->header.flags & VFIO_USER_TYPE_MASK) != VFIO_USER_TYPE_REPLY || !s->negotiated || m->fatal)
 		return dispatch_request(s, m);
 	vfu_dma_message_reply(s, m);
