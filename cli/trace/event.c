@@ -310,6 +310,10 @@ struct line {
 	bool any_other, any_bad, any_timeless;
 };
 
+/*
+ * The fields of a line are split once: a hostile line may have a name at each of its colons. What
+ * has a time and cannot be read is left as that, whatever follows.
+ */
 static bool take_event(struct line *l, const struct known *known, const char *fields, struct event *e)
 {
 	struct event found = {.kind = known->kind, .time_ns = l->time_ns};
@@ -337,8 +341,8 @@ static bool is_iommu(const char *fields)
 	       !strncmp(fields, "[FAILED TO PARSE] iova=", 23);
 }
 
-/* What ends with a colon and a space: a time, an event's name, or something else. */
-static bool take_colon(struct line *l, const char *from, const char *colon, struct event *e)
+/* What ends with a colon and a space: a time, an event's name, or something else. NULL: no name of ours. */
+static const struct known *take_colon(struct line *l, const char *from, const char *colon)
 {
 	const char *system = from;
 	size_t system_len = 0;
@@ -350,35 +354,48 @@ static bool take_colon(struct line *l, const char *from, const char *colon, stru
 		system_len = (size_t)(from - 1 - system);
 	}
 	if (system > l->text && !is_space(system[-1]))
-		return false;
+		return NULL;
 	if (is_digit(*from)) {
 		if (!system_len && take_time(from, colon, &l->time_ns, &l->is_seconds))
 			l->time = from;
-		return false;
+		return NULL;
 	}
 	known = look_up(from, (size_t)(colon - from), system, system_len);
 	if (known && known->kind >= EVENT_IOMMU_MAP && !system_len && !is_iommu(colon + 1))
 		known = NULL;
-	if (known)
-		return take_event(l, known, colon + 1, e);
-	l->any_other = l->any_other || l->time;
-	return false;
+	l->any_other = l->any_other || (!known && l->time);
+	return known;
 }
 
-static bool find_event(struct line *l, struct event *e)
+/* The next name of ours in the line; *io_at is where to look, and then what stands behind the name. */
+static const struct known *next_known(struct line *l, const char **io_at)
 {
-	const char *before = l->text;
+	const char *before = *io_at;
 
 	for (const char *colon = strchr(before, ':'); colon; colon = strchr(before, ':')) {
+		const struct known *known = NULL;
 		const char *from = colon;
 
 		while (from > before && (is_word(from[-1]) || from[-1] == '.'))
 			from--;
 		before = colon + 1;
-		if (from < colon && (!*before || is_space(*before) || *before == '\r') &&
-		    take_colon(l, from, colon, e))
-			return true;
+		if (from < colon && (!*before || is_space(*before) || *before == '\r'))
+			known = take_colon(l, from, colon);
+		*io_at = before;
+		if (known)
+			return known;
 	}
+	return NULL;
+}
+
+static bool find_event(struct line *l, struct event *e)
+{
+	const char *at = l->text;
+	const struct known *known;
+
+	while (!l->any_bad && (known = next_known(l, &at)))
+		if (take_event(l, known, at, e))
+			return true;
 	return false;
 }
 

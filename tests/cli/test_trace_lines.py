@@ -6,6 +6,7 @@ usage: test_trace_lines.py VIOMMUD VIOMMU [WORD]
 """
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -274,6 +275,29 @@ def what_is_unreadable_is_shown():
         replay = run(("replay",), text, "--strategy", "single-use", option)
         check(replay.stderr.count("\n") == 1 and "7 of 9 lines" in replay.stderr, replay.stderr)
     check(run(("replay",), lines(MAP, UNMAP), "--strategy", "single-use", "--csv").stderr == "", "words about a whole trace")
+
+
+def cpu_seconds(text):
+    """That 'viommu trace show' takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    shown(lines(MAP) + text)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def takes_no_longer(slow, quick, what):
+    """As many bytes of another form, give or take a factor that no quadratic time keeps to."""
+    slow, quick = cpu_seconds(slow), cpu_seconds(quick)
+    check(slow < 10 * quick + 0.5, f"{what}: {slow:.2f} s of CPU, {quick:.2f} s for as many bytes")
+
+
+@case
+def a_long_line_takes_as_long_as_its_bytes():
+    for piece in ("map: iova=x ", "dma_map_page: ", "5.1: dma_map_page: ", "5.1: dma_map_page: d dir=x ", "5.1: map: iova=x ", "map:map: ",
+                  "5.1: ", "x: ", "size="):
+        for begin in (lines(MAP).rstrip("\n"), "x-1 [000] 5.000000: "):
+            takes_no_longer(begin + " " + piece * (250000 // len(piece)) + "\n",
+                            (begin + " " + piece * (1000 // len(piece)) + "\n") * 250, (begin, piece))
 
 
 # ---------------------------------------------------------------- traces of others
