@@ -75,7 +75,7 @@ static void check_missing(const struct missing *m, const struct join *j)
 }
 
 static int take_line(struct join *j, struct infer *f, struct systems *systems, struct missing *missing,
-		     const char *text)
+		     char *text, size_t len)
 {
 	struct trace_step step;
 	int err = 0;
@@ -84,7 +84,8 @@ static int take_line(struct join *j, struct infer *f, struct systems *systems, s
 		 bad = c[JOIN_unreadable];
 	struct event e;
 
-	event_parse(text, &e);
+	event_parse(text, len, &e);
+	require(strlen(text) == len && (!e.has_hole || e.kind == EVENT_NONE || e.kind == EVENT_BAD));
 	if (e.kind == EVENT_NONE && !systems_take_heading(systems, text))
 		return -1;
 	e.system = systems_find(systems, text, &e.system_len);
@@ -121,7 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!end)
 			end = text + size;
 		*end = '\0';
-		if (take_line(&j, &f, systems, &missing, at))
+		if (take_line(&j, &f, systems, &missing, at, (size_t)(end - at)))
 			break;
 		while (infer_next(&f, &step))
 			check(&known, &step, &now, &live);

@@ -388,6 +388,21 @@ static const struct known *next_known(struct line *l, const char **io_at)
 	return NULL;
 }
 
+/*
+ * Behind the fields another time and another name, or anywhere what was lost: a newline is missing,
+ * and one of two would vanish. A time may also be a task's name, but not there.
+ */
+static bool is_spliced(struct line *l, const char *fields)
+{
+	const char *time = l->time;
+	uint64_t ignored;
+
+	l->any_bad = take_gap(l->text, &ignored);
+	while (!l->any_bad && next_known(l, &fields))
+		l->any_bad = l->time != time;
+	return l->any_bad;
+}
+
 static bool find_event(struct line *l, struct event *e)
 {
 	const char *at = l->text;
@@ -395,7 +410,7 @@ static bool find_event(struct line *l, struct event *e)
 
 	while (!l->any_bad && (known = next_known(l, &at)))
 		if (take_event(l, known, at, e))
-			return true;
+			return !is_spliced(l, at);
 	return false;
 }
 
@@ -416,14 +431,30 @@ static enum event_kind judge(const struct line *l, struct event *e)
 	return l->any_other ? EVENT_OTHER : EVENT_NONE;
 }
 
-void event_parse(const char *text, struct event *ret_event)
+/* The text without them: what was behind the first would be behind the end. */
+static bool fill_holes(char *text, size_t len)
 {
+	bool any = false;
+
+	for (char *at = text; (at = memchr(at, '\0', (size_t)(text + len - at))); any = true)
+		*at = '?';
+	return any;
+}
+
+void event_parse(char *text, size_t len, struct event *ret_event)
+{
+	bool has_hole = fill_holes(text, len);
 	struct line l = {.text = text};
 	struct event *e = ret_event;
 
 	*e = (struct event){.kind = EVENT_NONE};
-	if (!find_event(&l, e))
+	if (!find_event(&l, e)) {
+		*e = (struct event){.kind = EVENT_NONE};
 		e->kind = judge(&l, e);
-	else if (*text == '#') /* somebody put it there to take the line out; it is told */
+	} else if (*text == '#') { /* somebody put it there to take the line out; it is told */
 		*e = (struct event){.kind = EVENT_BAD};
+	}
+	e->has_hole = has_hole;
+	if (has_hole && e->kind != EVENT_NONE)
+		*e = (struct event){.kind = EVENT_BAD, .no_time = e->no_time, .has_hole = true};
 }

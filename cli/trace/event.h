@@ -53,11 +53,16 @@ struct event {
 	bool has_phys, truncated;
 	struct event_array dma_addrs, sizes, phys_addrs;
 	uint64_t lost;
-	bool no_time; /* EVENT_BAD: it has no time, or one that is not seconds */
+	bool no_time;  /* EVENT_BAD: it has no time, or one that is not seconds */
+	bool has_hole; /* EVENT_NONE, EVENT_BAD: there are zeros in the line, so a part of the file was not
+			  written */
 };
 
-/* `text` ends with a zero, and lives as long as the event. */
-void event_parse(const char *text, struct event *ret_event);
+/*
+ * `text` ends with a zero behind its `len` characters, and lives as long as the event. Zeros
+ * within it are made '?'.
+ */
+void event_parse(char *text, size_t len, struct event *ret_event);
 /* What a terminal is shown must be text. */
 bool event_is_device_name(const char *name, size_t len);
 

@@ -218,14 +218,17 @@ static int take_device(struct trace *t, const char *name)
 	return err ? err : infer_device(&t->infer, device);
 }
 
-static int take_line(struct trace *t, const char *text, size_t len)
+static int take_line(struct trace *t, char *text, size_t len)
 {
 	uint64_t unreadable = t->join.counts[JOIN_unreadable];
 	struct event e;
 	int err;
 
 	t->join.counts[JOIN_lines]++;
-	event_parse(text, &e);
+	event_parse(text, len, &e);
+	/* Of a trace it is a part that was not written. */
+	if (e.has_hole && t->any_event)
+		e.kind = EVENT_BAD;
 	if (!t->any_event) {
 		keep_first_line(t, text, len);
 		t->any_no_time = t->any_no_time || e.no_time;

@@ -209,6 +209,42 @@ def fields_that_are_no_numbers_are_told():
 
 
 @case
+def two_events_in_a_line_are_told():
+    """A newline that was lost: what is read is never one of two."""
+    for first in EVENTS:
+        for second in (MAP, UNMAP_LIST, IOMMU_MAP):
+            whole = lines(first, second).replace("\n", "", 1)
+            cut = lines(first[:-7]).rstrip("\n") + lines(second)
+            for text in (whole, cut, whole.replace("attrs=", "attrs= ")):
+                got = counts(text)
+                check(got.get("unreadable") == 1 and known(got) == 1, f"{text}: {got}")
+    # What the recorder says of what it lost is no part of an event either.
+    for mark in ("CPU:0 [LOST 17 EVENTS]", "CPU:0 [17 EVENTS DROPPED]"):
+        for text in lines(MAP).rstrip("\n") + mark + "\n", mark + lines(MAP):
+            check(counts(text) == {"lines": 1, "unreadable": 1}, f"{text}: {counts(text)}")
+    # Names without another time are columns behind the event, and a time alone is none.
+    for behind in ("dma_map_page: x", "ffffffff81: dma_map_page+0x1", "7.5: x", "7.5:"):
+        check(counts(lines(MAP + " " + behind)).get("dma_events") == 1, f"{behind}: {counts(lines(MAP + ' ' + behind))}")
+
+
+@case
+def holes_of_zeros_are_told():
+    """A file whose end was not written when the machine went down has zeros in place of it, with lines behind them or without."""
+    at = lines(MAP).index("dma_map") + 30
+    for hole in (1, 4096):
+        zeros = "\0" * hole
+        for what, text, unreadable in (("before a line", zeros + lines(UNMAP), 1), ("within a line", lines(UNMAP)[:at] + zeros + lines(UNMAP)[at:], 1),
+                                       ("behind a line", lines(UNMAP).rstrip("\n") + zeros, 1), ("alone", zeros, 1),
+                                       ("over several", lines(UNMAP)[:at] + zeros + lines(SYNC, SYNC), 1),
+                                       ("in an event of others", lines("sched_switch: x")[:-2] + zeros + "\n", 1)):
+            got = shown(lines(MAP) + text)
+            check(got["counts"]["unreadable"] == unreadable and "cannot be read" in got["missing"], f"{what}: {got}")
+        check("?" in got["unreadable_lines"][0]["text"], got)
+    first = counts("\0" * 512 + lines(MAP) + lines(UNMAP))
+    check(first["unreadable"] == 1 and first["dma_events"] == 1, first)
+
+
+@case
 def times_that_are_none_are_told():
     for form in ("x-1 [000] b..1. 4us+: ", "x-1 [000] b..1. 12us : ", "x-1 [000] b..1. 5500: ", "x-1 [000] ", "", "x-1 [000] 5.5 "):
         text = lines(MAP) + form + MAP + "\n"
