@@ -328,6 +328,17 @@ void machine_set64(struct machine *m, uint64_t offset, uint64_t value)
 	machine_settle(m);
 }
 
+void machine_await32(struct machine *m, uint64_t offset, uint32_t mask, uint32_t value)
+{
+	time_t end = time(NULL) + MACHINE_PATIENCE_S;
+	unsigned turns = 0;
+
+	while ((machine_get32(m, offset) & mask) != value &&
+	       (m->registers == SIDECORE ? time(NULL) <= end : turns++ < 1000))
+		m->driver.regs.relax(m);
+	assert_int_equal(machine_get32(m, offset) & mask, value);
+}
+
 uint64_t machine_fault_record(struct machine *m, unsigned index)
 {
 	return vi_field(m->driver.cap, VTD_CAP_FRO) * 16 + index * VTD_FRCD_SIZE;

@@ -20,11 +20,12 @@
 #include "spec/vtd_registers.h"
 #include "spec/vtd_tables.h"
 
-#define MACHINE_RAM_SIZE (UINT64_C(64) << 20)
-#define MACHINE_TABLES	 (UINT64_C(32) << 20) /* gpa from where the driver builds tables */
-#define MACHINE_RID	 0x0088		      /* 00:11.0 */
-#define MACHINE_DOMAIN	 7
-#define MACHINE_MSI_LOG	 64
+#define MACHINE_RAM_SIZE   (UINT64_C(64) << 20)
+#define MACHINE_TABLES	   (UINT64_C(32) << 20) /* gpa from where the driver builds tables */
+#define MACHINE_RID	   0x0088		/* 00:11.0 */
+#define MACHINE_DOMAIN	   7
+#define MACHINE_MSI_LOG	   64
+#define MACHINE_PATIENCE_S 60 /* a sidecore may have to wait for a core */
 
 enum machine_registers { TRAPPED, POLLED, SIDECORE };
 
@@ -96,6 +97,9 @@ uint32_t machine_get32(struct machine *m, uint64_t offset);
 uint64_t machine_get64(struct machine *m, uint64_t offset);
 void machine_set32(struct machine *m, uint64_t offset, uint32_t value);
 void machine_set64(struct machine *m, uint64_t offset, uint64_t value);
+/* Until the register's bits are so, by turns of one's own or, with a sidecore, by the clock; fails the test
+ * when they never are. */
+void machine_await32(struct machine *m, uint64_t offset, uint32_t mask, uint32_t value);
 uint64_t machine_fault_record(struct machine *m, unsigned index); /* offset */
 
 #endif

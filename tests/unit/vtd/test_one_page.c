@@ -36,18 +36,6 @@ static void put(struct machine *m, uint64_t offset, unsigned size, uint64_t valu
 	m->driver.regs.write(m, offset, size, value);
 }
 
-/* A sidecore may have to wait for a core. */
-#define PATIENCE_S 60
-
-static void await32(struct machine *m, uint64_t offset, uint32_t mask, uint32_t value)
-{
-	time_t end = time(NULL) + (m->registers == SIDECORE ? PATIENCE_S : 1);
-
-	while ((machine_get32(m, offset) & mask) != value && time(NULL) <= end)
-		m->driver.regs.relax(m);
-	assert_int_equal(machine_get32(m, offset) & mask, value);
-}
-
 static void fault(struct machine *m, uint64_t page)
 {
 	machine_expect_read(m, IOVA + page * 4096, -EACCES);
@@ -93,9 +81,9 @@ static void run_many_records(enum machine_registers kind, unsigned records)
 	machine_start(&m, kind, &o, true);
 	for (unsigned i = 0; i < records + 3; i++) {
 		machine_expect_read(&m, IOVA + i * UINT64_C(4096), -EACCES);
-		await32(&m, VTD_FSTS, 0xff, VTD_FSTS_PPF);
+		machine_await32(&m, VTD_FSTS, 0xff, VTD_FSTS_PPF);
 		machine_expect_fault(&m, VTD_FR_READ, IOVA + i * UINT64_C(4096), false);
-		await32(&m, VTD_FSTS, 0xff, 0);
+		machine_await32(&m, VTD_FSTS, 0xff, 0);
 	}
 	machine_finish(&m);
 }
@@ -124,13 +112,13 @@ static void run_clear(enum machine_registers kind, const struct form *form)
 
 	machine_start(&m, kind, NULL, true);
 	fault(&m, 0);
-	await32(&m, VTD_FSTS, VTD_FSTS_PPF, VTD_FSTS_PPF);
+	machine_await32(&m, VTD_FSTS, VTD_FSTS_PPF, VTD_FSTS_PPF);
 	at = machine_fault_record(&m, 0);
 	hi = machine_get64(&m, at + 8);
 	assert_true(hi & F_HI);
 	put(&m, at + form->offset, form->size, form->value);
-	await32(&m, VTD_FSTS, VTD_FSTS_PPF, 0);
-	await32(&m, at + 8, ~0u, (uint32_t)hi);
+	machine_await32(&m, VTD_FSTS, VTD_FSTS_PPF, 0);
+	machine_await32(&m, at + 8, ~0u, (uint32_t)hi);
 	assert_int_equal(machine_get64(&m, at + 8), hi & ~F_HI);
 	assert_int_equal(machine_get64(&m, at), IOVA);
 	machine_finish(&m);
@@ -368,7 +356,7 @@ static bool all_is_told(struct machine *m, const struct driver_thread *d)
 {
 	struct timespec pause = {.tv_nsec = 1000000};
 
-	for (time_t end = time(NULL) + PATIENCE_S; time(NULL) <= end;) {
+	for (time_t end = time(NULL) + MACHINE_PATIENCE_S; time(NULL) <= end;) {
 		uint64_t recorded = machine_counter(m, "faults_recorded");
 
 		if (recorded + machine_counter(m, "faults_lost") == machine_counter(m, "blocked") &&
@@ -389,7 +377,7 @@ static void test_no_event_is_lost(void **state)
 	(void)state;
 	machine_start(&m, SIDECORE, NULL, true);
 	put(&m, VTD_FECTL, 4, 0);
-	await32(&m, VTD_FECTL, ~0u, 0);
+	machine_await32(&m, VTD_FECTL, ~0u, 0);
 	assert_int_equal(pthread_create(&thread, NULL, drive, &d), 0);
 	for (unsigned round = 0; told && round < 2000; round++) {
 		for (unsigned i = 0; i <= round % 5; i++) {
@@ -413,7 +401,7 @@ static const uint64_t request = VTD_IOTLB_IVT | (UINT64_C(3) << 60) | ((uint64_t
 static void ask(struct machine *m, uint64_t value)
 {
 	put(m, iro(m) + VTD_IOTLB, 8, value);
-	await32(m, iro(m) + VTD_IOTLB + 4, 1u << 31, 0);
+	machine_await32(m, iro(m) + VTD_IOTLB + 4, 1u << 31, 0);
 }
 
 /* Mapped, cached, and gone from the table: a stale access until the unit is told. */
@@ -442,7 +430,7 @@ static void run_requests(enum machine_registers kind)
 		put(&m, iro(&m) + VTD_IVA + (i & 1 ? 4 : 0), 4, i & 1 ? 0 : (uint32_t)IOVA + 4096);
 		put(&m, iro(&m) + VTD_IVA + (i & 1 ? 0 : 4), 4, i & 1 ? (uint32_t)IOVA + 4096 : 0);
 		put(&m, iro(&m) + VTD_IOTLB + 4, 4, request >> 32);
-		await32(&m, iro(&m) + VTD_IOTLB + 4, 1u << 31, 0);
+		machine_await32(&m, iro(&m) + VTD_IOTLB + 4, 1u << 31, 0);
 		machine_expect_read(&m, IOVA + 4096, -EACCES);
 	}
 	/* An echo of the answer has no IVT, and asks for nothing. */
