@@ -21,6 +21,11 @@
  * driver had looked already and gone. So a look that finds clears and leaves
  * something pending sends the event again: FRI names the oldest that is left.
  * The driver may have seen it, then the event is spurious and finds nothing.
+ * Trapped clears need that at one place only. A driver goes from FRI on until a
+ * record has no F, and while the pending ones are one run it finds them all. They
+ * are more than one when translation went off with a record pending, since the
+ * next fault goes to record 0 then (7.2.1). So a clear that ends a run while
+ * something is pending elsewhere sends the event again.
  *
  * A driver's loop over the ring ends. Until the look F reads as 1, also where
  * the driver has just cleared it, and one that comes round writes it again,
@@ -130,7 +135,10 @@ void vi_vtd_fault_record_write(struct vi_vtd *m, unsigned offset, uint32_t value
 		return;
 	if (on_page(m))
 		look(m, r.i);
-	vi_vtd_fault_status_show(m);
+	if (m->pending_records > 0 && !(m->records[(r.i + 1) % m->fault_record_count].hi & VTD_FRCD_HI_F))
+		vi_vtd_fault_records_cleared(m);
+	else
+		vi_vtd_fault_status_show(m);
 }
 
 uint32_t vi_vtd_fault_record_read(const struct vi_vtd *m, unsigned offset)

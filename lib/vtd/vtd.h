@@ -140,7 +140,8 @@ int vi_vtd_queue_process(struct vi_vtd *m, unsigned budget);
 void vi_vtd_wait_status_write(struct vi_vtd *m, uint32_t value);
 void vi_vtd_fault_status_write(struct vi_vtd *m, uint32_t value); /* fault.c */
 void vi_vtd_fault_status_show(struct vi_vtd *m);
-/* The poll has found records cleared: FSTS follows, and the event is for those that are left. */
+/* Records were cleared, and the driver may not find the rest: FSTS follows, and the event is for those that
+ * are left. */
 void vi_vtd_fault_records_cleared(struct vi_vtd *m);
 /* Set bits of FSTS (IQE, ...), with the fault event that goes with it. */
 void vi_vtd_fault_status_set(struct vi_vtd *m, uint32_t bits);

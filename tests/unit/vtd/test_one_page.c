@@ -394,6 +394,94 @@ static void test_no_event_is_lost(void **state)
 	assert_true(told);
 }
 
+/* ------------------------------------------------ records that are no run */
+
+/* An access that is refused, and its fault in this record. */
+static void fault_in(struct machine *m, unsigned i)
+{
+	machine_expect_read(m, IOVA + i * UINT64_C(4096), -EACCES);
+	machine_await32(m, machine_fault_record(m, i) + TOP, F_TOP | 0xff, F_TOP | VTD_FR_READ);
+}
+
+static void switch_translation(struct machine *m)
+{
+	assert_int_equal(vi_driver_vtd_enable_translation(&m->driver, false), 0);
+	assert_int_equal(vi_driver_vtd_enable_translation(&m->driver, true), 0);
+}
+
+/* An event may come again and find nothing; one is there at least. */
+static void await_event(struct machine *m, unsigned seen)
+{
+	time_t end = time(NULL) + MACHINE_PATIENCE_S;
+
+	machine_settle(m);
+	while (m->registers == SIDECORE && m->msi_count <= seen && time(NULL) <= end)
+		m->driver.regs.relax(m);
+	assert_true(m->msi_count > seen);
+}
+
+/*
+ * Records `first` and up are pending when translation goes off and on, which
+ * sends the next faults to 0 and up (7.2.1). A driver that goes on until one has
+ * no F ends between the two runs, and hears of the second.
+ */
+static void run_across_the_switch(enum machine_registers kind, unsigned first, unsigned pending,
+				  unsigned after)
+{
+	struct machine m;
+	unsigned seen;
+
+	machine_start(&m, kind, NULL, true);
+	unmask(&m);
+	for (unsigned i = 0; i < first; i++) {
+		fault_in(&m, i);
+		handle(&m);
+		machine_await32(&m, VTD_FSTS, ~0u, 0);
+	}
+	for (unsigned i = first; i < first + pending; i++)
+		fault_in(&m, i);
+	switch_translation(&m);
+	for (unsigned i = 0; i < after; i++)
+		fault_in(&m, i);
+	machine_await32(&m, VTD_FSTS, ~0u, VTD_FSTS_PPF | first << 8);
+	seen = m.msi_count;
+	assert_int_equal(handle(&m), pending);
+	await_event(&m, seen);
+	machine_await32(&m, VTD_FSTS, ~0u, VTD_FSTS_PPF);
+	assert_int_equal(handle(&m), after);
+	machine_await32(&m, VTD_FSTS, ~0u, 0);
+	seen = m.msi_count;
+	fault_in(&m, after);
+	await_event(&m, seen);
+	machine_finish(&m);
+}
+
+static void test_records_pending_across_the_switch_are_told(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < VI_ARRAY_SIZE(kinds); i++) {
+		run_across_the_switch(kinds[i], 3, 1, 1);
+		run_across_the_switch(kinds[i], 4, 2, 3);
+		run_across_the_switch(kinds[i], RECORDS - 2, 1, 2);
+	}
+}
+
+/* A run of records needs no second event: while a driver clears them none is sent. */
+static void test_a_run_is_told_once(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	unmask(&m);
+	for (unsigned i = 0; i < 5; i++)
+		fault_in(&m, i);
+	assert_int_equal(handle(&m), 5);
+	assert_int_equal(m.msi_count, 1);
+	assert_int_equal(machine_get32(&m, VTD_FSTS), 0);
+	machine_finish(&m);
+}
+
 /* ------------------------------------------------------------- IVA and IOTLB */
 
 static const uint64_t request = VTD_IOTLB_IVT | (UINT64_C(3) << 60) | ((uint64_t)MACHINE_DOMAIN << 32);
@@ -522,6 +610,8 @@ int main(void)
 		cmocka_unit_test(test_overflow_that_is_seen_late_is_told),
 		cmocka_unit_test(test_clear_before_the_fault_makes_room),
 		cmocka_unit_test(test_no_event_is_lost),
+		cmocka_unit_test(test_records_pending_across_the_switch_are_told),
+		cmocka_unit_test(test_a_run_is_told_once),
 		cmocka_unit_test(test_requests_are_seen),
 		cmocka_unit_test(test_requests_beside_the_queue_do_nothing),
 		cmocka_unit_test(test_request_under_way),
