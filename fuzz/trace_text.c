@@ -78,7 +78,7 @@ static int take_line(struct join *j, struct infer *f, struct systems *systems, s
 		     char *text, size_t len)
 {
 	struct trace_step step;
-	int err = 0;
+	int err = 0, system;
 	const uint64_t *c = j->counts;
 	uint64_t known = c[JOIN_dma_events] + c[JOIN_iommu_events] + c[JOIN_unreadable],
 		 bad = c[JOIN_unreadable];
@@ -88,14 +88,18 @@ static int take_line(struct join *j, struct infer *f, struct systems *systems, s
 	require(strlen(text) == len && (!e.has_hole || e.kind == EVENT_NONE || e.kind == EVENT_BAD));
 	if (e.kind == EVENT_NONE && !systems_take_heading(systems, text))
 		return -1;
-	e.system = systems_find(systems, text, &e.system_len);
+	system = systems_find(systems, text, &e.system, &e.system_len);
+	require(system <= (int)SYSTEMS_MOST && (system > 0) == !!e.system_len);
+	if (system < 0)
+		return -1;
+	e.system_number = (unsigned)system;
 	if (join_event(j, &e))
 		return -1;
 	check_counts(&e, j, known);
 	if (c[JOIN_unreadable] > bad)
 		missing_add(missing, 1, text);
 	while (!err && join_next(j, &step))
-		err = infer_step(f, &step, e.kind == EVENT_IOVA_LINK);
+		err = infer_step(f, &step, &e);
 	if (!err && (e.kind == EVENT_IOMMU_MAP || e.kind == EVENT_IOMMU_UNMAP))
 		err = infer_iommu(f, &e, j->now_ns, c[JOIN_lost_marks]);
 	return err;

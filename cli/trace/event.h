@@ -48,6 +48,7 @@ struct event {
 	size_t device_len;
 	const char *system; /* which of several machines; not ended by a zero, system_len 0: there is one */
 	size_t system_len;
+	unsigned system_number; /* as systems.h counts them */
 	enum trace_direction direction;
 	uint64_t dma_addr, size, phys_addr;
 	bool has_phys, truncated;

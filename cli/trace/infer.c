@@ -22,7 +22,7 @@ void infer_finish(struct infer *f)
 	number_map_finish(&f->by_iova);
 	number_map_finish(&f->announced);
 	free(f->pieces);
-	free(f->behind);
+	free(f->devices);
 	free(f->items);
 	infer_init(f);
 }
@@ -34,11 +34,17 @@ static uint64_t page_of(uint64_t address)
 	return address & ~(PAGE - 1);
 }
 
-static uint32_t first_at(const struct infer *f, uint64_t iova)
+/* There are fewer systems than bytes in a page. */
+static uint64_t key_of(unsigned system, uint64_t iova)
+{
+	return page_of(iova) | system;
+}
+
+static uint32_t first_at(const struct infer *f, unsigned system, uint64_t iova)
 {
 	uint64_t number;
 
-	return number_map_get(&f->by_iova, page_of(iova), &number) ? (uint32_t)number : NONE;
+	return number_map_get(&f->by_iova, key_of(system, iova), &number) ? (uint32_t)number : NONE;
 }
 
 /* NONE: no memory, or too many. */
@@ -76,9 +82,9 @@ static void give_back(struct infer *f, uint32_t number)
 static int add_live(struct infer *f, uint32_t number)
 {
 	struct infer_piece *p = &f->pieces[number];
-	uint32_t before = first_at(f, p->iova);
+	uint32_t before = first_at(f, p->system, p->iova);
 
-	if (before == NONE && number_map_put(&f->by_iova, page_of(p->iova), number))
+	if (before == NONE && number_map_put(&f->by_iova, key_of(p->system, p->iova), number))
 		return -ENOMEM;
 	while (before != NONE && f->pieces[before].next != NONE)
 		before = f->pieces[before].next;
@@ -89,11 +95,11 @@ static int add_live(struct infer *f, uint32_t number)
 }
 
 /* There is no room for one more at this page. */
-static bool is_crowded(const struct infer *f, uint64_t iova)
+static bool is_crowded(const struct infer *f, unsigned system, uint64_t iova)
 {
 	unsigned count = 0;
 
-	for (uint32_t n = first_at(f, iova); n != NONE; n = f->pieces[n].next)
+	for (uint32_t n = first_at(f, system, iova); n != NONE; n = f->pieces[n].next)
 		count++;
 	return count >= CHAIN_MOST;
 }
@@ -101,13 +107,13 @@ static bool is_crowded(const struct infer *f, uint64_t iova)
 static void remove_live(struct infer *f, uint32_t number)
 {
 	struct infer_piece *p = &f->pieces[number];
-	uint32_t head = first_at(f, p->iova);
+	uint32_t head = first_at(f, p->system, p->iova);
 	uint64_t ignored;
 
 	if (head == number && p->next == NONE) {
-		number_map_take(&f->by_iova, page_of(p->iova), &ignored);
+		number_map_take(&f->by_iova, key_of(p->system, p->iova), &ignored);
 	} else if (head == number) {
-		number_map_put(&f->by_iova, page_of(p->iova), p->next); /* needs no memory */
+		number_map_put(&f->by_iova, key_of(p->system, p->iova), p->next); /* needs no memory */
 	} else {
 		while (f->pieces[head].next != number)
 			head = f->pieces[head].next;
@@ -166,19 +172,20 @@ static int add_own_item(struct infer *f, uint32_t number, enum trace_kind kind, 
 
 /* ------------------------------------------------------------------------ devices */
 
-int infer_device(struct infer *f, unsigned device)
+int infer_device(struct infer *f, unsigned device, unsigned system)
 {
-	uint64_t *behind;
+	struct infer_device *devices;
 
 	if (device >= f->device_count) {
-		behind = realloc(f->behind, (device + 1) * sizeof(*behind));
-		if (!behind)
+		devices = realloc(f->devices, (device + 1) * sizeof(*devices));
+		if (!devices)
 			return -ENOMEM;
-		memset(behind + f->device_count, 0, (device + 1 - f->device_count) * sizeof(*behind));
-		f->behind = behind;
+		memset(devices + f->device_count, 0, (device + 1 - f->device_count) * sizeof(*devices));
+		f->devices = devices;
 		f->device_count = device + 1;
 	}
-	f->behind[device]++;
+	f->devices[device].behind++;
+	f->devices[device].system = system;
 	return 0;
 }
 
@@ -205,7 +212,7 @@ static unsigned find_fitting(const struct infer *f, const struct infer_piece *p,
 	unsigned fitting = 0;
 
 	for (unsigned i = 0; i < f->device_count && fitting < 2; i++) {
-		if (!f->behind[i] || is_not(p, i))
+		if (!f->devices[i].behind || f->devices[i].system != p->system || is_not(p, i))
 			continue;
 		*ret_device = i;
 		fitting++;
@@ -224,31 +231,31 @@ static int explain(struct infer *f, uint32_t number, unsigned device)
 		f->open--;
 	p->state = INFER_EXPLAINED;
 	p->device = device;
-	for (uint32_t n = first_at(f, p->iova); n != NONE; n = f->pieces[n].next)
+	for (uint32_t n = first_at(f, p->system, p->iova); n != NONE; n = f->pieces[n].next)
 		if (n != number)
 			exclude(&f->pieces[n], device);
-	return infer_device(f, device);
+	return infer_device(f, device, p->system);
 }
 
 /* The map of the IOMMU at this page that is not explained: the last, as its event comes right before. */
-static uint32_t find_open(const struct infer *f, uint64_t iova)
+static uint32_t find_open(const struct infer *f, unsigned system, uint64_t iova)
 {
 	uint32_t found = NONE;
 
-	for (uint32_t n = first_at(f, iova); n != NONE; n = f->pieces[n].next)
+	for (uint32_t n = first_at(f, system, iova); n != NONE; n = f->pieces[n].next)
 		if (f->pieces[n].state == INFER_OPEN)
 			found = n;
 	return found;
 }
 
-static int explain_range(struct infer *f, const struct trace_step *step)
+static int explain_range(struct infer *f, const struct trace_step *step, unsigned system)
 {
 	uint64_t at = page_of(step->iova), last = step->iova + step->len - 1;
 	unsigned misses = 0;
 	int err = 0;
 
 	while (!err && misses < MISSES_MOST && f->open && at <= last && last >= step->iova) {
-		uint32_t number = find_open(f, at);
+		uint32_t number = find_open(f, system, at);
 		uint64_t len = number == NONE ? PAGE : f->pieces[number].len;
 
 		misses += number == NONE;
@@ -261,12 +268,12 @@ static int explain_range(struct infer *f, const struct trace_step *step)
 }
 
 /* The map of this device is over, whatever the IOMMU's events say. */
-static void forget(struct infer *f, const struct trace_step *step)
+static void forget(struct infer *f, const struct trace_step *step, unsigned system)
 {
 	uint64_t ignored;
 
-	number_map_take(&f->announced, page_of(step->iova), &ignored);
-	for (uint32_t n = first_at(f, step->iova); n != NONE; n = f->pieces[n].next) {
+	number_map_take(&f->announced, key_of(system, step->iova), &ignored);
+	for (uint32_t n = first_at(f, system, step->iova); n != NONE; n = f->pieces[n].next) {
 		if (f->pieces[n].state == INFER_EXPLAINED && f->pieces[n].device == step->device) {
 			remove_live(f, n);
 			return;
@@ -274,16 +281,18 @@ static void forget(struct infer *f, const struct trace_step *step)
 	}
 }
 
-int infer_step(struct infer *f, const struct trace_step *step, bool comes_first)
+int infer_step(struct infer *f, const struct trace_step *step, const struct event *e)
 {
+	unsigned system = e->system_number;
 	int err = 0;
 
-	if (step->kind == TRACE_MAP && comes_first)
-		err = number_map_put(&f->announced, page_of(step->iova), step->device);
+	/* Of dma_iova_link() the IOMMU's event follows. */
+	if (step->kind == TRACE_MAP && e->kind == EVENT_IOVA_LINK)
+		err = number_map_put(&f->announced, key_of(system, step->iova), step->device);
 	else if (step->kind == TRACE_MAP)
-		err = explain_range(f, step);
+		err = explain_range(f, step, system);
 	else if (step->kind == TRACE_UNMAP)
-		forget(f, step);
+		forget(f, step, system);
 	return err ? err : add_item(f, step, NONE);
 }
 
@@ -295,6 +304,7 @@ static uint64_t list_of(struct infer *f, const struct event *e)
 	const struct infer_item *before = f->count > f->first ? &f->items[f->count - 1] : NULL;
 
 	if (before && before->piece != NONE && before->step.kind == TRACE_MAP && before->step.cpu == e->cpu &&
+	    f->pieces[before->piece].system == e->system_number &&
 	    before->step.iova + before->step.len == e->dma_addr)
 		return before->step.list;
 	return OWN_NUMBERS | ++f->last_list;
@@ -313,7 +323,7 @@ static int end_piece(struct infer *f, uint32_t number, uint64_t now_ns, unsigned
 /* What is mapped there already is of another device, or it was unmapped while the recorder lost events. */
 static int look_beside(struct infer *f, const struct event *e, uint64_t now_ns, struct infer_piece *new)
 {
-	uint32_t n = first_at(f, new->iova), next;
+	uint32_t n = first_at(f, new->system, new->iova), next;
 	int err = 0;
 
 	for (; n != NONE && !err; n = next) {
@@ -337,6 +347,7 @@ static int map(struct infer *f, const struct event *e, uint64_t now_ns, uint64_t
 				  .mapping = OWN_NUMBERS | (f->last_mapping + 1),
 				  .gaps = gaps,
 				  .next = NONE,
+				  .system = e->system_number,
 				  .device = NONE};
 	uint32_t number = NONE;
 	uint64_t device;
@@ -346,7 +357,7 @@ static int map(struct infer *f, const struct event *e, uint64_t now_ns, uint64_t
 	if (!e->size || e->dma_addr + e->size - 1 < e->dma_addr)
 		return 0;
 	err = look_beside(f, e, now_ns, &new);
-	if (!err && !is_crowded(f, new.iova))
+	if (!err && !is_crowded(f, new.system, new.iova))
 		number = take_piece(f);
 	if (err || number == NONE) {
 		f->untold++;
@@ -359,14 +370,14 @@ static int map(struct infer *f, const struct event *e, uint64_t now_ns, uint64_t
 	if (err)
 		return err;
 	f->open++;
-	if (number_map_take(&f->announced, page_of(e->dma_addr), &device))
+	if (number_map_take(&f->announced, key_of(new.system, new.iova), &device))
 		return explain(f, number, (unsigned)device);
 	return add_own_item(f, number, TRACE_MAP, now_ns, e->phys_addr, e->cpu);
 }
 
-static uint32_t find_in_list(const struct infer *f, uint64_t iova, uint64_t list)
+static uint32_t find_in_list(const struct infer *f, unsigned system, uint64_t iova, uint64_t list)
 {
-	uint32_t n = first_at(f, iova);
+	uint32_t n = first_at(f, system, iova);
 
 	while (n != NONE && f->pieces[n].list != list)
 		n = f->pieces[n].next;
@@ -377,16 +388,16 @@ static uint32_t find_in_list(const struct infer *f, uint64_t iova, uint64_t list
  * Several devices may have the address mapped. The oldest is taken, but for one that was
  * mapped in pieces while as much as a piece is unmapped, or the other way round.
  */
-static uint32_t find_live(const struct infer *f, uint64_t iova, uint64_t unmapped)
+static uint32_t find_live(const struct infer *f, unsigned system, uint64_t iova, uint64_t unmapped)
 {
-	for (uint32_t n = first_at(f, iova); n != NONE; n = f->pieces[n].next) {
+	for (uint32_t n = first_at(f, system, iova); n != NONE; n = f->pieces[n].next) {
 		const struct infer_piece *p = &f->pieces[n];
-		bool goes_on = find_in_list(f, p->iova + p->len, p->list) != NONE;
+		bool goes_on = find_in_list(f, system, p->iova + p->len, p->list) != NONE;
 
 		if (goes_on == (p->len != unmapped))
 			return n;
 	}
-	return first_at(f, iova);
+	return first_at(f, system, iova);
 }
 
 static int unmap(struct infer *f, const struct event *e, uint64_t now_ns)
@@ -396,11 +407,11 @@ static int unmap(struct infer *f, const struct event *e, uint64_t now_ns)
 	int err = 0;
 
 	while (!err && misses < MISSES_MOST && e->size && last >= e->dma_addr && at <= last) {
-		uint32_t number = list ? find_in_list(f, at, list) : NONE;
+		uint32_t number = list ? find_in_list(f, e->system_number, at, list) : NONE;
 		uint64_t len = PAGE;
 
 		if (number == NONE)
-			number = find_live(f, at, e->size);
+			number = find_live(f, e->system_number, at, e->size);
 		misses += number == NONE;
 		if (number != NONE) {
 			len = f->pieces[number].len;
@@ -425,7 +436,8 @@ static void decide(struct infer *f, struct infer_piece *p)
 	uint32_t device = NONE;
 
 	f->open--;
-	if (f->unseen || p->is_rival || p->not_count > INFER_NOT || find_fitting(f, p, &device) != 1) {
+	if (f->unseen[p->system] || p->is_rival || p->not_count > INFER_NOT ||
+	    find_fitting(f, p, &device) != 1) {
 		p->state = INFER_UNTOLD;
 		f->untold++;
 		return;
@@ -447,12 +459,15 @@ static bool is_open(const struct infer *f, const struct infer_item *item)
  */
 static void look_for_unseen(struct infer *f)
 {
-	for (size_t i = f->first; i < f->count && !f->unseen; i++) {
+	for (size_t i = f->first; i < f->count; i++) {
+		const struct infer_piece *p;
 		uint32_t device;
 
-		if (is_open(f, &f->items[i]) && (f->pieces[f->items[i].piece].is_rival ||
-						 !find_fitting(f, &f->pieces[f->items[i].piece], &device)))
-			f->unseen = true;
+		if (!is_open(f, &f->items[i]))
+			continue;
+		p = &f->pieces[f->items[i].piece];
+		if (!f->unseen[p->system] && (p->is_rival || !find_fitting(f, p, &device)))
+			f->unseen[p->system] = true;
 	}
 }
 

@@ -5,8 +5,8 @@
  * which name no device. A map of the IOMMU that an event of DMA at the same address
  * explains is that event's. The others are buffers of the one device that fits, marked
  * as inferred: a device that was seen to be behind the IOMMU, and that had nothing
- * else mapped at this address. If not one and only one device fits, they are
- * counted and left out.
+ * else mapped at this address. Each system (systems.h) has devices and addresses of its own. If not one and
+ * only one device fits, they are counted and left out.
  *
  * Which device that is may show later than the map, so steps wait here, in their order,
  * as long as there are maps to be decided: at most INFER_WAITING of them.
@@ -20,10 +20,12 @@
 
 #include "cli/number_map.h"
 #include "cli/trace/event.h"
+#include "cli/trace/systems.h"
 #include "cli/trace/trace.h"
 
 #define INFER_WAITING (1u << 16)
 #define INFER_NONE    UINT32_MAX
+#define INFER_SYSTEMS (SYSTEMS_MOST + 1)
 #define INFER_NOT     4u /* devices that a piece is not of; with more it is decided that nobody knows */
 
 /* A map of the IOMMU. */
@@ -31,6 +33,7 @@ struct infer_piece {
 	uint64_t iova, len, mapping, list;
 	uint64_t gaps; /* of the recording, until it was mapped */
 	uint32_t next; /* of those at its address, or of the free ones */
+	unsigned system;
 	uint32_t device, not_devices[INFER_NOT], not_count;
 	uint32_t items; /* steps that wait and are about it */
 	enum { INFER_OPEN, INFER_EXPLAINED, INFER_TOLD, INFER_UNTOLD } state;
@@ -42,14 +45,19 @@ struct infer_item {
 	uint32_t piece; /* INFER_NONE: a step of its own */
 };
 
+struct infer_device {
+	uint64_t behind; /* maps that its events explain; 0: it is not known to be behind the IOMMU */
+	unsigned system;
+};
+
 struct infer {
 	struct infer_piece *pieces;
 	uint32_t used, room, free;
-	struct number_map by_iova;   /* page -> the first of those that live there */
-	struct number_map announced; /* page -> device: the driver said so before it mapped */
-	uint64_t *behind;	     /* by device: maps that its events explain */
+	struct number_map by_iova;   /* system and page -> the first of those that live there */
+	struct number_map announced; /* system and page -> device: the driver said so before it mapped */
+	struct infer_device *devices;
 	unsigned device_count;
-	bool unseen; /* a map was seen that is of no device that the trace names */
+	bool unseen[INFER_SYSTEMS]; /* a map was seen that is of no device that the trace names */
 
 	struct infer_item *items; /* first..count wait */
 	size_t first, count, item_room, open;
@@ -63,12 +71,12 @@ struct infer {
 
 void infer_init(struct infer *f);
 void infer_finish(struct infer *f);
-/* A step that events of DMA tell. `comes_first`: of a map, the IOMMU's event follows. -ENOMEM. */
-int infer_step(struct infer *f, const struct trace_step *step, bool comes_first);
+/* A step that an event of DMA tells. -ENOMEM. */
+int infer_step(struct infer *f, const struct trace_step *step, const struct event *e);
 /* EVENT_IOMMU_MAP or EVENT_IOMMU_UNMAP. `gaps`: how often the recorder lost events before it. -ENOMEM. */
 int infer_iommu(struct infer *f, const struct event *e, uint64_t now_ns, uint64_t gaps);
 /* A device that is known to be behind the IOMMU. -ENOMEM. */
-int infer_device(struct infer *f, unsigned device);
+int infer_device(struct infer *f, unsigned device, unsigned system);
 /* Nothing more is coming: what waits is decided. */
 void infer_end(struct infer *f);
 /* The next step. False: there is none, or it is not decided. */

@@ -1,9 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/trace/systems.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "cli/trace/fields.h"
+
+/* Its number, a new one if it was not seen before; SYSTEMS_MOST: there is no room. */
+static unsigned number_of(struct systems *s, const char *name, size_t len, bool is_guest)
+{
+	unsigned i;
+
+	for (i = 0; i < s->count; i++)
+		if (s->is_guest[i] == is_guest && !strncmp(s->names[i], name, len) && !s->names[i][len])
+			return i;
+	if (i == SYSTEMS_MOST)
+		return i;
+	memcpy(s->names[i], name, len);
+	s->names[i][len] = '\0';
+	s->is_guest[i] = is_guest;
+	s->count++;
+	return i;
+}
 
 bool systems_take_heading(struct systems *s, const char *text)
 {
@@ -15,38 +33,39 @@ bool systems_take_heading(struct systems *s, const char *text)
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
 			return true;
-	if (s->count == SYSTEMS_MOST)
-		return false;
-	memcpy(s->names[s->count], name, len);
-	s->names[s->count++][len] = '\0';
-	return true;
+	return number_of(s, name, len, false) < SYSTEMS_MOST;
 }
 
-static const char *find_guest(const char *text, size_t *ret_len)
+/* "VM:1234", or only its number where it was padded. 0: something else. */
+static size_t take_guest(const char *text, const char **ret_name)
 {
 	const char *from = text + 3, *number = fields_skip_spaces(from);
 	size_t digits = strspn(number, "0123456789");
 
-	if (!digits || digits > SYSTEMS_LONGEST || number[digits] != ' ')
-		return text;
-	/* "VM:1234", or only its number where it was padded. */
-	*ret_len = digits + (number == from ? 3 : 0);
-	return number == from ? text : number;
+	if (!digits || digits + 3 > SYSTEMS_LONGEST || number[digits] != ' ')
+		return 0;
+	*ret_name = number == from ? text : number;
+	return digits + (number == from ? 3 : 0);
 }
 
-const char *systems_find(const struct systems *s, const char *text, size_t *ret_len)
+int systems_find(struct systems *s, const char *text, const char **ret_name, size_t *ret_len)
 {
-	*ret_len = 0;
-	text = fields_skip_spaces(text);
-	if (!strncmp(text, "VM:", 3))
-		return find_guest(text, ret_len);
-	for (unsigned i = 0; i < s->count; i++) {
-		size_t len = strlen(s->names[i]);
+	const char *name = text = fields_skip_spaces(text);
+	size_t len = strncmp(text, "VM:", 3) ? 0 : take_guest(text, &name);
+	unsigned number = len ? number_of(s, name, len, true) : 0;
 
-		if (!strncmp(text, s->names[i], len) && text[len] == ':' && text[len + 1] == ' ') {
-			*ret_len = len;
-			return s->names[i];
+	for (; !len && number < s->count; number++) {
+		size_t most = strlen(s->names[number]);
+
+		if (!s->is_guest[number] && !strncmp(text, s->names[number], most) && text[most] == ':' &&
+		    text[most + 1] == ' ') {
+			len = most;
+			break;
 		}
 	}
-	return text;
+	if (len && number == SYSTEMS_MOST)
+		return -EMLINK;
+	*ret_name = name;
+	*ret_len = len;
+	return len ? (int)number + 1 : 0;
 }

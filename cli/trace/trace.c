@@ -200,7 +200,7 @@ static int infer(struct trace *t, const struct event *e)
 	int err = 0;
 
 	while (!err && join_next(&t->join, &step))
-		err = infer_step(&t->infer, &step, e->kind == EVENT_IOVA_LINK);
+		err = infer_step(&t->infer, &step, e);
 	if (!err && (e->kind == EVENT_IOMMU_MAP || e->kind == EVENT_IOMMU_UNMAP))
 		err = infer_iommu(&t->infer, e, t->join.now_ns, counts[JOIN_lost_marks]);
 	return err;
@@ -215,7 +215,17 @@ static int take_device(struct trace *t, const char *name)
 
 	if (err == -EINVAL)
 		return 0;
-	return err ? err : infer_device(&t->infer, device);
+	return err ? err : infer_device(&t->infer, device, 0);
+}
+
+static int take_system(struct trace *t, const char *text, struct event *e)
+{
+	int number = systems_find(&t->systems, text, &e->system, &e->system_len);
+
+	if (number < 0)
+		return number;
+	e->system_number = (unsigned)number;
+	return 0;
 }
 
 static int take_line(struct trace *t, char *text, size_t len)
@@ -238,9 +248,9 @@ static int take_line(struct trace *t, char *text, size_t len)
 		return take_device(t, text + sizeof(TRACE_BEHIND_IOMMU) - 1);
 	if (e.kind == EVENT_NONE && !systems_take_heading(&t->systems, text))
 		return -EMLINK;
-	if (e.kind > EVENT_BAD)
-		e.system = systems_find(&t->systems, text, &e.system_len);
-	err = join_event(&t->join, &e);
+	err = e.kind > EVENT_BAD ? take_system(t, text, &e) : 0;
+	if (!err)
+		err = join_event(&t->join, &e);
 	if (!err)
 		err = infer(t, &e);
 	if (t->join.counts[JOIN_unreadable] != unreadable)

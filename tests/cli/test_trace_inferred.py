@@ -157,6 +157,42 @@ def a_device_that_is_not_named_makes_all_unsure():
     counts_are(ONE + iommu_map(5, 0x8000, 0x20000) + "CPU:0 [LOST 3 EVENTS]\n" + iommu_map(6, 0x8000, 0x21000), 2, 0)
 
 
+def report(*texts):
+    """Lines by turns of each system, as 'trace-cmd report' of several files has them."""
+    rows = [[f"{name}.dat: {row}" for row in text.splitlines(True)] for name, text in zip(("host", "guest"), texts)]
+    mixed = sorted((row for system in rows for row in system), key=lambda row: float(row.split()[4].rstrip(":")))
+    return "".join(f"{name}.dat: cpus=1\n" for name in ("host", "guest")) + "".join(mixed)
+
+
+def of_guests(*texts):
+    """The same of 'perf script', without a column of its own for the host."""
+    rows = [before + row for before, text in zip(("", "VM:    7 VCPU:000 "), texts) for row in text.splitlines(True)]
+    return "".join(sorted(rows, key=lambda row: float(row.split(": ", 1)[0].split()[-1])))
+
+
+@case
+def each_system_has_devices_and_addresses_of_its_own():
+    busy = dma_map(4.5, DISK, 0x8000, 0x30000)
+    for form in report, of_guests:
+        # The host's device is none of the guest's.
+        counts_are(form(ONE, OPEN), 0, 1)
+        # What the host's event explains is the host's map, though the guest's came later.
+        mixed = (iommu_map(1, 0x1000, 0x9000) + line(1.2, f"dma_map_phys: {DISK} dir=TO_DEVICE dma_addr=1000 size=4096 phys_addr=9000 attrs="),
+                 iommu_map(1.1, 0x1000, 0x9000))
+        counts_are(form(*mixed), 0, 1)
+        # Nor does it say that the guest's is another device's, or that it is not known.
+        got = counts_are(form(ONE + OTHER + busy, ONE + OPEN), 1, 0)
+        check([d["device"][:-len(DISK)] for d in got["devices"] if d["inferred"]] in (["guest.dat:"], ["7:"]), got)
+        counts_are(form(ONE + busy + OPEN, ONE + OPEN), 1, 1)
+        # Both, at one address and with other times.
+        got = counts_are(form(ONE + OPEN, ONE + iommu_map(6, 0x8000, 0x20000) + iommu_unmap(7, 0x8000)), 2, 0)
+        lives = sorted(round(d["life_max_ns"], -5) for d in got["devices"])
+        check(lives == [1000000, 4000000] and all(d["unmaps"] == 2 for d in got["devices"]), (lives, got))
+        # Pieces of two systems are no list, though one begins where the other ends.
+        got = counts_are(form(ONE + iommu_map(5, 0x8000, 0x20000), ONE + iommu_map(5.5, 0x9000, 0x21000)), 2, 0)
+        check(not any(d["lists"] for d in got["devices"]), got)
+
+
 @case
 def a_queue_that_is_full_is_decided():
     """More maps than wait for a device; in little memory, and none is lost."""

@@ -421,8 +421,12 @@ def two_systems_are_two_devices():
     done = run(("replay",), read("host-and-guest.report.txt"), "--device", "guest.dat:0000:00:05.0", "--strategy", "copy", "--json")
     check(done.returncode == 0 and json.loads(done.stdout)[0]["maps"] == 1, done)
     many = "".join(f"{i}.dat: cpus=1\n" for i in range(65)) + lines(MAP)
-    done = run(("trace", "show"), many)
-    check(done.returncode == 1 and "64 systems" in done.stderr, done)
+    guests = "".join(f"VM:{i:5} VCPU:000 {line}" for i in range(65) for line in lines(MAP).splitlines(True))
+    for text in many, guests:
+        done = run(("trace", "show"), text)
+        check(done.returncode == 1 and "64 systems" in done.stderr, (done.returncode, done.stderr))
+    # Of one file that is given again and again there is one.
+    check(len(shown("a.dat: cpus=1\n" * 65 + lines(MAP, form="a.dat: x-1 [000] %s: "))["devices"]) == 1, "a heading again")
 
 
 @case
