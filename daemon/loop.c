@@ -45,11 +45,12 @@ static void run_step(struct loop *l, const struct loop_source *source)
 	uint64_t began = clock_ns(CLOCK_MONOTONIC), cpu;
 
 	source->ready(source->arg);
-	if (!source->counters)
-		return;
 	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-	vm_count_maximum(source->counters, VM_COUNT_main_step_ns_max, clock_ns(CLOCK_MONOTONIC) - began);
-	vm_count_maximum(source->counters, VM_COUNT_main_step_cpu_ns_max, cpu - l->cpu_ns);
+	if (source->counters) {
+		vm_count_maximum(source->counters, VM_COUNT_main_step_ns_max,
+				 clock_ns(CLOCK_MONOTONIC) - began);
+		vm_count_maximum(source->counters, VM_COUNT_main_step_cpu_ns_max, cpu - l->cpu_ns);
+	}
 	l->cpu_ns = cpu;
 }
 
