@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One viommud that serves several VMs, a line a case: test_vms.py VIOMMUD"""
 
+import contextlib
 import os
+import re
+import socket
 import struct
 import subprocess
 import sys
 
 from served import CASES, DATA, READ, Daemon, Nvme, case, check, check_serves, equal, make_disk, run_cases
-from protocol_client import EVENTFD, GET_INFO, MSIX, PAGE, TRIGGER, eventfd  # found by served
+from protocol_client import (ERR, EVENTFD, GET_INFO, INTX, MASK, MSIX, PAGE, SET_IRQS, TRIGGER, UNMASK,
+                             eventfd)  # found by served
 
 VIOMMUD = os.path.abspath(sys.argv[1])
 KINDS = {"a": (), "b": ("--registers", "trap"), "c": ("--iommu", "none")}
@@ -145,6 +149,65 @@ def hard_limit():
         check_serves(d)
         status, words = d.end()
         check(status == 0 and "may have 400" in words and words.count("\n") == 1, "it says %r" % words)
+
+
+def named_limit(d, options, limit):
+    """How many descriptors the refusal under this limit asks for. None: it is refused for its folder alone, which is d's."""
+    vms = [w for name, vm in d.vms.items() for w in ("--vm", name, *options, "--nvme", *vm.disks)]
+    p = subprocess.run(["prlimit", "--nofile=%d:%d" % (limit, limit), VIOMMUD, "--dir", d.dir, *vms],
+                       capture_output=True, text=True, check=False, timeout=20)
+    found = re.search(r"may need (\d+) file descriptors", p.stderr)
+    check(found or "another viommud serves" in p.stderr, "it says %r" % p.stderr)
+    return found and int(found.group(1))
+
+
+def take_all(vm, mine, stack):
+    """Each place of a descriptor that the VM's clients can fill."""
+    for _ in range(8):
+        s = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
+        s.settimeout(20)
+        s.connect(os.path.join(vm.dir, "control.sock"))
+        s.sendall(b'{"command": "status"}\n')
+        check(s.recv(1 << 16), "a caller of the control socket is not answered")
+    for name in ("nvme0", "iommu") if vm.has_unit() else ("nvme0",):
+        c = stack.enter_context(vm.connect(name))
+        wanted = [(ERR, TRIGGER, 0, 1)]
+        if name == "nvme0":
+            wanted += [(INTX, TRIGGER, 0, 1), (INTX, MASK, 0, 1), (INTX, UNMASK, 0, 1)]
+            wanted += [(MSIX, TRIGGER, first, min(16, 65 - first)) for first in range(0, 65, 16)]
+        for index, action, first, count in wanted:
+            c.irqs(index, first, count, EVENTFD | action, fds=mine[:count])
+        c.send_raw(c.message(SET_IRQS, bytes(20))[:-1], mine)  # all but its end
+        c.wait_until_read()
+
+
+def fill(options, count, mine):
+    """What the refusal asks for so many VMs, and what viommud holds with that limit and all places taken."""
+    vms = {"v%d" % i: options for i in range(count)}
+    with Daemon(VIOMMUD, vms=vms) as d:
+        needed = named_limit(d, options, 64)
+        equal(named_limit(d, options, needed - 1), needed, "what one less is refused for")
+        equal(named_limit(d, options, needed), None, "what that many are refused for")
+    with Daemon(VIOMMUD, vms=vms, under=("prlimit", "--nofile=%d:%d" % (needed, needed))) as d:
+        with contextlib.ExitStack() as stack:
+            for vm in d.vms.values():
+                take_all(vm, mine, stack)
+            held = d.census()[0]
+        for vm in d.vms.values():
+            check_serves(vm)
+    return needed, held
+
+
+@case("all places of descriptors taken, at exactly the limit that the refusal names")
+def exact_limit():
+    mine = [eventfd() for _ in range(16)]
+    for kind, options in KINDS.items():
+        (few_needed, few_held), (needed, held) = fill(options, 2, mine), fill(options, 3, mine)
+        check(held + 253 <= needed, "%s: %d are held, a message may bring 253, and %d are asked for" % (kind, held, needed))
+        more, told = held - few_held, needed - few_needed
+        check(more <= told, "%s: a VM more holds %d more, and %d more are asked for" % (kind, more, told))
+    for fd in mine:
+        os.close(fd)
 
 
 @case("a client that floods")
