@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -157,17 +158,21 @@ def a_device_that_is_not_named_makes_all_unsure():
     counts_are(ONE + iommu_map(5, 0x8000, 0x20000) + "CPU:0 [LOST 3 EVENTS]\n" + iommu_map(6, 0x8000, 0x21000), 2, 0)
 
 
+def time_of(row):
+    return float(re.search(r" (\d+\.\d{6}): ", row).group(1))
+
+
 def report(*texts):
     """Lines by turns of each system, as 'trace-cmd report' of several files has them."""
     rows = [[f"{name}.dat: {row}" for row in text.splitlines(True)] for name, text in zip(("host", "guest"), texts)]
-    mixed = sorted((row for system in rows for row in system), key=lambda row: float(row.split()[4].rstrip(":")))
+    mixed = sorted((row for system in rows for row in system), key=time_of)
     return "".join(f"{name}.dat: cpus=1\n" for name in ("host", "guest")) + "".join(mixed)
 
 
 def of_guests(*texts):
     """The same of 'perf script', without a column of its own for the host."""
     rows = [before + row for before, text in zip(("", "VM:    7 VCPU:000 "), texts) for row in text.splitlines(True)]
-    return "".join(sorted(rows, key=lambda row: float(row.split(": ", 1)[0].split()[-1])))
+    return "".join(sorted(rows, key=time_of))
 
 
 @case
