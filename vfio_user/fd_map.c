@@ -190,9 +190,11 @@ static int grow(struct vfu_fd_map *m, uint64_t size, const char **ret_why)
 
 	if (err)
 		return err;
+	*ret_why = "the client truncated the file while it was lent";
+	if (!vfu_sigbus_grow(m->slot, to))
+		return -EIO;
 	m->maps->bytes += to - m->size;
 	m->size = to;
-	vfu_sigbus_grow(m->slot, to);
 	return 0;
 }
 

@@ -84,9 +84,16 @@ int vfu_sigbus_register(void *base, size_t size, struct vfu_sigbus_owner *owner)
 	return -ENOSPC;
 }
 
-void vfu_sigbus_grow(int slot, size_t size)
+/*
+ * A handler exchanges the state and then reads the size, both sequentially
+ * consistent as the two here. So it maps zeroes up to the new size, or is seen
+ * here, or both: never is the mapping replaced in part and used in the rest,
+ * where each access would fault for ever.
+ */
+bool vfu_sigbus_grow(int slot, size_t size)
 {
 	atomic_store(&slots[slot].size, size);
+	return (atomic_load(&slots[slot].state) & STATE_MASK) == SLOT_LIVE;
 }
 
 void vfu_sigbus_unregister(int slot)

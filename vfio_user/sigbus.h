@@ -21,8 +21,12 @@ struct vfu_sigbus_owner {
 
 /* 0 .. VFU_SIGBUS_SLOTS - 1, or -ENOSPC. */
 int vfu_sigbus_register(void *base, size_t size, struct vfu_sigbus_owner *owner);
-/* The mapping is larger than was registered, and no thread has touched more of it yet. */
-void vfu_sigbus_grow(int slot, size_t size);
+/*
+ * The mapping is larger than was registered, and no thread has touched more of it yet.
+ * False: zeroes have replaced it, or are about to, perhaps not all of it: no thread may
+ * touch more than was registered before.
+ */
+bool vfu_sigbus_grow(int slot, size_t size);
 /* Before the munmap(), and after the last thread has stopped to touch the mapping. */
 void vfu_sigbus_unregister(int slot);
 

@@ -38,17 +38,37 @@ static struct {
 	uint8_t *low, *high; /* a page, and ROOM bytes far above it */
 	struct vfu_sigbus_owner owner;
 	int slot;
-	unsigned loads, moment; /* the load at which the slot changes hands; 0: never */
+	unsigned loads, moment; /* the load at which another thread is there; 0: never */
+	void (*other)(void);	/* what that thread does */
+	bool grown;
 } world;
 
-/* The small mapping goes, the large one comes into its slot. */
 static void at_a_load(void)
 {
 	if (!world.moment || ++world.loads != world.moment)
 		return;
 	world.moment = 0;
+	world.other();
+}
+
+/* The small mapping goes, the large one comes into its slot. */
+static void change_hands(void)
+{
 	vfu_sigbus_unregister(world.slot);
 	assert_int_equal(vfu_sigbus_register(world.high, ROOM, &world.owner), world.slot);
+}
+
+/* The file has grown into the room of its mapping. */
+static void grow(void)
+{
+	world.grown = vfu_sigbus_grow(world.slot, 2 * PAGE);
+}
+
+static void at_moment(unsigned moment, void (*other)(void))
+{
+	world.loads = 0;
+	world.other = other;
+	world.moment = moment;
 }
 
 static void *reserve(size_t size)
@@ -72,8 +92,7 @@ static void base_and_size_are_of_one_mapping(void **state)
 		assert_true(moment < MOMENTS);
 		world.moment = 0;
 		world.slot = vfu_sigbus_register(world.low, PAGE, &world.owner);
-		world.loads = 0;
-		world.moment = moment;
+		at_moment(moment, change_hands);
 		assert_false(vfu_handle_sigbus(area + ROOM / 2));
 		assert_false(world.owner.hit);
 		changed = !world.moment;
@@ -92,7 +111,7 @@ static void replaced_by_zeroes(void **state)
 
 	assert_false(vfu_handle_sigbus(area));
 	assert_false(vfu_handle_sigbus(area + 2 * PAGE));
-	vfu_sigbus_grow(slot, 2 * PAGE);
+	assert_true(vfu_sigbus_grow(slot, 2 * PAGE));
 	assert_false(vfu_handle_sigbus(area + 3 * PAGE));
 	assert_false(owner.hit);
 	assert_true(vfu_handle_sigbus(area + 3 * PAGE - 1));
@@ -110,11 +129,50 @@ static void replaced_by_zeroes(void **state)
 	munmap(area, 4 * PAGE);
 }
 
+static bool is_mapped(const uint8_t *page)
+{
+	int to[2];
+	bool good;
+
+	assert_int_equal(pipe(to), 0);
+	good = write(to[1], page, 1) == 1; /* else EFAULT */
+	close(to[0]);
+	close(to[1]);
+	return good;
+}
+
+/* Whenever the mapping grows, what may be touched of it is there after the handler: no fault comes for ever.
+ */
+static void zeroes_cover_what_has_grown(void **state)
+{
+	bool came = true;
+
+	world.owner.wake_fd = eventfd(0, EFD_NONBLOCK);
+	for (unsigned moment = 1; came; moment++) {
+		world.low = reserve(2 * PAGE);
+		assert_true(moment < MOMENTS);
+		world.slot = vfu_sigbus_register(world.low, PAGE, &world.owner);
+		at_moment(moment, grow);
+		assert_true(vfu_handle_sigbus(world.low));
+		came = !world.moment;
+		world.moment = 0;
+		if (!came)
+			grow();
+		assert_true(!world.grown || is_mapped(world.low + PAGE));
+		vfu_sigbus_unregister(world.slot);
+		munmap(world.low, 2 * PAGE);
+	}
+	/* The last of them was too late. */
+	assert_false(world.grown);
+	close(world.owner.wake_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(replaced_by_zeroes),
 		cmocka_unit_test(base_and_size_are_of_one_mapping),
+		cmocka_unit_test(zeroes_cover_what_has_grown),
 	};
 
 	return cmocka_run_group_tests_name("sigbus", tests, NULL, NULL);
