@@ -226,8 +226,12 @@ static int open_server(struct iommu_function *f)
 				       .writable = true,
 				       .fd = -1},
 	};
-	struct vfu_server_options opts = {
-		.path = f->socket, .regions = regions, .irq_counts = irqs, .ops = &device_ops, .device = f};
+	struct vfu_server_options opts = {.path = f->socket,
+					  .regions = regions,
+					  .irq_counts = irqs,
+					  .ops = &device_ops,
+					  .device = f,
+					  .unmapper = unmapper_of_servers(f->vm->unmapper)};
 	int err;
 
 	if (f->page) {

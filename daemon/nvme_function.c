@@ -266,8 +266,12 @@ static int open_server(struct nvme_function *f)
 		.disconnected = disconnected,
 		.log = log_op,
 	};
-	struct vfu_server_options opts = {
-		.path = f->socket, .regions = regions, .irq_counts = irqs, .ops = &ops, .device = f};
+	struct vfu_server_options opts = {.path = f->socket,
+					  .regions = regions,
+					  .irq_counts = irqs,
+					  .ops = &ops,
+					  .device = f,
+					  .unmapper = unmapper_of_servers(f->vm->unmapper)};
 
 	return vfu_server_create(&opts, &f->server);
 }

@@ -70,6 +70,7 @@ static int start_vms(struct served_vms *s, const struct daemon_options *options,
 
 	for (unsigned i = 0; i < s->count && !err; i++) {
 		s->vms[i].vm.verbose = options->verbose;
+		s->vms[i].vm.unmapper = s->unmapper;
 		err = vm_start(&s->vms[i].vm, why, why_size);
 	}
 	return err;
@@ -100,6 +101,12 @@ int served_vms_start(struct served_vms *s, const struct daemon_options *options,
 
 	if (err)
 		snprintf(why, why_size, "the work thread cannot be woken: %s", strerror(-err));
+	if (!err) {
+		err = unmapper_start(&s->unmapper);
+		if (err)
+			snprintf(why, why_size, "the thread that unmaps cannot be started: %s",
+				 strerror(-err));
+	}
 	if (!err)
 		err = start_vms(s, options, why, why_size);
 	if (!err)
@@ -112,7 +119,7 @@ int served_vms_start(struct served_vms *s, const struct daemon_options *options,
 /* --------------------------------------------------------------------- stop */
 
 /* Sessions first: taking memory back may wait for the work thread. Then the thread, as long as what it uses
- * is there. */
+ * is there; what it does not use any more is unmapped to the end. */
 void served_vms_stop(struct served_vms *s)
 {
 	for (unsigned i = 0; i < s->count; i++) {
@@ -125,5 +132,6 @@ void served_vms_stop(struct served_vms *s)
 		if (s->vms[i].vm.options->name)
 			directory_close(&s->vms[i].directory);
 	}
+	unmapper_stop(s->unmapper);
 	waker_finish(&s->waker);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * All that this daemon serves: the VMs, each with a folder and a control socket
- * of its own, and the one work thread. Main thread.
+ * of its own, the one work thread, and the one that unmaps. Main thread.
  */
 #ifndef DAEMON_SERVED_VMS_H
 #define DAEMON_SERVED_VMS_H
@@ -21,6 +21,7 @@ struct served_vms {
 	struct waker waker;
 	struct sidecore_counters sidecore;
 	struct work_thread *work;
+	struct unmapper *unmapper;
 	unsigned count;
 	struct served_vm {
 		struct directory directory; /* of a VM with a name */

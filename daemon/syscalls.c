@@ -18,7 +18,7 @@
 
 /* With any arguments. */
 static const int allowed[] = {
-	/* the loops of both threads */
+	/* the loops of the threads */
 	SCMP_SYS(epoll_wait),
 	SCMP_SYS(epoll_pwait),
 	SCMP_SYS(epoll_pwait2),

@@ -18,6 +18,7 @@
 #include "daemon/nvme_function.h"
 #include "daemon/options.h"
 #include "daemon/unit.h"
+#include "daemon/unmapper.h"
 #include "daemon/waker.h"
 
 /* A state that comes in pieces. */
@@ -32,6 +33,7 @@ struct vm {
 	struct loop *loop;	  /* the main thread's */
 	struct waker *waker;	  /* the work thread's */
 	struct work_thread *work; /* once it runs */
+	const struct unmapper *unmapper;
 	const struct sidecore_counters *sidecore;
 	bool verbose;
 	char label[VM_NAME_MAX + 3]; /* "NAME: ", which begins its log lines; "" for the only VM */

@@ -139,6 +139,8 @@ bool vfu_dma_remove_some(struct vfu_server *s, uint64_t first, uint64_t last, ui
 	struct vfu_dma_range *r;
 
 	while ((r = vfu_dma_table_find(&s->dma, first, last))) {
+		if (r->file && !vfu_fd_map_may_unref(r->file))
+			vfu_turn_end(s);
 		if (vfu_turn_is_over(s))
 			return false;
 		vfu_turn_spend(s, 1);

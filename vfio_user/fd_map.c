@@ -11,6 +11,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "vfio_user/server.h"
+
 uint64_t vfu_fd_maps_limit(void)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
@@ -21,9 +23,10 @@ uint64_t vfu_fd_maps_limit(void)
 	return (uint64_t)pages * (uint64_t)page * VFU_MEMORY_TIMES;
 }
 
-void vfu_fd_maps_init(struct vfu_fd_maps *maps, struct vfu_sigbus_owner *owner, uint64_t max_bytes)
+void vfu_fd_maps_init(struct vfu_fd_maps *maps, struct vfu_sigbus_owner *owner,
+		      const struct vfu_unmapper *unmapper, uint64_t max_bytes)
 {
-	*maps = (struct vfu_fd_maps){.owner = owner, .max_bytes = max_bytes};
+	*maps = (struct vfu_fd_maps){.owner = owner, .unmapper = unmapper, .max_bytes = max_bytes};
 }
 
 void vfu_fd_maps_finish(struct vfu_fd_maps *maps)
@@ -235,10 +238,22 @@ void vfu_fd_map_ref(struct vfu_fd_map *m)
 
 void vfu_fd_map_unref(struct vfu_fd_map *m)
 {
+	const struct vfu_unmapper *unmapper = m->maps->unmapper;
+
 	if (--m->refs > 0)
 		return;
 	remove_item(m->maps, m);
 	vfu_sigbus_unregister(m->slot);
-	munmap(m->base, m->room);
+	if (unmapper && unmapper->may_unmap(unmapper->opaque))
+		unmapper->unmap(unmapper->opaque, m->base, m->room);
+	else
+		munmap(m->base, m->room);
 	free(m);
+}
+
+bool vfu_fd_map_may_unref(const struct vfu_fd_map *m)
+{
+	const struct vfu_unmapper *unmapper = m->maps->unmapper;
+
+	return m->refs > 1 || !unmapper || unmapper->may_unmap(unmapper->opaque);
 }

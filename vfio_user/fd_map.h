@@ -11,6 +11,8 @@
  * that was ever mapped of a file is less than four times its greatest length,
  * twice that if it is mapped both ways, in however many steps it grew: page
  * tables, 1/512 of what is mapped, are bounded by what the client really has.
+ * A file of huge pages has no room, nor has one whose file system refuses it: each
+ * time it grows it is mapped anew, within the limits below.
  *
  * Belongs to the thread that processes the server.
  */
@@ -34,6 +36,7 @@
 #define VFU_MEMORY_TIMES 4
 
 struct vfu_fd_maps;
+struct vfu_unmapper;
 
 struct vfu_fd_map {
 	struct vfu_fd_maps *maps;
@@ -52,12 +55,14 @@ struct vfu_fd_maps {
 	size_t count, capacity;
 	uint64_t bytes, max_bytes; /* sum of `size`, and what it may be */
 	struct vfu_sigbus_owner *owner;
+	const struct vfu_unmapper *unmapper;
 };
 
 /* What a client may lend on this machine, in bytes. */
 uint64_t vfu_fd_maps_limit(void);
-/* `max_bytes`: at most VFU_MAX_FD_MAP_BYTES */
-void vfu_fd_maps_init(struct vfu_fd_maps *maps, struct vfu_sigbus_owner *owner, uint64_t max_bytes);
+/* `unmapper`: NULL: munmap(), in place. `max_bytes`: at most VFU_MAX_FD_MAP_BYTES */
+void vfu_fd_maps_init(struct vfu_fd_maps *maps, struct vfu_sigbus_owner *owner,
+		      const struct vfu_unmapper *unmapper, uint64_t max_bytes);
 /* All references are gone by now. */
 void vfu_fd_maps_finish(struct vfu_fd_maps *maps);
 
@@ -70,7 +75,9 @@ void vfu_fd_maps_finish(struct vfu_fd_maps *maps);
 int vfu_fd_maps_get(struct vfu_fd_maps *maps, int fd, bool writable, uint64_t end,
 		    struct vfu_fd_map **ret_map, const char **ret_why);
 void vfu_fd_map_ref(struct vfu_fd_map *m);
-/* The last one unmaps. */
+/* The last one unmaps: in place if the unmapper has enough to do, which is quick if nobody touched it yet. */
 void vfu_fd_map_unref(struct vfu_fd_map *m);
+/* False: wait with the last reference, as the unmapper has enough to do. */
+bool vfu_fd_map_may_unref(const struct vfu_fd_map *m);
 
 #endif

@@ -63,6 +63,12 @@ bool vfu_turn_is_over(struct vfu_server *s)
 	return s->turn.begun && (!s->turn.left || now_ns() >= s->turn.end_ns);
 }
 
+void vfu_turn_end(struct vfu_server *s)
+{
+	s->turn.begun = true;
+	s->turn.left = 0;
+}
+
 void vfu_turn_spend(struct vfu_server *s, unsigned units)
 {
 	s->turn.begun = true;
@@ -167,6 +173,7 @@ static void init_server(struct vfu_server *s, const struct vfu_server_options *o
 	s->max_lent_bytes = vfu_fd_maps_limit();
 	if (opts->max_lent_bytes && opts->max_lent_bytes < s->max_lent_bytes)
 		s->max_lent_bytes = opts->max_lent_bytes;
+	s->unmapper = opts->unmapper;
 	s->reply_timeout_ms = opts->reply_timeout_ms ? opts->reply_timeout_ms : DEFAULT_REPLY_TIMEOUT_MS;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->no_waits, NULL);
@@ -289,7 +296,7 @@ static void start_session(struct vfu_server *s, int sock)
 	s->in_session = true;
 	s->log_lines = 0;
 	vfu_dma_table_init(&s->dma);
-	vfu_fd_maps_init(&s->files, &s->sigbus, s->max_lent_bytes);
+	vfu_fd_maps_init(&s->files, &s->sigbus, s->unmapper, s->max_lent_bytes);
 }
 
 /* It is lost when others take the descriptor that turn_away() gives up for a moment. */

@@ -95,6 +95,17 @@ struct vfu_device_ops {
 	void (*log)(void *device, const char *line);
 };
 
+/*
+ * Who unmaps large mappings of client memory, at the server's leisure: much of a guest's memory may go with
+ * one. unmap() is called once for each may_unmap() that was true; when that is false the session waits, and
+ * asks again in its next turn.
+ */
+struct vfu_unmapper {
+	bool (*may_unmap)(void *opaque);
+	void (*unmap)(void *opaque, void *base, size_t size);
+	void *opaque;
+};
+
 struct vfu_server_options {
 	const char *path; /* of the socket; a stale socket there is replaced, anything else refused */
 	const struct vfu_region *regions; /* VFU_NUM_REGIONS; copied */
@@ -103,7 +114,8 @@ struct vfu_server_options {
 	void *device;
 	size_t max_dma_maps;	 /* 0: 65535, which is also the most */
 	uint64_t max_lent_bytes; /* of files, together; 0: four times this machine's memory, also the most */
-	unsigned reply_timeout_ms; /* for an answer to DMA_READ/WRITE; 0: 5000 */
+	unsigned reply_timeout_ms;	     /* for an answer to DMA_READ/WRITE; 0: 5000 */
+	const struct vfu_unmapper *unmapper; /* outlives the server; NULL: munmap(), in place */
 };
 
 /* Listen. 0 or a negative errno (of socket, bind, ...; -EADDRINUSE: somebody serves there). */

@@ -57,6 +57,7 @@ struct vfu_server {
 	struct vfu_mmap_area *areas[VFU_NUM_REGIONS];
 	size_t max_dma_maps;
 	uint64_t max_lent_bytes;
+	const struct vfu_unmapper *unmapper;
 	unsigned reply_timeout_ms;
 	char *path;
 	dev_t path_dev;
@@ -114,6 +115,8 @@ void vfu_server_wake(struct vfu_server *s);
 
 /* Nothing more is to be begun in this turn. P */
 bool vfu_turn_is_over(struct vfu_server *s);
+/* Nothing can be done now that was to be done. P */
+void vfu_turn_end(struct vfu_server *s);
 /* So much was done. P */
 void vfu_turn_spend(struct vfu_server *s, unsigned units);
 
