@@ -326,17 +326,15 @@ static void fill_page(FILE *to, struct replay *r, const char **names)
 {
 	struct replay_report report = {.file = strcmp(r->file, "-") ? r->file : "a trace on stdin",
 				       .devices = names,
-				       .device_count = r->steps.facts.devices,
 				       .maps = r->steps.facts.maps,
 				       .inferred = r->steps.facts.inferred,
 				       .memory = r->memory.size,
 				       .results = r->results,
 				       .count = r->result_count};
 
-	/* The wished ones, or all. */
-	report.device_count = r->device_count ? (unsigned)r->device_count : trace_device_count(r->trace);
-	for (unsigned i = 0; i < report.device_count; i++)
-		names[i] = r->device_count ? r->devices[i] : trace_device_name(r->trace, i);
+	for (unsigned i = 0; i < trace_device_count(r->trace); i++)
+		if (replay_steps_have(&r->steps, i))
+			names[report.device_count++] = trace_device_name(r->trace, i);
 	report.counts = list_counts(r, &report.count_count);
 	report.missing = r->missing;
 	replay_print_html(to, &report);
@@ -344,7 +342,7 @@ static void fill_page(FILE *to, struct replay *r, const char **names)
 
 static int write_page(struct replay *r)
 {
-	const char **names = calloc(r->device_count + trace_device_count(r->trace) + 1, sizeof(*names));
+	const char **names = calloc(trace_device_count(r->trace) + 1, sizeof(*names));
 	char *text = NULL;
 	size_t size = 0;
 	FILE *to = names ? open_memstream(&text, &size) : NULL;

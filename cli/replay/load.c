@@ -16,24 +16,27 @@ static bool is_wished(const struct replay_wish *wish, const char *name)
 	return !wish->device_count;
 }
 
-/* By device of the trace: is it wished? Asked once for each. */
+/* By device of the trace: is it wished, which is asked once for each; and does it have steps? */
 struct chosen {
-	bool *yes;
+	struct choice {
+		bool yes, any_step;
+	} * devices;
 	unsigned count;
 };
 
 static int choose(struct chosen *c, const struct trace *t, const struct replay_wish *wish, unsigned device)
 {
-	bool *yes;
+	struct choice *devices = c->devices;
 
-	if (device < c->count)
-		return 0;
-	yes = realloc(c->yes, (device + 1) * sizeof(*yes));
-	if (!yes)
-		return -ENOMEM;
-	c->yes = yes;
+	if (device >= c->count) {
+		devices = realloc(devices, (device + 1) * sizeof(*devices));
+		if (!devices)
+			return -ENOMEM;
+		c->devices = devices;
+	}
 	for (; c->count <= device; c->count++)
-		yes[c->count] = is_wished(wish, trace_device_name(t, c->count));
+		devices[c->count] = (struct choice){.yes = is_wished(wish, trace_device_name(t, c->count))};
+	devices[device].any_step = true;
 	return 0;
 }
 
@@ -63,7 +66,7 @@ static int add_all(struct replay_steps *s, struct trace *t, const struct replay_
 
 	while ((got = trace_next(t, &step, why, why_size)) > 0) {
 		err = choose(c, t, wish, step.device);
-		if (!err && c->yes[step.device])
+		if (!err && c->devices[step.device].yes)
 			err = replay_steps_add(s, &step);
 		if (err)
 			return refuse_step(err, why, why_size);
@@ -78,15 +81,16 @@ static int add_all(struct replay_steps *s, struct trace *t, const struct replay_
 	return err ? refuse_step(err, why, why_size) : 0;
 }
 
-/* The names that there are, as far as there is room. */
-static void list_devices(const struct trace *t, char *to, size_t size)
+/* The names of those that do something, as far as there is room. */
+static void list_devices(const struct trace *t, const struct chosen *c, char *to, size_t size)
 {
 	size_t used = 0;
 
 	to[0] = '\0';
-	for (unsigned i = 0; i < trace_device_count(t) && used < size; i++)
-		used += (size_t)snprintf(to + used, size - used, "%s%s", i ? ", " : "",
-					 trace_device_name(t, i));
+	for (unsigned i = 0; i < c->count && used < size; i++)
+		if (c->devices[i].any_step)
+			used += (size_t)snprintf(to + used, size - used, "%s%s", used ? ", " : "",
+						 trace_device_name(t, i));
 }
 
 static bool is_there(const struct trace *t, const char *name)
@@ -97,14 +101,15 @@ static bool is_there(const struct trace *t, const char *name)
 	return false;
 }
 
-static int check_devices(const struct trace *t, const struct replay_wish *wish, char *why, size_t why_size)
+static int check_devices(const struct trace *t, const struct chosen *c, const struct replay_wish *wish,
+			 char *why, size_t why_size)
 {
 	char names[256];
 
 	for (size_t i = 0; i < wish->device_count; i++) {
 		if (is_there(t, wish->devices[i]))
 			continue;
-		list_devices(t, names, sizeof(names));
+		list_devices(t, c, names, sizeof(names));
 		snprintf(why, why_size, "the trace has no device %s; it has %s", wish->devices[i],
 			 *names ? names : "none");
 		return -ENODEV;
@@ -136,9 +141,9 @@ int replay_load(struct replay_steps *s, struct trace *t, const struct replay_wis
 	struct chosen c = {0};
 	int err = add_all(s, t, wish, &c, why, why_size);
 
-	free(c.yes);
 	if (!err)
-		err = check_devices(t, wish, why, why_size);
+		err = check_devices(t, &c, wish, why, why_size);
+	free(c.devices);
 	if (!err && !s->facts.maps)
 		err = refuse_empty(s, t, wish, why, why_size);
 	return err;

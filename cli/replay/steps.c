@@ -305,6 +305,13 @@ int replay_steps_add(struct replay_steps *s, const struct trace_step *t)
 	return put_step(s, &step);
 }
 
+bool replay_steps_have(const struct replay_steps *s, unsigned device)
+{
+	uint64_t ignored;
+
+	return number_map_get(&s->devices, device, &ignored);
+}
+
 int replay_steps_end(struct replay_steps *s)
 {
 	return flush(s);

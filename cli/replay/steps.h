@@ -58,12 +58,14 @@ struct replay_steps {
 	struct replay_facts facts;
 	struct number_map blocks; /* that buffers lie in, as memory.h has them */
 
+	struct number_map devices; /* by the trace's number */
+
 	/* While steps are added. */
 	int fd;
 	uint8_t *buffer;
 	uint64_t used, written; /* of the buffer; to the file before */
 	uint64_t first_ns, before_ns, before_list, pages, list_length;
-	struct number_map slots, devices; /* by mapping; by the trace's number */
+	struct number_map slots;	  /* by mapping */
 	uint32_t *free_slots, free_count; /* given back */
 	struct replay_owner *owners;	  /* by slot */
 	uint32_t slot_room;
@@ -78,6 +80,8 @@ void replay_steps_finish(struct replay_steps *s);
  * buffers lie in more than REPLAY_MEMORY_MOST; -ENFILE: more than REPLAY_DEVICES_MOST.
  */
 int replay_steps_add(struct replay_steps *s, const struct trace_step *step);
+/* Are steps of this device of the trace among them? */
+bool replay_steps_have(const struct replay_steps *s, unsigned device);
 /* No more are coming; they can be read. */
 int replay_steps_end(struct replay_steps *s);
 

@@ -207,6 +207,25 @@ def a_queue_that_is_full_is_decided():
     check(of_device(got)["unmaps"] == 70001, got)
 
 
+@case
+def replay_names_devices_with_buffers_only():
+    """The recorder names five devices behind the IOMMU, of which one does something."""
+    text, idle = text_of("iova-api-recorded.txt.gz"), "0000:00:1f.3"
+    check(f"# behind the IOMMU: {idle}\n" in text, "the trace is another one")
+    with tempfile.TemporaryDirectory() as folder:
+        page = os.path.join(folder, "page.html")
+        for options in (), ("--device", DISK), ("--device", idle, "--device", DISK):
+            done = viommu(text, "replay", "-", "--strategy", "copy", "--html", page, *options)
+            check(done.returncode == 0 and " of 1 device " in done.stdout, done)
+            with open(page, encoding="utf-8") as f:
+                html = f.read()
+            check(DISK in html and idle not in html and "1f.2" not in html, (options, "devices that do nothing"))
+    done = viommu(text, "replay", "-", "--device", "0000:00:99.0")
+    check(done.returncode == 1 and "no device 0000:00:99.0" in done.stderr and done.stderr.rstrip().endswith("it has " + DISK), done)
+    done = viommu(text, "replay", "-", "--device", idle)
+    check(done.returncode == 1 and "asked for" in done.stderr, done)
+
+
 # ---------------------------------------------------------------------- outputs
 
 
