@@ -66,10 +66,15 @@ int number_map_put(struct number_map *m, uint64_t key, uint64_t value)
 {
 	size_t at;
 
+	/* What takes the place of another needs no memory. */
+	if (m->size_lg2 && m->values[at = place(m, key)] != NOTHING) {
+		m->values[at] = value;
+		return 0;
+	}
 	if ((!m->size_lg2 || m->count > mask(m) / 2) && grow(m))
 		return -ENOMEM;
 	at = place(m, key);
-	m->count += m->values[at] == NOTHING;
+	m->count++;
 	m->keys[at] = key;
 	m->values[at] = value;
 	return 0;

@@ -17,7 +17,7 @@ struct number_map {
 };
 
 void number_map_finish(struct number_map *m);
-/* In place of what was there. -ENOMEM. */
+/* In place of what was there, which needs no memory. -ENOMEM. */
 int number_map_put(struct number_map *m, uint64_t key, uint64_t value);
 bool number_map_get(const struct number_map *m, uint64_t key, uint64_t *ret_value);
 /* And it is there no more. */

@@ -67,7 +67,7 @@ static void check_missing(const struct missing *m, const struct join *j)
 
 	require(any == (j->counts[JOIN_unreadable] || j->counts[JOIN_lost_marks] ||
 			j->counts[JOIN_lists_truncated] || j->counts[JOIN_inferred] ||
-			j->counts[JOIN_untold]));
+			j->counts[JOIN_untold] || j->counts[JOIN_crowded]));
 	require(any == !!*text);
 	for (size_t i = 0; i < m->count; i++)
 		for (const char *at = m->lines[i].text; *at; at++)

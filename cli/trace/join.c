@@ -203,10 +203,18 @@ static int64_t begin_mapping(struct join *j, const struct event *e, struct live_
 
 	m->mapping = ++j->last_mapping;
 	number = live_add(&j->live, m);
+	if (number == -EXFULL)
+		count(j, JOIN_crowded);
 	if (number < 0)
 		return number;
 	err = tell_of(j, e, (uint32_t)number, TRACE_MAP);
 	return err ? err : number;
+}
+
+/* One that found no room at its page was counted, and that is all. */
+static int error_of(int64_t number)
+{
+	return number < 0 && number != -EXFULL ? (int)number : 0;
 }
 
 static int map(struct join *j, const struct event *e, uint32_t device)
@@ -225,7 +233,7 @@ static int map(struct join *j, const struct event *e, uint32_t device)
 	number = make_way(j, e, &m);
 	if (!number)
 		number = begin_mapping(j, e, &m);
-	return number < 0 ? (int)number : 0;
+	return error_of(number);
 }
 
 static uint64_t own_memory(uint32_t device, uint64_t iova)
@@ -251,7 +259,7 @@ static int allocate(struct join *j, const struct event *e, uint32_t device)
 	number = make_way(j, e, &m);
 	if (!number)
 		number = begin_mapping(j, e, &m);
-	return number < 0 ? (int)number : 0;
+	return error_of(number);
 }
 
 /* --------------------------------------------------------------------- unmaps */
@@ -293,7 +301,7 @@ static int add_piece(struct join *j, const struct event *e, struct list *l, uint
 	if (!number)
 		number = begin_mapping(j, e, &m);
 	if (number < 0)
-		return (int)number;
+		return error_of(number);
 	if (l->last == LIVE_NONE)
 		l->first = (uint32_t)number;
 	else
@@ -390,7 +398,7 @@ static int link_piece(struct join *j, const struct event *e, uint32_t device)
 	j->link_iova = e->dma_addr + e->size;
 	number = begin_mapping(j, e, &m);
 	if (number < 0)
-		return (int)number;
+		return error_of(number);
 	j->live.mappings[number].first_in_list = (uint32_t)number; /* each is ended for itself */
 	return 0;
 }

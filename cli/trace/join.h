@@ -30,6 +30,7 @@
 	X(lost_marks, "times that the recorder lost events")                                                 \
 	X(out_of_order,                                                                                      \
 	  "events with a time before that of the event before them, taken as of the same time")              \
+	X(crowded, "maps of a page at which 4096 others live, left out")                                     \
 	X(failed_maps, "maps that failed, left out")                                                         \
 	X(unmaps_before, "unmaps of what was mapped before the recording or in a gap of it, left out")       \
 	X(lists_before,                                                                                      \

@@ -55,55 +55,57 @@ static uint32_t take_place(struct live *l)
 
 /* ---------------------------------------------------------------------- chains */
 
+#define COUNT_SHIFT 32
+
 static uint32_t first_in(const struct number_map *map, uint64_t key)
 {
-	uint64_t number;
+	uint64_t value;
 
-	return number_map_get(map, key, &number) ? (uint32_t)number : LIVE_NONE;
+	return number_map_get(map, key, &value) ? (uint32_t)value : LIVE_NONE;
+}
+
+static struct live_link *link_of(struct live *l, const struct number_map *map, uint32_t number)
+{
+	struct live_mapping *m = &l->mappings[number];
+
+	return map == &l->by_phys ? &m->by_phys : &m->by_iova;
 }
 
 /* The oldest stays in front: what was mapped first is unmapped first, if nothing else tells them apart. */
-static void append(struct live *l, uint32_t head, uint32_t number, bool by_phys)
-{
-	uint32_t *link;
-
-	for (;;) {
-		link = by_phys ? &l->mappings[head].next_by_phys : &l->mappings[head].next_by_iova;
-		if (*link == LIVE_NONE)
-			break;
-		head = *link;
-	}
-	*link = number;
-}
-
 static int chain(struct live *l, struct number_map *map, uint64_t key, uint32_t number)
 {
-	uint32_t head = first_in(map, key);
+	struct live_link *own = link_of(l, map, number), *first;
+	uint64_t value;
 
-	if (head == LIVE_NONE)
-		return number_map_put(map, key, number);
-	append(l, head, number, map == &l->by_phys);
-	return 0;
+	*own = (struct live_link){.next = LIVE_NONE, .before = number};
+	if (!number_map_get(map, key, &value))
+		return number_map_put(map, key, UINT64_C(1) << COUNT_SHIFT | number);
+	if (value >> COUNT_SHIFT >= LIVE_AT_PAGE)
+		return -EXFULL;
+	first = link_of(l, map, (uint32_t)value);
+	own->before = first->before;
+	link_of(l, map, own->before)->next = number;
+	first->before = number;
+	return number_map_put(map, key, value + (UINT64_C(1) << COUNT_SHIFT)); /* needs no memory */
 }
 
 static void unchain(struct live *l, struct number_map *map, uint64_t key, uint32_t number)
 {
-	bool by_phys = map == &l->by_phys;
-	uint32_t head = first_in(map, key), next;
-	uint64_t ignored;
+	const struct live_link own = *link_of(l, map, number);
+	uint64_t value;
+	uint32_t first;
 
-	next = by_phys ? l->mappings[number].next_by_phys : l->mappings[number].next_by_iova;
-	if (head == number && next == LIVE_NONE) {
-		number_map_take(map, key, &ignored);
-	} else if (head == number) {
-		number_map_put(map, key, next); /* in place of what is there: needs no memory */
-	} else {
-		uint32_t *link = &head;
-
-		while (*link != number)
-			link = by_phys ? &l->mappings[*link].next_by_phys : &l->mappings[*link].next_by_iova;
-		*link = next;
+	if (!number_map_get(map, key, &value))
+		return;
+	if (value >> COUNT_SHIFT == 1) {
+		number_map_take(map, key, &value);
+		return;
 	}
+	first = (uint32_t)value == number ? own.next : (uint32_t)value;
+	if (first == (uint32_t)value)
+		link_of(l, map, own.before)->next = own.next;
+	link_of(l, map, own.next == LIVE_NONE ? first : own.next)->before = own.before;
+	number_map_put(map, key, ((value >> COUNT_SHIFT) - 1) << COUNT_SHIFT | first); /* needs no memory */
 }
 
 /* ------------------------------------------------------------------------- use */
@@ -117,7 +119,6 @@ int64_t live_add(struct live *l, const struct live_mapping *m)
 		return err;
 	number = take_place(l);
 	l->mappings[number] = *m;
-	l->mappings[number].next_by_iova = l->mappings[number].next_by_phys = LIVE_NONE;
 	l->mappings[number].next_in_list = LIVE_NONE;
 	err = chain(l, &l->by_iova, key_of(m->device, m->iova), number);
 	if (!err && m->is_first) {
@@ -151,7 +152,7 @@ uint32_t live_find(const struct live *l, uint32_t device, uint64_t iova, uint64_
 	uint32_t found = LIVE_NONE;
 
 	for (uint32_t n = first_in(&l->by_iova, key_of(device, iova)); n != LIVE_NONE;
-	     n = l->mappings[n].next_by_iova) {
+	     n = l->mappings[n].by_iova.next) {
 		if (l->mappings[n].iova != iova)
 			continue;
 		if (l->mappings[n].len == len)
@@ -170,12 +171,15 @@ static bool holds(const struct live_mapping *m, uint64_t iova)
 uint32_t live_find_around(const struct live *l, uint32_t device, uint64_t iova)
 {
 	uint64_t page = iova >> PAGE_SHIFT;
+	unsigned looked_at = 0;
 
 	for (unsigned back = 0; back <= LOOK_BACK && back <= page; back++) {
 		for (uint32_t n = first_in(&l->by_iova, key_of(device, (page - back) << PAGE_SHIFT));
-		     n != LIVE_NONE; n = l->mappings[n].next_by_iova) {
+		     n != LIVE_NONE; n = l->mappings[n].by_iova.next) {
 			if (holds(&l->mappings[n], iova))
 				return n;
+			if (++looked_at == LIVE_AT_PAGE)
+				return LIVE_NONE;
 		}
 	}
 	return LIVE_NONE;
@@ -184,7 +188,7 @@ uint32_t live_find_around(const struct live *l, uint32_t device, uint64_t iova)
 uint32_t live_find_list(const struct live *l, uint32_t device, uint64_t phys, enum trace_direction direction)
 {
 	for (uint32_t n = first_in(&l->by_phys, key_of(device, phys)); n != LIVE_NONE;
-	     n = l->mappings[n].next_by_phys) {
+	     n = l->mappings[n].by_phys.next) {
 		if (l->mappings[n].phys == phys && l->mappings[n].direction == direction)
 			return n;
 	}

@@ -59,6 +59,12 @@ static void say_lost(struct sentence *s, uint64_t lost, uint64_t marks)
 	say(s, " in %" PRIu64 " gap%s", marks, marks == 1 ? "" : "s");
 }
 
+static void say_crowded(struct sentence *s, uint64_t crowded)
+{
+	say(s, " %" PRIu64 " map%s left out, as %u others are mapped in the page", crowded,
+	    crowded == 1 ? " is" : "s are", LIVE_AT_PAGE);
+}
+
 static void say_untold(struct sentence *s, const struct missing *m, const uint64_t *counts)
 {
 	uint64_t untold = counts[JOIN_untold], inferred = counts[JOIN_inferred],
@@ -83,8 +89,8 @@ bool missing_tell(const struct missing *m, const struct join *j, char *text, siz
 	const uint64_t *counts = j->counts;
 	uint64_t bad = counts[JOIN_unreadable], gaps = counts[JOIN_lost_marks],
 		 cut = counts[JOIN_lists_truncated], untold = counts[JOIN_untold],
-		 inferred = counts[JOIN_inferred];
-	bool any = bad || gaps || cut;
+		 inferred = counts[JOIN_inferred], crowded = counts[JOIN_crowded];
+	bool any = bad || gaps || cut || crowded;
 	struct sentence s = {text, size, 0};
 
 	if (!any && !untold && !inferred)
@@ -99,6 +105,10 @@ bool missing_tell(const struct missing *m, const struct join *j, char *text, siz
 	if (cut)
 		say(&s, "%s the kernel recorded the first 128 entries only of %" PRIu64 " scatter list%s",
 		    bad || gaps ? ";" : "", cut, cut == 1 ? "" : "s");
+	if (crowded) {
+		say(&s, "%s", bad || gaps || cut ? ";" : "");
+		say_crowded(&s, crowded);
+	}
 	if (untold || inferred) {
 		say(&s, "%s", any ? ";" : "");
 		say_untold(&s, m, counts);
