@@ -14,12 +14,27 @@
 #include "control/protocol.h"
 #include "daemon/path_walk.h"
 
+/* Is it a folder where what we make stays ours? Such is /tmp, being sticky. */
+static bool is_safe(const char *base)
+{
+	struct path_walk_result walked;
+	char within[PATH_MAX];
+	int len = snprintf(within, sizeof(within), "%s/.", base), fd;
+
+	if (len < 0 || (size_t)len >= sizeof(within))
+		return false;
+	fd = path_walk_open(within, &walked);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 static int make_fresh(struct directory *d, char *why, size_t why_size)
 {
 	const char *base = getenv("XDG_RUNTIME_DIR");
 	int len;
 
-	if (!base || base[0] != '/' || access(base, W_OK))
+	if (!base || base[0] != '/' || access(base, W_OK) || !is_safe(base))
 		base = "/tmp";
 	len = snprintf(d->path, sizeof(d->path), "%s/viommud-XXXXXX", base);
 	if (len < 0 || (size_t)len >= sizeof(d->path)) {
@@ -61,22 +76,39 @@ static int take_path(struct directory *d, const char *wanted, char *why, size_t 
 	return 0;
 }
 
-static int make_named(struct directory *d, const char *wanted, char *why, size_t why_size)
+static void explain(const struct path_walk_result *walked, const char *wanted, int err, char *why,
+		    size_t why_size)
 {
-	bool stranger;
-
-	d->fd = path_walk_open(wanted, &d->made, &stranger);
-	if (d->fd >= 0)
-		return take_path(d, wanted, why, why_size);
-	if (stranger)
+	if (walked->strange_link)
 		snprintf(
 			why, why_size,
 			"--dir %s leads over a symbolic link of another user, who can make it lead anywhere; "
 			"give the folder itself",
 			wanted);
+	else if (walked->strange_folder)
+		snprintf(why, why_size,
+			 "--dir %s leads through %s, which belongs to another user, who can make it lead "
+			 "anywhere; choose a folder below those of your own",
+			 wanted, walked->folder);
+	else if (walked->open_folder)
+		snprintf(why, why_size,
+			 "--dir %s leads through %s, where others may write and can make it lead anywhere; "
+			 "take that right away (chmod go-w), or choose another folder",
+			 wanted, walked->folder);
 	else
-		snprintf(why, why_size, "--dir %s cannot be %s: %s", wanted,
-			 d->fd == -ENOENT ? "made" : "used", strerror(-d->fd));
+		snprintf(why, why_size, "--dir %s cannot be %s: %s", wanted, err == -ENOENT ? "made" : "used",
+			 strerror(-err));
+}
+
+static int make_named(struct directory *d, const char *wanted, char *why, size_t why_size)
+{
+	struct path_walk_result walked;
+
+	d->fd = path_walk_open(wanted, &walked);
+	d->made = walked.made;
+	if (d->fd >= 0)
+		return take_path(d, wanted, why, why_size);
+	explain(&walked, wanted, d->fd, why, why_size);
 	return -1;
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,7 +13,7 @@
 struct walk {
 	int at; /* the folder that we stand in */
 	unsigned links;
-	bool made, stranger;
+	struct path_walk_result *result;
 	char rest[2 * PATH_MAX]; /* of the path, from there */
 };
 
@@ -26,14 +25,20 @@ static int stand_in(struct walk *w, int fd)
 	return fd < 0 ? -errno : 0;
 }
 
+/* From the root, since a folder above the one that we are in counts as well. */
 static int begin(struct walk *w, const char *path)
 {
-	if (strlen(path) >= PATH_MAX)
-		return -ENAMETOOLONG;
+	char here[PATH_MAX] = "";
+	int len;
+
 	if (!*path)
 		return -ENOENT;
-	strcpy(w->rest, path);
-	return stand_in(w, open(*path == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	if (*path != '/' && !getcwd(here, sizeof(here)))
+		return -errno;
+	len = snprintf(w->rest, PATH_MAX, "%s/%s", here, path);
+	if (len < 0 || len >= PATH_MAX)
+		return -ENAMETOOLONG;
+	return stand_in(w, open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
 /* The next part of the path into `part`. False: there is none. */
@@ -59,14 +64,38 @@ static bool is_last(const struct walk *w)
 	return !w->rest[strspn(w->rest, "/")];
 }
 
+static bool is_stranger(uid_t owner)
+{
+	return owner && owner != geteuid();
+}
+
+/* What is in the folder that we stand in stays what it is, unless the user or root changes it. */
+static int check_folder(struct walk *w)
+{
+	char link[32];
+	struct stat st;
+	ssize_t len;
+
+	if (fstat(w->at, &st))
+		return -errno;
+	w->result->strange_folder = is_stranger(st.st_uid);
+	w->result->open_folder = (st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX);
+	if (!w->result->strange_folder && !w->result->open_folder)
+		return 0;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", w->at);
+	len = readlink(link, w->result->folder, sizeof(w->result->folder) - 1);
+	w->result->folder[len < 0 ? 0 : len] = '\0';
+	return -EPERM;
+}
+
 /* What the link says stands before what is left. */
 static int follow(struct walk *w, int link, uid_t owner)
 {
 	char to[2 * PATH_MAX];
 	ssize_t len;
 
-	w->stranger = owner && owner != geteuid();
-	if (w->stranger || ++w->links > MOST_LINKS)
+	w->result->strange_link = is_stranger(owner);
+	if (w->result->strange_link || ++w->links > MOST_LINKS)
 		return -ELOOP;
 	len = readlinkat(link, "", to, PATH_MAX);
 	if (len < 0)
@@ -83,7 +112,7 @@ static int open_part(struct walk *w, const char *part)
 	int fd = openat(w->at, part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0 && errno == ENOENT && is_last(w) && !mkdirat(w->at, part, 0700)) {
-		w->made = true;
+		w->result->made = true;
 		fd = openat(w->at, part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	}
 	return fd;
@@ -91,9 +120,12 @@ static int open_part(struct walk *w, const char *part)
 
 static int step(struct walk *w, const char *part)
 {
-	int fd = open_part(w, part), err;
+	int err = check_folder(w), fd;
 	struct stat st;
 
+	if (err)
+		return err;
+	fd = open_part(w, part);
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st)) {
@@ -108,12 +140,14 @@ static int step(struct walk *w, const char *part)
 	return err;
 }
 
-int path_walk_open(const char *path, bool *ret_made, bool *ret_stranger)
+int path_walk_open(const char *path, struct path_walk_result *ret)
 {
-	struct walk w = {.at = -1};
+	struct walk w = {.at = -1, .result = ret};
 	char part[NAME_MAX + 1];
-	int err = begin(&w, path), fd;
+	int err, fd;
 
+	*ret = (struct path_walk_result){.made = false};
+	err = begin(&w, path);
 	while (!err && take_part(&w, part, &err))
 		err = step(&w, part);
 	fd = err ? -1 : openat(w.at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -121,7 +155,5 @@ int path_walk_open(const char *path, bool *ret_made, bool *ret_stranger)
 		err = -errno;
 	if (w.at >= 0)
 		close(w.at);
-	*ret_made = w.made;
-	*ret_stranger = w.stranger;
 	return err ? err : fd;
 }

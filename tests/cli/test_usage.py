@@ -190,6 +190,49 @@ def viommud_follows_no_link_of_another_user():
         refused(run(VIOMMUD, "--dir", link, "--nvme", disk), link, "symbolic links")
 
 
+def folders_on_the_way(base):
+    """Path below it, and how to make it unsafe; what the refusal says then."""
+    middle = os.path.join(base, "middle")
+    nobody = 65534
+    yield lambda: os.chown(middle, nobody, -1), "belongs to another user"
+    yield lambda: (os.chown(middle, nobody, -1), os.chmod(middle, 0o1777)), "belongs to another user"
+    yield lambda: os.chmod(middle, 0o777), "others may write"
+    yield lambda: os.chmod(middle, 0o775), "others may write"
+
+
+@case
+def viommud_uses_no_folder_that_others_can_exchange():
+    """Who may write to a folder on the way puts his own in place of ours."""
+    if os.geteuid():
+        return  # no folder can be another's
+    with tempfile.TemporaryDirectory() as base:
+        disk, middle = os.path.join(base, "disk"), os.path.join(base, "middle")
+        with open(disk, "wb") as f:
+            f.truncate(1 << 20)
+        run_dir = os.path.join(middle, "ours", "run")
+        os.makedirs(run_dir)
+        os.chmod(run_dir, 0o700)
+        os.symlink(run_dir, os.path.join(base, "link"))
+        paths = (run_dir, os.path.join(middle, "ours", "new"), os.path.join(middle, "new"), os.path.join(base, "link"),
+                 os.path.join(middle, "..", "new"))
+        for make_unsafe, words in folders_on_the_way(base):
+            make_unsafe()
+            for path in paths:
+                refused(run(VIOMMUD, "--dir", path, "--nvme", disk), path, middle, words)
+            refused(run("env", "-C", os.path.dirname(run_dir), VIOMMUD, "--dir", "run", "--nvme", disk), middle, words)
+            with started("env", "XDG_RUNTIME_DIR=" + middle, VIOMMUD, "--nvme", disk) as p:
+                line = p.stdout.readline()
+                check(line.startswith("viommud: ready /tmp/viommud-"), line or p.stderr.read())
+            check(os.listdir(run_dir) == [] and os.listdir(middle) == ["ours"], "something was put there")
+            os.chown(middle, 0, -1)
+            os.chmod(middle, 0o755)
+        os.chmod(middle, 0o1777)
+        for path in (*paths[:2], paths[3]):
+            with started(VIOMMUD, "--dir", path, "--nvme", disk) as p:
+                line = p.stdout.readline()
+                check(line == f"viommud: ready {os.path.realpath(path)}\n", line or p.stderr.read())
+
+
 @case
 def viommud_makes_a_folder():
     with tempfile.TemporaryDirectory() as base:
