@@ -12,9 +12,13 @@
  * its record stays pending until it writes the constant. Trapped registers have
  * no such limit.
  *
- * No clear is taken for another fault's. A slot is filled only when its clear
- * has been seen, and what lies in a free slot means nothing, so publishing
- * overwrites it unread.
+ * What is written into a free slot clears nothing. A slot is filled only when its
+ * clear has been seen, and what lies in a free slot means nothing, so publishing
+ * overwrites it unread. One case is left: a driver that comes round the ring
+ * between two looks reads the F that it has written itself, and should the look
+ * and the next fault come before it writes F again, it clears that fault unread,
+ * which counts as recorded. It reads FR 0 there, the reason of no fault; one that
+ * stops at FR 0 loses nothing.
  *
  * No event is lost. A clear may be seen only after the next fault has been
  * recorded, which then found an older one pending and sent no event, while the
