@@ -85,5 +85,7 @@ int vi_vtd_command_process(struct vi_vtd *m)
 		m->has_next_command = false;
 		vi_vtd_command_write(m, m->next_command);
 	}
+	/* On the page, the next one has waited for this moment: who settles looks no second time. */
+	vi_vtd_regs_poll_word(m, VTD_GCMD);
 	return m->command_drain.active ? 1 | VIOMMU_PROCESS_PENDING : 1;
 }

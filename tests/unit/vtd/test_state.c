@@ -452,6 +452,34 @@ static void test_overwritten_words_come_right(void **state)
 	machine_finish(&m);
 }
 
+/*
+ * The next command, posted on the page while accesses in flight keep the last
+ * one from its end, is carried out before the unit is saved.
+ */
+static void test_a_command_that_waits_for_its_turn(void **state)
+{
+	struct viommu_pin pin = {.revoke = NULL};
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, POLLED, NULL, true);
+	machine_map(&m, IOVA, GPA, 4096, RW);
+	assert_int_equal(viommu_pin(m.thread, m.device, IOVA, 1, VIOMMU_WRITE, &pin), 0);
+	machine_set32(&m, VTD_GCMD, VTD_GCMD_QIE);
+	machine_set32(&m, VTD_GCMD, VTD_GCMD_QIE | VTD_GCMD_TE);
+	assert_true(machine_get32(&m, VTD_GSTS) & VTD_GSTS_TES); /* not off yet */
+	viommu_unpin(&pin);
+	move(&m);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(machine_get32(&m, VTD_GSTS), VTD_GSTS_TES | VTD_GSTS_QIES | VTD_GSTS_RTPS);
+		machine_expect_read(&m, IOVA, 0);
+		machine_expect_read(&m, IOVA + 4096, -EACCES);
+		assert_int_equal(vi_driver_vtd_set_root(&m.driver), 0); /* and the next is seen once */
+		machine_settle(&m);
+	}
+	machine_finish(&m);
+}
+
 static void test_other_units_refuse_it(void **state)
 {
 	static const struct viommu_options others[] = {{.vtd_39bit_only = true},
@@ -531,6 +559,7 @@ int main(void)
 		cmocka_unit_test(test_restoring_drops_what_was_cached),
 		cmocka_unit_test(test_forged_status_is_no_other_than_what_is_done),
 		cmocka_unit_test(test_overwritten_words_come_right),
+		cmocka_unit_test(test_a_command_that_waits_for_its_turn),
 		cmocka_unit_test(test_forged_fault_records),
 	};
 
