@@ -79,7 +79,7 @@ static const struct word words[] = {
 	{VTD_PHMLIMIT + 4, PLAIN, ALL, ALL, NULL},
 	{VTD_IQH, READ_ONLY, 0, ALL, NULL},
 	{VTD_IQH + 4, READ_ONLY, 0, ALL, NULL},
-	{VTD_IQT, LEVEL, (uint32_t)VTD_IQT_QT, ALL, NULL},
+	{VTD_IQT, LEVEL, (uint32_t)VTD_IQT_QT, (uint32_t)VTD_IQT_QT, NULL},
 	{VTD_IQT + 4, READ_ONLY, 0, ALL, NULL},
 	{VTD_IQA, PLAIN, 0xfffff007u, ALL, NULL},
 	{VTD_IQA + 4, PLAIN, ALL, ALL, NULL},
@@ -319,6 +319,23 @@ void vi_vtd_regs_share(void *state, void *page)
 	vi_vtd_regs_poll(m);
 	memcpy(to, m->page, VTD_PAGE_SIZE);
 	m->page = to;
+}
+
+/* What a word may hold that was loaded, from anywhere: read-only ones are the model's to show. */
+static uint32_t loaded(const struct word *w, uint32_t value)
+{
+	if (w && w->rule == COMMAND)
+		return COMMAND_SENTINEL;
+	if (w && w->rule == PLAIN)
+		return value & w->writable;
+	return w && w->rule == LEVEL ? value & w->readable : 0;
+}
+
+void vi_vtd_regs_loaded(struct vi_vtd *m)
+{
+	for (unsigned i = 0; i < VTD_PAGE_SIZE; i += 4)
+		if (!vi_vtd_is_fault_record(m, i))
+			vi_vtd_store32(m, i, loaded(find_word(i), vi_vtd_load32(m, i)));
 }
 
 void vi_vtd_regs_reset(struct vi_vtd *m)

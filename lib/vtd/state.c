@@ -101,20 +101,39 @@ static bool says_what_it_does(const struct vi_vtd *m)
 	       m->queue.enabled == ((m->gsts & VTD_GSTS_QIES) != 0);
 }
 
+static uint32_t control(const struct vi_vtd_event *e)
+{
+	return (e->masked ? VTD_ECTL_IM : 0) | (e->pending ? VTD_ECTL_IP : 0);
+}
+
+static void clear_bits(struct vi_vtd *m, unsigned offset, uint32_t bits)
+{
+	vi_vtd_store32(m, offset, vi_vtd_load32(m, offset) & ~bits);
+}
+
 /*
- * Words of the page that only the model writes follow from the model, whatever
- * the state says: on a polled page the guest may have overwritten them, too. The
+ * Words of the page that the model writes follow from the model, whatever the
+ * state says: on a polled page the guest may have overwritten them, too, and what
+ * is shown once is put back for ever. Nothing is under way in a saved unit. The
  * regions that PMEN protects are those that their registers name.
  */
 static void show(struct vi_vtd *m)
 {
 	uint32_t protecting = atomic_load(&m->protecting) ? VTD_PMEN_EPM | VTD_PMEN_PRS : 0;
 
+	vi_vtd_regs_loaded(m);
 	vi_vtd_store32(m, VTD_VER, VTD_VER_1_0);
 	vi_vtd_store64(m, VTD_CAP, m->cap);
 	vi_vtd_store64(m, VTD_ECAP, m->ecap);
 	vi_vtd_store32(m, VTD_GSTS, m->gsts);
+	clear_bits(m, VTD_CCMD + 4, (uint32_t)(VTD_CCMD_ICC >> 32));
+	vi_vtd_store32(m, VTD_FECTL, control(&m->fault_event));
+	vi_vtd_fault_status_show(m);
 	vi_vtd_store64(m, VTD_IQH, m->queue.head);
+	vi_vtd_store32(m, VTD_IECTL, control(&m->queue_event));
+	vi_vtd_wait_status_write(m, 0);
+	vi_vtd_store64(m, VTD_IQERCD, m->queue_error);
+	clear_bits(m, VTD_IRO_OFFSET + VTD_IOTLB + 4, (uint32_t)(VTD_IOTLB_IVT >> 32));
 	vi_vtd_store32(m, VTD_PMEN, protecting);
 	if (protecting)
 		vi_vtd_protect_latch(m);

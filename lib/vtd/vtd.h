@@ -121,6 +121,9 @@ int vi_vtd_regs_poll(struct vi_vtd *m);
 /* At one of them. True: it had been written, and was acted on. */
 bool vi_vtd_regs_poll_word(struct vi_vtd *m, unsigned offset);
 void vi_vtd_regs_reset(struct vi_vtd *m);
+/* The page was loaded from anywhere: nothing stays in it that a guest cannot have written; read-only words,
+ * write-1-to-clear ones too, are 0 until they are shown. */
+void vi_vtd_regs_loaded(struct vi_vtd *m);
 
 /* What registers do when they were written, and what is left to do later: process() returns steps done and
  * or-s VIOMMU_PROCESS_PENDING. */
