@@ -184,7 +184,7 @@ static void write_page_word(struct vi_vtd *m, unsigned offset, uint32_t value)
 		act(m, w, value & w->writable);
 		return;
 	}
-	kept = vi_vtd_load32(m, offset) & ~w->writable;
+	kept = m->shown[offset / 4] & ~w->writable; /* never what the guest has left on the page */
 	vi_vtd_store32(m, offset, kept | (value & w->writable));
 	act(m, w, kept | (value & w->writable));
 }
@@ -317,6 +317,8 @@ void vi_vtd_regs_share(void *state, void *page)
 	if (to == m->page)
 		return;
 	vi_vtd_regs_poll(m);
+	for (unsigned i = 0; m->page != m->own_page && i < VTD_PAGE_SIZE; i += 4)
+		put_back(m, i);
 	memcpy(to, m->page, VTD_PAGE_SIZE);
 	m->page = to;
 }

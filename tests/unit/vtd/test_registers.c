@@ -170,6 +170,39 @@ static void test_overwritten_registers_come_back(void **state)
 }
 
 /* SID and FM are write-only, bits that are reserved read as 0 (11.4.6.1). */
+static uint64_t trapped_read(struct machine *m, uint64_t offset)
+{
+	uint64_t value;
+
+	assert_int_equal(viommu_regs_read(m->viommu, offset, 8, &value), 0);
+	return value;
+}
+
+/* Reserved bits that the guest has left on the page are not taken over by a trapped write, nor when it ends.
+ */
+static void test_dirty_reserved_bits_do_not_stay(void **state)
+{
+	uint64_t *iqa;
+	struct machine m;
+
+	(void)state;
+	machine_init(&m, POLLED, NULL);
+	iqa = (uint64_t *)(void *)((uint8_t *)m.page + VTD_IQA);
+	for (unsigned i = 0; i < 3; i++) { /* a look may have come by and put them back */
+		*iqa = 0xff8;
+		assert_int_equal(viommu_regs_write(m.viommu, VTD_IQA, 8, 0x3001 + i * UINT64_C(4096)), 0);
+		assert_int_equal(*iqa, 0x3001 + i * UINT64_C(4096));
+		assert_int_equal(trapped_read(&m, VTD_IQA), 0x3001 + i * UINT64_C(4096));
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		*iqa |= 0xff8;
+		assert_int_equal(viommu_regs_share(m.viommu, NULL), 0);
+		assert_int_equal(trapped_read(&m, VTD_IQA), 0x5001);
+		assert_int_equal(viommu_regs_share(m.viommu, m.page), 0);
+	}
+	machine_finish(&m);
+}
+
 static void test_context_command_reads_back(void **state)
 {
 	(void)state;
@@ -525,6 +558,7 @@ int main(void)
 		cmocka_unit_test(test_options_show_in_capabilities),
 		cmocka_unit_test(test_write_masks),
 		cmocka_unit_test(test_overwritten_registers_come_back),
+		cmocka_unit_test(test_dirty_reserved_bits_do_not_stay),
 		cmocka_unit_test(test_context_command_reads_back),
 		cmocka_unit_test(test_iotlb_register_reads_back),
 		cmocka_unit_test(test_bad_accesses_are_the_programs),
