@@ -34,7 +34,8 @@ struct recording {
 	char *const *command; /* NULL: none */
 
 	char instance[PATH_MAX];
-	char probes[32]; /* the group of our probes; empty: there are none */
+	char probes[32];    /* the group of our probes */
+	size_t probe_count; /* that there are */
 	int pipe, signals;
 	gzFile out;
 	pid_t child;
@@ -113,6 +114,14 @@ static const struct probe {
 
 #define PROBES (sizeof(probes) / sizeof(probes[0]))
 
+static int enable_probe(const struct recording *r, const struct probe *p, const char *value)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "events/%s/%s/enable", r->probes, p->function);
+	return write_to(r, name, value);
+}
+
 static int write_probe(const struct recording *r, const char *format, const struct probe *p)
 {
 	char path[PATH_MAX + 64], line[512];
@@ -130,42 +139,54 @@ static int write_probe(const struct recording *r, const char *format, const stru
 	return err;
 }
 
+/* Only probes that are off can be removed. */
 static void disable_probes(const struct recording *r)
 {
-	char name[64];
-
-	snprintf(name, sizeof(name), "events/%s/enable", r->probes);
-	write_to(r, name, "0");
+	for (size_t i = 0; i < r->probe_count; i++)
+		enable_probe(r, &probes[i], "0");
 }
 
 static void remove_probes(struct recording *r)
 {
-	for (size_t i = 0; *r->probes && i < PROBES; i++)
-		write_probe(r, "-", &probes[i]);
-	r->probes[0] = '\0';
+	while (r->probe_count)
+		write_probe(r, "-", &probes[--r->probe_count]);
 }
 
-/* Without them the IOMMU's own events remain, from which buffers can be inferred at best. */
+static int open_probe(struct recording *r, const struct probe *p)
+{
+	int err = write_probe(r, "p", p);
+
+	if (err)
+		return err;
+	r->probe_count++;
+	return enable_probe(r, p, "1");
+}
+
+/*
+ * All of them or none: with one missing, buffers would end that never began, or begin that never
+ * end. Without them the IOMMU's own events remain, from which buffers can be inferred at best.
+ */
 static void open_probes(struct recording *r)
 {
-	char name[128];
+	const char *function = "";
 	int err = 0;
 
 	snprintf(r->probes, sizeof(r->probes), "viommu_%d", (int)getpid());
 	for (size_t i = 0; !err && i < PROBES; i++) {
-		err = write_probe(r, "p", &probes[i]);
-		snprintf(name, sizeof(name), "events/%s/%s/enable", r->probes, probes[i].function);
-		if (!err)
-			err = write_to(r, name, "1");
+		function = probes[i].function;
+		err = open_probe(r, &probes[i]);
 	}
 	if (!err)
 		return;
 	/* The kernel has no such functions, as before Linux 6.17: nothing is missing then. */
-	if (err != -ENOENT || !is_there(r->tracefs, "kprobe_events"))
+	if (err != -ENOENT || r->probe_count || !is_there(r->tracefs, "kprobe_events"))
 		fprintf(stderr,
 			"viommu: what drivers map past the events of DMA, as NVMe does since Linux 6.17, is "
-			"recorded without its device, since the kernel allows no probe: %s\n",
-			strerror(-err));
+			"recorded without its device, since the kernel allows no probe of "
+			"%s(): %s\n",
+			function, strerror(-err));
+	disable_probes(r);
+	remove_probes(r);
 }
 
 static int open_instance(struct recording *r)
@@ -325,8 +346,7 @@ static int finish(struct recording *r, int err)
 			err = take(r);
 		close(r->pipe);
 	}
-	if (r->probes[0])
-		disable_probes(r);
+	disable_probes(r);
 	if (r->instance[0])
 		rmdir(r->instance);
 	remove_probes(r);
