@@ -186,10 +186,10 @@ static void send_reply(struct vfu_server *s, const struct vfu_message *m, struct
 
 static void log_refusal(struct vfu_server *s, const struct command *c, const struct vfu_message *m, int error)
 {
-	const char *why = m->fds_lost
-				  ? "file descriptors that came with it were lost, as this process has as "
-				    "many as it may have (RLIMIT_NOFILE)"
-				  : strerror(-error);
+	const char *why =
+		m->fds_lost ? "file descriptors that came with it were lost: this process has as many as "
+			      "it may have (RLIMIT_NOFILE), or a security module kept them back"
+			    : strerror(-error);
 
 	vfu_server_log(s, "%s (command %u, %u bytes, %u fds) refused: %s", c ? c->name : "unknown",
 		       m->header.command, m->header.size, m->fd_count, why);
