@@ -267,6 +267,7 @@ uint32_t nvme_identify_execute(struct nvme *n, struct nvme_command *c);
 uint32_t nvme_features_set(struct nvme *n, struct nvme_command *c);
 uint32_t nvme_features_get(struct nvme *n, struct nvme_command *c);
 void nvme_features_reset(struct nvme *n);
+bool nvme_features_are_possible(const uint32_t features[NVME_FEATURE_SLOTS], uint32_t io_queues);
 bool nvme_features_write_cache(const struct nvme *n);
 uint32_t nvme_log_page_execute(struct nvme *n, struct nvme_command *c);
 void nvme_log_page_add_error(struct nvme *n, const struct nvme_command *c, uint32_t status);

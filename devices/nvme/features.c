@@ -147,6 +147,20 @@ void nvme_features_reset(struct nvme *n)
 	memset(n->vector_no_coalescing, 0, sizeof(n->vector_no_coalescing));
 }
 
+/* What a saved state says; a slot that is no feature is 0. */
+bool nvme_features_are_possible(const uint32_t features[NVME_FEATURE_SLOTS], uint32_t io_queues)
+{
+	const uint32_t queues = features[NVME_FEATURE_QUEUES];
+
+	for (unsigned i = 0; i < NVME_FEATURE_SLOTS; i++) {
+		const struct feature *f = find((uint8_t)i);
+
+		if (features[i] & ~(f ? f->writable : 0))
+			return false;
+	}
+	return queues >> 16 < io_queues && (queues & 0xffff) < io_queues;
+}
+
 bool nvme_features_write_cache(const struct nvme *n)
 {
 	return n->features[NVME_FEATURE_WRITE_CACHE] & 1;

@@ -274,10 +274,21 @@ static bool commands_are_sound(const struct saved *s)
 	       (!s->aer_count || s->sq[0].exists);
 }
 
+/* A guest makes no queue beyond what was granted, and gets no other grant once it has made one. */
+static bool is_granted(const struct saved *s, unsigned qid)
+{
+	uint32_t granted = s->features[NVME_FEATURE_QUEUES];
+
+	if (!qid || (!s->sq[qid].exists && !s->cq[qid].exists))
+		return true;
+	return s->queues_created && (!s->sq[qid].exists || qid <= (granted & 0xffff) + 1) &&
+	       (!s->cq[qid].exists || qid <= (granted >> 16) + 1);
+}
+
 static bool queues_are_sound(const struct saved *s)
 {
 	for (unsigned i = 0; i < NVME_MAX_QUEUES; i++) {
-		if (!sq_is_sound(s, i) || !cq_is_sound(s, i))
+		if (!sq_is_sound(s, i) || !cq_is_sound(s, i) || !is_granted(s, i))
 			return false;
 		if ((s->sq[i].exists || s->cq[i].exists) && !s->sq[0].exists)
 			return false;
@@ -342,7 +353,7 @@ int nvme_restore_check(struct nvme *n, const void *buf, size_t size)
 	if (n->disk_in_flight)
 		return -EBUSY;
 	if (!numbers_are_sound(s) || !commands_are_sound(s) || !queues_are_sound(s) || !bits_are_sound(s) ||
-	    !nvme_pci_config_is_possible(s->config))
+	    !nvme_features_are_possible(s->features, s->io_queues) || !nvme_pci_config_is_possible(s->config))
 		return -EBADMSG;
 	return 0;
 }

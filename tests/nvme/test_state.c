@@ -327,6 +327,87 @@ static void another_controller_refuses(void **test)
 	drv_free(d);
 }
 
+/* No queue is there that Set Features does not grant, and none can be taken out of the grant. */
+static void check_grants(const struct nvme *n)
+{
+	const uint32_t granted = n->features[NVME_FEATURE_QUEUES];
+
+	assert_true(granted >> 16 < DRV_QUEUES && (granted & 0xffff) < DRV_QUEUES);
+	for (unsigned i = 1; i < NVME_MAX_QUEUES; i++) {
+		assert_true(!n->cq[i].exists || (n->queues_created && i <= (granted >> 16) + 1));
+		assert_true(!n->sq[i].exists || (n->queues_created && i <= (granted & 0xffff) + 1));
+	}
+}
+
+/* Where the features are in the state: `mark` is the value of Arbitration, and nowhere else. */
+static uint32_t *find_features(size_t length, uint32_t mark)
+{
+	uint32_t *words = (uint32_t *)state;
+
+	for (size_t i = 0; i < length / 4; i++) {
+		if (words[i] == mark)
+			return words + i - NVME_FEATURE_ARBITRATION;
+	}
+	fail_msg("the features are not in the state");
+	return NULL;
+}
+
+static void forged_features(void **test)
+{
+	const uint32_t mark = 0x5a6b7c05, most = DRV_QUEUES - 1;
+	const struct {
+		unsigned slot;
+		uint32_t value;
+		int result;
+	} cases[] = {
+		{NVME_FEATURE_QUEUES, most << 16 | most, 0},
+		{NVME_FEATURE_QUEUES, 1 << 16 | 1, 0},
+		{NVME_FEATURE_QUEUES, 1 << 16, -EBADMSG},
+		{NVME_FEATURE_QUEUES, 1, -EBADMSG},
+		{NVME_FEATURE_QUEUES, 0, -EBADMSG},
+		{NVME_FEATURE_QUEUES, most << 16 | DRV_QUEUES, -EBADMSG},
+		{NVME_FEATURE_QUEUES, DRV_QUEUES << 16 | most, -EBADMSG},
+		{NVME_FEATURE_QUEUES, UINT32_MAX, -EBADMSG},
+		{NVME_FEATURE_ARBITRATION, mark | 8, -EBADMSG},
+		{NVME_FEATURE_WRITE_CACHE, 0, 0},
+		{NVME_FEATURE_WRITE_CACHE, 2, -EBADMSG},
+		{NVME_FEATURE_ASYNC_EVENTS, 0x200, -EBADMSG},
+		{NVME_FEATURE_TEMPERATURE, 1, -EBADMSG},
+		{0, 1, -EBADMSG},
+		{NVME_FEATURE_SLOTS - 1, 1, -EBADMSG},
+	};
+	struct drv *d = drv_ready();
+	size_t length;
+	uint32_t *features;
+
+	assert_int_equal(drv_create_cq(d, 2, 8, 2), 0);
+	assert_int_equal(drv_create_sq(d, 2, 2, 8), 0);
+	assert_int_equal(drv_admin(d, (struct nvme_sqe){.opcode = NVME_ADMIN_SET_FEATURES,
+							.cdw10 = NVME_FEATURE_ARBITRATION,
+							.cdw11 = mark}),
+			 0);
+	length = drv_save(d, state, sizeof(state));
+	features = find_features(length, mark);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint32_t was = features[cases[i].slot];
+
+		features[cases[i].slot] = cases[i].value;
+		assert_int_equal(nvme_restore(d->nvme, state, length), cases[i].result);
+		check_grants(d->nvme);
+		features[cases[i].slot] = was;
+	}
+	for (size_t i = 0; i < 128; i++) {
+		uint8_t *byte = (uint8_t *)state + i, was = *byte;
+
+		*byte = 0;
+		nvme_restore(d->nvme, state, length);
+		check_grants(d->nvme);
+		*byte = was;
+	}
+	assert_int_equal(nvme_restore(d->nvme, state, length), 0);
+	drv_free(d);
+}
+
 /* Any byte, any bit: refused, or a controller that keeps within its memory and can be reset. */
 static void any_bit_flipped(void **test)
 {
@@ -349,6 +430,7 @@ static void any_bit_flipped(void **test)
 			continue;
 		}
 		taken++;
+		check_grants(d->nvme);
 		for (unsigned turns = 0; turns < 8; turns++)
 			nvme_poll(d->nvme, 64);
 		nvme_arm(d->nvme);
@@ -372,6 +454,7 @@ int main(void)
 		cmocka_unit_test(intx_stays_up),
 		cmocka_unit_test(held_means_held),
 		cmocka_unit_test(another_controller_refuses),
+		cmocka_unit_test(forged_features),
 		cmocka_unit_test(any_bit_flipped),
 	};
 
