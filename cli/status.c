@@ -17,7 +17,9 @@ static void show_translation(struct json_object *status)
 		printf("  translation is OFF, it was on before: the devices reach all of the guest's "
 		       "memory\n");
 	if (!strcmp(translation, "never"))
-		printf("  translation was NEVER turned on: the devices reach all of the guest's memory\n");
+		printf("  translation was NEVER turned on since this viommud runs: the devices reach all of "
+		       "the "
+		       "guest's memory\n");
 }
 
 static void show_unit(struct json_object *status)

@@ -363,6 +363,7 @@ static void restore_on_work_thread(void *arg)
 	if (restore_parts(v, &p)) {
 		if (v->vm->iommu)
 			iommu_function_restore(v->vm->iommu, p.function.at);
+		vm_restored(v->vm);
 		v->vm->frozen = false;
 	}
 	hold_memory(v->vm, false);

@@ -47,16 +47,27 @@ static bool was_ever_on(struct viommu *unit)
 	return false;
 }
 
-const char *vm_translation_text(struct vm *vm)
+static bool is_on(struct vm *vm)
 {
 	struct viommu_requester_info info = {.sz = sizeof(info)};
 
+	viommu_requester_describe(nvme_function_requester(vm->nvme[0]), &info);
+	return info.translation != VIOMMU_TRANSLATION_OFF;
+}
+
+const char *vm_translation_text(struct vm *vm)
+{
 	if (!vm->iommu || !vm->nvme_count)
 		return NULL;
-	viommu_requester_describe(nvme_function_requester(vm->nvme[0]), &info);
-	if (info.translation != VIOMMU_TRANSLATION_OFF)
+	if (is_on(vm))
 		return "on";
-	return was_ever_on(vm->units[0]->v) ? "off" : "never";
+	return vm->was_restored_on || was_ever_on(vm->units[0]->v) ? "off" : "never";
+}
+
+void vm_restored(struct vm *vm)
+{
+	if (vm->iommu && vm->nvme_count && is_on(vm))
+		vm->was_restored_on = true;
 }
 
 /* ------------------------------------------------------------ begin and end */

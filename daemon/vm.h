@@ -48,7 +48,8 @@ struct vm {
 	 * it alone until it is restored or reset.
 	 */
 	_Atomic bool frozen;
-	unsigned unit_count; /* one with VT-d, else one for each controller */
+	_Atomic bool was_restored_on; /* translation was on in a state that was restored */
+	unsigned unit_count;	      /* one with VT-d, else one for each controller */
 	struct unit *units[NVME_MAX];
 };
 
@@ -74,7 +75,10 @@ void vm_send_interrupt(struct vm *vm, uint16_t rid, uint64_t address, uint32_t d
 /* May a guest be writing to a register page that only polling looks at? [any thread] */
 bool vm_registers_are_polled(const struct vm *vm);
 
-/* "on", "off" by now, or "never" turned on since this process runs. NULL: there is no IOMMU. */
+/* "on", "off" by now, or "never" turned on since this process runs, nor in a state that it has restored.
+ * NULL: there is no IOMMU. */
 const char *vm_translation_text(struct vm *vm);
+/* A state was restored, and nothing has happened since. */
+void vm_restored(struct vm *vm);
 
 #endif

@@ -360,6 +360,22 @@ def translation_is_told():
         check("translation" not in d.ask("status") and "none" in said("status"), said("status"))
 
 
+@case("a VM that was restored with translation on, and turns it off, is not told as one that never had it on")
+def restored_translation_is_told():
+    with Daemon(VIOMMUD) as d, Nvme(d) as n:
+        Remapping(n)
+        state = bytes.fromhex(d.ask("save")["state"])
+    for registers in (), ("--registers", "trap"):
+        with Daemon(VIOMMUD, *registers) as d:
+            equal(d.ask("status")["translation"], "never", "before the restore")
+            check("ok" in give(d, state), "the state is refused")
+            equal(d.ask("status")["translation"], "on", "after the restore")
+            with d.connect("iommu") as iommu:
+                iommu.ok(RESET)
+            d.wait_until(lambda: d.ask("status")["translation"] != "on", "translation stays on")
+            equal(d.ask("status")["translation"], "off", "after a reset")
+
+
 @case("a VMM that ends while its controller is polled: no word about memory that goes with it")
 def ends_quietly():
     for options in KINDS.values():
