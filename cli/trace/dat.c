@@ -77,6 +77,8 @@ void dat_close(struct dat *d)
 
 static int explain(struct dat *d, int err)
 {
+	if (err == -ECANCELED && cage_code(&d->cage) == DAT_NO_SECONDS)
+		return -EDOM;
 	if (err == -ETIMEDOUT)
 		snprintf(d->error, sizeof(d->error), "it took longer than a file of its size may");
 	else if (err == -EFAULT)

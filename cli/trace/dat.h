@@ -19,8 +19,8 @@ int dat_open(const char *path, struct dat **ret_dat);
 void dat_close(struct dat *d);
 /*
  * The next line, ended by a zero, until the next call. 1; 0: the end; -EMSGSIZE: it is
- * too long, and left out; or -EBADMSG: libtracecmd cannot read the file, or not on, as
- * dat_error() says.
+ * too long, and left out; -EDOM: its clock does not count seconds; or -EBADMSG: libtracecmd
+ * cannot read the file, or not on, as dat_error() says.
  */
 int dat_next(struct dat *d, char **ret_text, size_t *ret_len);
 uint64_t dat_number(const struct dat *d); /* of the line that came last */

@@ -17,6 +17,9 @@
 
 #include <trace-cmd/trace-cmd.h>
 
+/* The library has it and its header does not; without it clocks are not told apart. */
+const char *tracecmd_get_trace_clock(struct tracecmd_input *input) __attribute__((weak));
+
 #define BUFFER	  (256u << 10)
 #define LINE_MOST (200u << 10) /* of a record: it lies in one page of the kernel's buffer, at most 64 KiB */
 
@@ -284,6 +287,18 @@ static struct tep_record *read_first(struct dat *d)
 	return record;
 }
 
+/* Those of the kernel whose unit is another one than ns. */
+static bool counts_seconds(struct tracecmd_input *input)
+{
+	static const char *const others[] = {"counter", "uptime", "x86-tsc", "ppc-tb"};
+	const char *clock = tracecmd_get_trace_clock ? tracecmd_get_trace_clock(input) : NULL;
+
+	for (size_t i = 0; clock && i < sizeof(others) / sizeof(others[0]); i++)
+		if (!strcmp(clock, others[i]))
+			return false;
+	return true;
+}
+
 bool dat_records_possible(void)
 {
 	return true;
@@ -303,6 +318,8 @@ int dat_records_write(int in, int out)
 	d->input = tracecmd_open_fd(in, TRACECMD_FL_LOAD_NO_PLUGINS);
 	if (!d->input)
 		return DAT_NOT_UNDERSTOOD;
+	if (!counts_seconds(d->input))
+		return DAT_NO_SECONDS;
 	d->tep = tracecmd_get_tep(d->input);
 	err = add_sources(d);
 	while (!err && !d->broken && (record = read_first(d))) {

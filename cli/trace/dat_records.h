@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 /* Exit statuses. */
-enum { DAT_WRITTEN = 0, DAT_NOT_UNDERSTOOD = 1, DAT_NO_MEMORY = 2 };
+enum { DAT_WRITTEN = 0, DAT_NOT_UNDERSTOOD = 1, DAT_NO_MEMORY = 2, DAT_NO_SECONDS = 3 };
 
 bool dat_records_possible(void); /* false: built without libtracecmd */
 /* Reads the file `in`, writes the lines to `out`. */

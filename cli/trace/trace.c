@@ -276,10 +276,13 @@ static int read_line(struct trace *t, char *why, size_t why_size)
 		leave_out(t);
 		return 1;
 	}
+	if (got == 0 && t->any_event)
+		return 0;
+	t->any_no_time = t->any_no_time || got == -EDOM;
+	if (got == 0 || got == -EDOM)
+		return not_a_trace(t, why, why_size);
 	if (got == 1)
 		got = take_line(t, text, len);
-	else if (got == 0)
-		return t->any_event ? 0 : not_a_trace(t, why, why_size);
 	if (got < 0)
 		return explain(t, got, why, why_size);
 	if (!t->any_event && line_number(t) >= LOOKED_AT)

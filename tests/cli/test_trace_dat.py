@@ -91,6 +91,23 @@ def libtracecmd_falls_and_viommu_does_not():
 
 
 @case
+def clocks_that_count_no_seconds_are_refused():
+    """The list of clocks in the file has brackets around the one that was used."""
+    data = read("scatter.dat")
+    clocks = b"[local] global counter uptime perf mono mono_raw boot tai x86-tsc"
+    check(data.count(clocks) == 1, "the file is another one")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "x.dat")
+        for clock in "local", "global", "mono", "boot", "tai", "counter", "uptime", "x86-tsc":
+            with open(path, "wb") as f:
+                f.write(data.replace(clocks, clocks.translate(None, b"[]").replace(clock.encode(), f"[{clock}]".encode(), 1)))
+            if clock in ("counter", "uptime", "x86-tsc"):
+                refused(show(path), "times that are no seconds", "trace_clock", status=1)
+            else:
+                check(shown(path)["counts"]["dma_events"], clock)
+
+
+@case
 def nothing_is_left_behind():
     """Of the process that reads, also when it is not read to its end."""
     with tempfile.TemporaryDirectory() as folder:
