@@ -13,7 +13,7 @@
 #include "cli/replay/run.h"
 #include "cli/replace_file.h"
 
-#define WHY_SIZE    512
+#define WHY_SIZE    TRACE_WHY_SIZE
 #define COUNTS_MOST 64
 #define HELP_WIDTH  92
 

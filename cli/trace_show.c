@@ -17,7 +17,7 @@
 #include "cli/trace/trace.h"
 #include "cli/trace_command.h"
 
-#define WHY_SIZE   512
+#define WHY_SIZE   TRACE_WHY_SIZE
 #define TELL_EVERY 8192
 
 /* What one device was given. */

@@ -62,13 +62,15 @@ static void check_counts(const struct event *e, const struct join *j, uint64_t k
 
 static void check_missing(const struct missing *m, const struct join *j)
 {
-	char text[512] = "";
+	char text[TRACE_WHY_SIZE] = "", cut[64];
 	bool any = missing_tell(m, j, text, sizeof(text));
 
 	require(any == (j->counts[JOIN_unreadable] || j->counts[JOIN_lost_marks] ||
 			j->counts[JOIN_lists_truncated] || j->counts[JOIN_inferred] ||
 			j->counts[JOIN_untold] || j->counts[JOIN_crowded]));
-	require(any == !!*text);
+	require(any == !!*text && strlen(text) < sizeof(text) - 1);
+	require(missing_tell(m, j, cut, sizeof(cut)) == any);
+	require(!any || !strcmp(cut, text) || !strcmp(cut + sizeof(cut) - 4, "..."));
 	for (size_t i = 0; i < m->count; i++)
 		for (const char *at = m->lines[i].text; *at; at++)
 			require(*at >= ' ' && *at < 0x7f);

@@ -84,13 +84,21 @@ static int add_all(struct replay_steps *s, struct trace *t, const struct replay_
 /* The names of those that do something, as far as there is room. */
 static void list_devices(const struct trace *t, const struct chosen *c, char *to, size_t size)
 {
+	static const char more[] = ", ...";
 	size_t used = 0;
 
 	to[0] = '\0';
-	for (unsigned i = 0; i < c->count && used < size; i++)
-		if (c->devices[i].any_step)
-			used += (size_t)snprintf(to + used, size - used, "%s%s", used ? ", " : "",
-						 trace_device_name(t, i));
+	for (unsigned i = 0; i < c->count; i++) {
+		const char *name = trace_device_name(t, i), *before = used ? ", " : "";
+
+		if (!c->devices[i].any_step)
+			continue;
+		if (used + strlen(before) + strlen(name) + sizeof(more) > size) {
+			snprintf(to + used, size - used, "%s", more);
+			return;
+		}
+		used += (size_t)snprintf(to + used, size - used, "%s%s", before, name);
+	}
 }
 
 static bool is_there(const struct trace *t, const char *name)
@@ -104,7 +112,7 @@ static bool is_there(const struct trace *t, const char *name)
 static int check_devices(const struct trace *t, const struct chosen *c, const struct replay_wish *wish,
 			 char *why, size_t why_size)
 {
-	char names[256];
+	char names[TRACE_WHY_SIZE / 2];
 
 	for (size_t i = 0; i < wish->device_count; i++) {
 		if (is_there(t, wish->devices[i]))

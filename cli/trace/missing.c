@@ -42,6 +42,14 @@ static __attribute__((format(printf, 2, 3))) void say(struct sentence *s, const 
 	s->used += len > 0 ? (size_t)len : 0;
 }
 
+static void mark_cut(const struct sentence *s)
+{
+	static const char mark[] = "...";
+
+	if (s->used >= s->size && s->size >= sizeof(mark))
+		memcpy(s->text + s->size - sizeof(mark), mark, sizeof(mark));
+}
+
 static void say_unreadable(struct sentence *s, const struct missing *m, uint64_t bad, uint64_t read)
 {
 	say(s, " %" PRIu64 " of %" PRIu64 " lines about DMA cannot be read", bad, bad + read);
@@ -117,5 +125,6 @@ bool missing_tell(const struct missing *m, const struct join *j, char *text, siz
 		say(&s, "; what 'viommu trace record' writes can be read whole");
 	if (gaps)
 		say(&s, "; 'viommu trace record' with a larger --buffer loses less");
+	mark_cut(&s);
 	return true;
 }

@@ -45,6 +45,8 @@ struct trace_line {
 	bool is_cut;
 };
 
+#define TRACE_WHY_SIZE 1024 /* bytes that whatever is said of a trace fits in, with the longest names */
+
 struct trace;
 
 /* A line of a recording that names a device behind the IOMMU, one each. */
@@ -67,7 +69,8 @@ size_t trace_unreadable(const struct trace *t, const struct trace_line **ret_lin
 /*
  * What is missing in what was read so far, with numbers, and how to record so that it
  * is not: one sentence without its end, that goes before everything else that is
- * said of the trace. False: nothing is, and `text` is untouched.
+ * said of the trace. It ends with "..." where `size` is too small for it. False: nothing
+ * is, and `text` is untouched.
  */
 bool trace_missing(const struct trace *t, char *text, size_t size);
 void trace_close(struct trace *t);

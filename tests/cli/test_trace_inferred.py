@@ -230,6 +230,32 @@ def replay_names_devices_with_buffers_only():
 
 
 @case
+def all_that_is_missing_is_said_to_its_end():
+    """Each kind of loss at once, of the longest names, in the first line of each output."""
+    system, device = "s" * 128, "d" * 128
+    listed = (f"dma_map_sg: {device} dir=TO_DEVICE nents=1/200 ents=1/200 [TRUNCATED] dma_addrs={{0x90000000}} sizes={{0x1000}} "
+              "phys_addrs={0x7000} attrs=")
+    text = dma_map(1, device, 0x1000, 0x9000) + line(2, "dma_map_phys: cut") + line(3, listed) + "".join(
+        line(4, f"dma_map_phys: {device} dir=TO_DEVICE dma_addr=a0000000 size=64 phys_addr=a0000000 attrs=") for _ in range(4100)) + iommu_map(
+            6, 0x8000, 0x20000) + iommu_map(7, 0x1000, 0x8000).replace("size=4096", "size=0")
+    text = f"{system}: cpus=1\n" + "".join(f"{system}: {row}" for row in text.splitlines(True)) + "CPU:0 [LOST 18446744073709551615 EVENTS]\n" * 2
+    want = shown(text)["missing"]
+    for words in ("1 of 4103 lines", "line 4", "18446744073709551615 or more events in 2 gaps", "128 entries only of 1 scatter list;", "4 maps are left out",
+                  f"buffers of {system}:{device}, the one", "can be read whole", "loses less"):
+        check(words in want, (words, want))
+    check(want.endswith("with a larger --buffer loses less"), want)
+    check(viommu(text, "trace", "show", "-").stdout.startswith(f"-: {want}.\n"), "trace show")
+    done = viommu(text, "replay", "-", "--strategy", "copy")
+    check(done.stdout.startswith(f"-: {want}.\n"), done.stdout[:2000])
+    # A list of names that has no end is marked, and no name is cut.
+    many = "".join(line(1 + i, f"dma_map_phys: dev-{i:04} dir=TO_DEVICE dma_addr={i + 1:x}000 size=64 phys_addr={i + 1:x}000 attrs=")
+                   for i in range(100))
+    done = viommu(many, "replay", "-", "--device", "x")
+    names = done.stderr.strip().split("it has ")[1].split(", ")
+    check(names[-1] == "..." and len(names) > 10 and all(re.fullmatch(r"dev-\d{4}", name) for name in names[:-1]), names)
+
+
+@case
 def every_output_says_so():
     for text, words in ((text_of("iova-api-plain.txt.gz"), " 196 are inferred to be buffers of " + DISK),
                         (ONE + OTHER + OPEN, " 1 are left out")):
