@@ -176,8 +176,9 @@ int viommu_requester_describe(struct viommu_requester *r, struct viommu_requeste
 /*
  * Called for each range that a device can reach: ascending, neighbours joined,
  * both ends included. `access` is VIOMMU_READ or VIOMMU_WRITE or both, of
- * viommu/access.h. Return 0 to go on; viommu_reach() stops at another value and
- * returns it. Must not call back into the library.
+ * viommu/access.h. Return 0 to go on; viommu_reach() and viommu_reach_some() stop
+ * at another value and return it, so one that is none of their own tells which of
+ * the two it was. Must not call back into the library.
  */
 typedef int (*viommu_reach_fn)(void *arg, uint64_t iova_first, uint64_t iova_last, uint64_t gpa_first,
 			       unsigned access);
@@ -190,10 +191,11 @@ typedef int (*viommu_reach_fn)(void *arg, uint64_t iova_first, uint64_t iova_las
  *
  * Returns 0 when all was told.
  *
- * -ENOENT: the tables block this device entirely. -E2BIG: more than
- * `max_entries` steps were needed, where each table entry that is read is one,
- * and each range of registered memory that a page is compared with (a guest can
- * make its tables refer to themselves, and many pages lead to the same memory);
+ * -ENOENT: the tables block this device entirely, and nothing was told. -E2BIG:
+ * more than `max_entries` steps were needed, where each table entry that is read
+ * is one, and each range of registered memory that a page is compared with (a
+ * guest can make its tables refer to themselves, and many pages lead to the same
+ * memory), or the guest blocked this device entirely after something was told;
  * what was told is right but not all.
  */
 int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_fn fn, void *arg);
@@ -210,6 +212,9 @@ int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_
  * context entry too, and memory may come and go. So what is told all in all was
  * never true at one time: a page that moves to an address that was told already
  * is missed, one that moves the other way is told twice.
+ *
+ * When `fn` stops, the piece and all of the reading are over: *io_iova is no place
+ * to go on at. `fn` must not stop with 1, which would say that there is more.
  *
  * Returns 1 when there may be more, 0 when the end was reached.
  *

@@ -14,13 +14,16 @@ struct teller {
 	void *arg;
 	uint64_t first, last, gpa;
 	unsigned access; /* 0: nothing yet */
+	bool told;
 	int stopped;
 };
 
 static void flush(struct teller *t)
 {
-	if (t->access && !t->stopped)
+	if (t->access && !t->stopped) {
+		t->told = true;
 		t->stopped = t->fn(t->arg, t->first, t->last, t->gpa, t->access);
+	}
 	t->access = 0;
 }
 
@@ -170,7 +173,7 @@ int viommu_reach_some(struct viommu_requester *r, uint64_t *io_iova, uint64_t bu
 	return t.stopped ? t.stopped : ret;
 }
 
-/* Between two pieces the guest's invalidations come through. */
+/* Between two pieces the guest's invalidations come through; it may block the device there, too. */
 int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_fn fn, void *arg)
 {
 	struct teller t = {.fn = fn, .arg = arg};
@@ -186,5 +189,5 @@ int viommu_reach(struct viommu_requester *r, uint64_t max_entries, viommu_reach_
 	flush(&t);
 	if (t.stopped)
 		return t.stopped;
-	return ret == 1 ? -E2BIG : ret;
+	return ret == 1 || (ret == -ENOENT && t.told) ? -E2BIG : ret;
 }

@@ -217,6 +217,45 @@ static void test_many_regions_behind_many_pages(void **state)
 	machine_finish(&m);
 }
 
+struct blocker {
+	struct machine *m;
+	unsigned told;
+};
+
+/* The guest takes the device's context entry away while its tables are read. */
+static int tell_and_block(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
+{
+	struct blocker *b = arg;
+	uint64_t root = b->m->driver.root + (MACHINE_RID >> 8) * UINT64_C(16);
+	uint64_t contexts = vi_driver_load64(&b->m->memory, root) & VTD_ROOT_LO_CTP;
+
+	(void)first;
+	(void)last;
+	(void)gpa;
+	(void)access;
+	vi_driver_store64(&b->m->memory, contexts + (MACHINE_RID & 0xff) * VTD_CONTEXT_ENTRY_SIZE, 0);
+	b->told++;
+	return 0;
+}
+
+/* What was told before is not taken back by "blocked entirely". */
+static void test_blocked_in_the_middle(void **state)
+{
+	struct machine m;
+	struct blocker b = {.m = &m};
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	for (unsigned i = 0; i < 20; i++) /* each has a table of its own, whose entries are steps */
+		machine_map(&m, IOVA + i * (UINT64_C(2) << 20), GPA, 4096, RW);
+	assert_int_equal(viommu_reach(m.device, 1000000, tell_and_block, &b), -E2BIG);
+	assert_in_range(b.told, 1, 19);
+	b.told = 0;
+	assert_int_equal(viommu_reach(m.device, 1000000, tell_and_block, &b), -ENOENT);
+	assert_int_equal(b.told, 0);
+	machine_finish(&m);
+}
+
 /* Tables that lead to themselves describe 2^36 pages: bounded, and what is told is right. */
 static void test_self_reference_is_bounded(void **state)
 {
@@ -284,6 +323,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_states_of_the_unit),
 		cmocka_unit_test(test_ranges_are_joined),
+		cmocka_unit_test(test_blocked_in_the_middle),
 		cmocka_unit_test(test_self_reference_is_bounded),
 		cmocka_unit_test(test_protected_memory),
 		cmocka_unit_test(test_interrupt_range),
