@@ -36,8 +36,13 @@ struct viommu_guest_event {
 	uint16_t rid;		       /* requester id; 0 when no device was involved */
 	uint8_t reason;		       /* the specification's own code, 0 when it has none */
 	uint8_t write;		       /* 1: the device wanted to write */
-	uint64_t address;	       /* iova of the access, or offset of the register */
-	const char *text;	       /* the reason in words, never NULL */
+	/*
+	 * Where, by `error`: the iova of a blocked access, the offset of the bad
+	 * descriptor in the invalidation queue, or the guest physical address of
+	 * the status.
+	 */
+	uint64_t address;
+	const char *text; /* the reason in words, never NULL */
 };
 
 /*

@@ -273,9 +273,9 @@ int viommu_process(struct viommu *v, unsigned budget);
 void viommu_reset(struct viommu *v);
 
 /*
- * Save the unit: registers, queue and pending faults, in a form that
- * viommu_restore() of this or a later version takes. Memory, requesters,
- * threads, caches and counters are the program's to make again.
+ * Save the unit: registers, queue and pending faults, in a form that has a
+ * version; viommu_restore() of a library with the same one takes it. Memory,
+ * requesters, threads, caches and counters are the program's to make again.
  *
  * Waits for what the guest has begun (accesses in flight, pins). Nobody should
  * write the shared register page meanwhile: stop the guest first.
@@ -287,11 +287,11 @@ void viommu_reset(struct viommu *v);
 int64_t viommu_save(struct viommu *v, void *buf, size_t size);
 
 /*
- * Take over a saved state: what the guest had under way goes on here. Caches
- * are dropped; waits for accesses in flight.
+ * Take over a saved state of the same version of the form: what the guest had
+ * under way goes on here. Caches are dropped; waits for accesses in flight.
  *
- * -EBADMSG: not a saved state, or damaged. -ENOTSUP: of another version, model
- * or set of capabilities. -ENOMEM.
+ * -EBADMSG: not a saved state, or damaged. -ENOTSUP: of another version of the
+ * form, of another model or set of capabilities. -ENOMEM.
  */
 int viommu_restore(struct viommu *v, const void *buf, size_t size);
 
