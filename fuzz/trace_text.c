@@ -94,6 +94,8 @@ static int take_line(struct join *j, struct infer *f, struct systems *systems, s
 	require(system <= (int)SYSTEMS_MOST && (system > 0) == !!e.system_len);
 	if (system < 0)
 		return -1;
+	for (size_t i = 0; i < e.system_len; i++)
+		require(e.system[i] >= ' ' && e.system[i] <= '~');
 	e.system_number = (unsigned)system;
 	if (join_event(j, &e))
 		return -1;

@@ -28,7 +28,7 @@ bool event_is_device_name(const char *name, size_t len)
 	if (!len || len > EVENT_DEVICE_LONGEST)
 		return false;
 	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
+		if (name[i] < ' ' || name[i] > '~')
 			return false;
 	return true;
 }

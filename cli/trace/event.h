@@ -64,7 +64,7 @@ struct event {
  * within it are made '?'.
  */
 void event_parse(char *text, size_t len, struct event *ret_event);
-/* What a terminal is shown must be text. */
+/* What a terminal is shown must be text: ASCII, since others turn its lines round or look like it. */
 bool event_is_device_name(const char *name, size_t len);
 
 #endif

@@ -2,9 +2,27 @@
 #include "cli/trace/systems.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/trace/fields.h"
+
+static void fill_shown(struct systems *s, unsigned number)
+{
+	const char *name = s->names[number];
+	bool any = false;
+	char *to = s->shown[number];
+
+	for (; *name; name++, to++) {
+		bool is_text = *name >= ' ' && *name <= '~';
+
+		*to = is_text ? *name : '?';
+		any = any || !is_text;
+	}
+	*to = '\0';
+	if (any)
+		snprintf(to, sizeof(s->shown[0]) - (size_t)(name - s->names[number]), "#%u", number + 1);
+}
 
 /* Its number, a new one if it was not seen before; SYSTEMS_MOST: there is no room. */
 static unsigned number_of(struct systems *s, const char *name, size_t len, bool is_guest)
@@ -19,6 +37,7 @@ static unsigned number_of(struct systems *s, const char *name, size_t len, bool 
 	memcpy(s->names[i], name, len);
 	s->names[i][len] = '\0';
 	s->is_guest[i] = is_guest;
+	fill_shown(s, i);
 	s->count++;
 	return i;
 }
@@ -30,9 +49,6 @@ bool systems_take_heading(struct systems *s, const char *text)
 
 	if (!len || len > SYSTEMS_LONGEST || strspn(end + 7, "0123456789\r") != strlen(end + 7))
 		return true;
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
-			return true;
 	return number_of(s, name, len, false) < SYSTEMS_MOST;
 }
 
@@ -63,9 +79,13 @@ int systems_find(struct systems *s, const char *text, const char **ret_name, siz
 			break;
 		}
 	}
-	if (len && number == SYSTEMS_MOST)
+	*ret_name = text;
+	*ret_len = 0;
+	if (!len)
+		return 0;
+	if (number == SYSTEMS_MOST)
 		return -EMLINK;
-	*ret_name = name;
-	*ret_len = len;
-	return len ? (int)number + 1 : 0;
+	*ret_name = s->shown[number];
+	*ret_len = strlen(s->shown[number]);
+	return (int)number + 1;
 }

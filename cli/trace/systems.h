@@ -15,14 +15,16 @@
 
 struct systems {
 	char names[SYSTEMS_MOST][SYSTEMS_LONGEST + 1];
-	bool is_guest[SYSTEMS_MOST]; /* of perf's column, and not named by a heading */
+	char shown[SYSTEMS_MOST]
+		  [SYSTEMS_LONGEST + 4]; /* ASCII; with others in it "??.dat#2", by its number */
+	bool is_guest[SYSTEMS_MOST];	 /* of perf's column, and not named by a heading */
 	unsigned count;
 };
 
 /* A line that may say that there is one more. False: it was one too many. */
 bool systems_take_heading(struct systems *s, const char *text);
 /*
- * That of a line: its number from 1 on, and its name, not ended by a zero. 0, and a name of no
+ * That of a line: its number from 1 on, and its name as it may be shown. 0, and a name of no
  * length: the only one, or the one that has no name. -EMLINK: one too many.
  */
 int systems_find(struct systems *s, const char *text, const char **ret_name, size_t *ret_len);

@@ -203,7 +203,7 @@ def fields_that_are_no_numbers_are_told():
             changed.append(event.replace(" attrs=", " others="))
         got = shown(lines(*changed))
         check(got["counts"]["unreadable"] == known(got["counts"]) == len(changed), f"{event}: {got} of {len(changed)}")
-    for device in ("", "\x1b]0;x\x07", "d" * 129):
+    for device in ("", "\x1b]0;x\x07", "d" * 129, "\u202e0:20.0", "\x9b2J", "\u00e9"):
         got = shown(lines(MAP.replace("0000:00:02.0", device)))
         check(got["counts"]["unreadable"] == 1, f"device {device!r}: {got}")
 
@@ -463,6 +463,11 @@ def two_systems_are_two_devices():
     check(len(shown(lines(MAP, form="a: x-1 [000] %s: ") + lines(UNMAP, form="b: x-1 [000] %s: "))["devices"]) == 1, "buffers")
     done = run(("replay",), read("host-and-guest.report.txt"), "--device", "guest.dat:0000:00:05.0", "--strategy", "copy", "--json")
     check(done.returncode == 0 and json.loads(done.stdout)[0]["maps"] == 1, done)
+    # Two names of which a terminal is shown the same are two, too.
+    odd = read("host-and-guest.report.txt").replace("host.dat", "h\u00f6st").replace("guest.dat", "h\u00e4st")
+    names = [device["device"] for device in shown(odd)["devices"]]
+    check(names == ["h??st#1:0000:00:05.0", "h??st#2:0000:00:05.0"], names)
+    check("\x1b" not in run(("trace", "show"), odd.replace("h\u00f6st", "\x1b[2J")).stdout, "a terminal's command")
     many = "".join(f"{i}.dat: cpus=1\n" for i in range(65)) + lines(MAP)
     guests = "".join(f"VM:{i:5} VCPU:000 {line}" for i in range(65) for line in lines(MAP).splitlines(True))
     for text in many, guests:
