@@ -19,6 +19,7 @@
 #define MEMORY_TIMES 4 /* the size of the file */
 #define CPU_S	     10
 #define CPU_S_MIB    1 /* for each MiB of it */
+#define CPU_S_MOST   3600
 #define QUIET_S	     60
 
 #define BUFFER (2 * LINES_LONGEST)
@@ -32,17 +33,49 @@ struct dat {
 	char buffer[BUFFER + 1];
 };
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+void dat_limits(const struct stat *st, struct cage_limits *ret_limits)
+{
+	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t size = (uint64_t)st->st_size, held = (uint64_t)st->st_blocks * 512;
+
+	/* Of holes a file may have any number; some file systems do not say what it holds. */
+	if (held)
+		size = least(size, held);
+	*ret_limits = (struct cage_limits){
+		.memory = least(all, MEMORY + MEMORY_TIMES * least(size, all)),
+		.cpu_s = (unsigned)least(CPU_S_MOST, CPU_S + CPU_S_MIB * (size >> 20)),
+		.quiet_s = QUIET_S,
+	};
+}
+
+/* The library seeks, and reads what is there. -ESPIPE, -EMEDIUMTYPE. */
+static int check(int fd, struct stat *ret_st)
+{
+	char magic[DAT_MAGIC_LEN];
+
+	if (fstat(fd, ret_st))
+		return -errno;
+	if (!S_ISREG(ret_st->st_mode))
+		return -ESPIPE;
+	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) && !memcmp(magic, DAT_MAGIC, sizeof(magic))
+		       ? 0
+		       : -EMEDIUMTYPE;
+}
+
 static int start(struct dat *d, int fd)
 {
+	struct cage_limits limits;
 	struct stat st;
-	struct cage_limits limits = {.memory = MEMORY, .cpu_s = CPU_S, .quiet_s = QUIET_S};
+	int err = check(fd, &st);
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (S_ISREG(st.st_mode)) {
-		limits.memory += MEMORY_TIMES * (uint64_t)st.st_size;
-		limits.cpu_s += CPU_S_MIB * (unsigned)(st.st_size >> 20);
-	}
+	if (err)
+		return err;
+	dat_limits(&st, &limits);
 	return cage_start(&d->cage, fd, dat_records_write, &limits);
 }
 
@@ -53,7 +86,8 @@ int dat_open(const char *path, struct dat **ret_dat)
 
 	if (!dat_records_possible())
 		return -EOPNOTSUPP;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A pipe whose writer has gone would be waited for. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	d = calloc(1, sizeof(*d));

@@ -51,6 +51,9 @@ static int open_dat(struct trace *t, const char *path, char *why, size_t why_siz
 	err = strcmp(path, "-") ? dat_open(path, &t->dat) : -ESPIPE;
 	if (err == -ESPIPE)
 		snprintf(why, why_size, "a trace.dat of trace-cmd cannot be read from a pipe; give its name");
+	else if (err == -EMEDIUMTYPE)
+		snprintf(why, why_size,
+			 "this is a trace.dat of trace-cmd that is compressed with gzip; unpack it first");
 	else if (err == -EOPNOTSUPP)
 		snprintf(why, why_size,
 			 "this is a trace.dat of trace-cmd, and viommu was built without libtracecmd; give "

@@ -4,11 +4,13 @@
 
 usage: test_trace_dat.py VIOMMUD VIOMMU [WORD]
 """
+import gzip
 import json
 import os
 import random
 import sys
 import tempfile
+import threading
 
 from rig import VIOMMU, case, check, main, refused, run
 
@@ -105,6 +107,31 @@ def clocks_that_count_no_seconds_are_refused():
                 refused(show(path), "times that are no seconds", "trace_clock", status=1)
             else:
                 check(shown(path)["counts"]["dma_events"], clock)
+
+
+@case
+def what_cannot_be_read_so_is_said():
+    """The library reads a file here and there, so it must be one, and not packed."""
+    data = read("scatter.dat")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "x")
+        with gzip.open(path, "wb") as f:
+            f.write(data)
+        refused(show(path), "compressed with gzip", "unpack it first", status=1)
+        os.remove(path)
+        os.mkfifo(path)
+        writer = threading.Thread(target=write_to, args=(path, data[:4096]), daemon=True)
+        writer.start()
+        refused(show(path), "cannot be read from a pipe", status=1)
+        writer.join(20)
+
+
+def write_to(path, data):
+    with open(path, "wb") as f:
+        try:
+            f.write(data)
+        except BrokenPipeError:
+            pass
 
 
 @case
