@@ -189,6 +189,11 @@ int infer_device(struct infer *f, unsigned device, unsigned system)
 	return 0;
 }
 
+void infer_unseen(struct infer *f, unsigned system)
+{
+	f->unseen[system] = true;
+}
+
 static bool is_not(const struct infer_piece *p, unsigned device)
 {
 	for (uint32_t i = 0; i < p->not_count && i < INFER_NOT; i++)

@@ -77,6 +77,8 @@ int infer_step(struct infer *f, const struct trace_step *step, const struct even
 int infer_iommu(struct infer *f, const struct event *e, uint64_t now_ns, uint64_t gaps);
 /* A device that is known to be behind the IOMMU. -ENOMEM. */
 int infer_device(struct infer *f, unsigned device, unsigned system);
+/* There is one that has no number: then no device is sure. */
+void infer_unseen(struct infer *f, unsigned system);
 /* Nothing more is coming: what waits is decided. */
 void infer_end(struct infer *f);
 /* The next step. False: there is none, or it is not decided. */

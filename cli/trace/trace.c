@@ -14,8 +14,9 @@
 #include "cli/trace/missing.h"
 #include "cli/trace/systems.h"
 
-#define LOOKED_AT 2000 /* lines without an event, and it is no trace */
-#define SHOWN	  40   /* characters of what was found */
+#define LOOKED_AT    2000		/* lines that say nothing, and it is no trace */
+#define IDLE_DEVICES (LIVE_DEVICES / 2) /* that are kept by their name alone; others may do something */
+#define SHOWN	     40			/* characters of what was found */
 
 struct trace {
 	struct lines *lines;
@@ -25,6 +26,7 @@ struct trace {
 	struct systems systems;
 	struct missing missing;
 	bool any_event, any_no_time, ended;
+	uint64_t odd_lines; /* before the first event, that say nothing */
 	char first_line[SHOWN + 4];
 	struct trace_count counts[JOIN_COUNT_MAX];
 };
@@ -214,7 +216,13 @@ static int take_device(struct trace *t, const char *name)
 {
 	struct event e = {.kind = EVENT_IOMMU_DEVICE, .device = name, .device_len = strcspn(name, " \r\n")};
 	uint32_t device;
-	int err = event_is_device_name(name, e.device_len) ? join_device(&t->join, &e, &device) : -EINVAL;
+	int err;
+
+	if (t->join.device_count >= IDLE_DEVICES) {
+		infer_unseen(&t->infer, 0);
+		return 0;
+	}
+	err = event_is_device_name(name, e.device_len) ? join_device(&t->join, &e, &device) : -EINVAL;
 
 	if (err == -EINVAL)
 		return 0;
@@ -249,6 +257,7 @@ static int take_line(struct trace *t, char *text, size_t len)
 	}
 	if (e.kind == EVENT_NONE && !strncmp(text, TRACE_BEHIND_IOMMU, sizeof(TRACE_BEHIND_IOMMU) - 1))
 		return take_device(t, text + sizeof(TRACE_BEHIND_IOMMU) - 1);
+	t->odd_lines += !t->any_event;
 	if (e.kind == EVENT_NONE && !systems_take_heading(&t->systems, text))
 		return -EMLINK;
 	err = e.kind > EVENT_BAD ? take_system(t, text, &e) : 0;
@@ -265,6 +274,7 @@ static void leave_out(struct trace *t)
 {
 	t->join.counts[JOIN_lines]++;
 	t->join.counts[JOIN_unreadable]++;
+	t->odd_lines++;
 	missing_add(&t->missing, line_number(t), "(longer than any line of a trace)");
 }
 
@@ -288,7 +298,7 @@ static int read_line(struct trace *t, char *why, size_t why_size)
 		got = take_line(t, text, len);
 	if (got < 0)
 		return explain(t, got, why, why_size);
-	if (!t->any_event && line_number(t) >= LOOKED_AT)
+	if (!t->any_event && t->odd_lines >= LOOKED_AT)
 		return not_a_trace(t, why, why_size);
 	return 1;
 }

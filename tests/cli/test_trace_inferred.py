@@ -199,6 +199,17 @@ def each_system_has_devices_and_addresses_of_its_own():
 
 
 @case
+def any_number_of_devices_may_do_nothing():
+    """The recorder names all of a large machine; more of them than are kept make nothing sure."""
+    for count in 2500, 4200, 9000:
+        names = "".join(f"# behind the IOMMU: {i:04x}:00:00.0\n" for i in range(count))
+        got = counts_are(names + ONE + OPEN, 0, 1)
+        check([device["device"] for device in got["devices"]] == [DISK], (count, got["devices"]))
+    done = viommu("x\n" * 3000 + ONE, "trace", "show", "-")
+    check(done.returncode == 1 and "no events" in done.stderr, done)
+
+
+@case
 def a_queue_that_is_full_is_decided():
     """More maps than wait for a device; in little memory, and none is lost."""
     many = "".join(iommu_map(10 + i / 1000, 0x100000 + i % 64 * 0x1000, 0x100000 + i * 4096)
