@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -185,14 +186,18 @@ int cage_start(struct cage *c, int in, int (*run)(int in, int out), const struct
 	if (!pid)
 		_exit(close_cage(in, ends[1], limits, parent) ? BROKEN : run(CAGE_IN, CAGE_OUT));
 	close(ends[1]);
-	*c = (struct cage){.pid = pid, .out = ends[0], .quiet_s = limits->quiet_s};
+	*c = (struct cage){.pid = pid, .out = ends[0], .quiet_s = limits->quiet_s, .cpu_s = limits->cpu_s};
 	return 0;
 }
 
 static void reap(struct cage *c)
 {
-	while (waitpid(c->pid, &c->status, 0) < 0 && errno == EINTR)
+	struct rusage used = {0};
+
+	while (wait4(c->pid, &c->status, 0, &used) < 0 && errno == EINTR)
 		;
+	c->used_s = (unsigned)(used.ru_utime.tv_sec + used.ru_stime.tv_sec +
+			       (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000000);
 	c->pid = 0;
 	close(c->out);
 }
@@ -216,7 +221,7 @@ int cage_code(const struct cage *c)
 }
 
 /* Its pipe is at its end, so it has ended, or closed the pipe and goes on: that is not waited for. */
-static int end(struct cage *c)
+static bool has_ended(const struct cage *c)
 {
 	struct pollfd none = {.fd = -1};
 
@@ -224,14 +229,25 @@ static int end(struct cage *c)
 		siginfo_t info = {0};
 
 		if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid)
-			break;
+			return true;
 		poll(&none, 1, 10);
 	}
+	return false;
+}
+
+static int end(struct cage *c)
+{
+	bool by_itself = has_ended(c);
+
 	cage_stop(c);
+	if (!by_itself)
+		return -ETIMEDOUT;
 	if (!WIFSIGNALED(c->status))
 		return WEXITSTATUS(c->status) ? -ECANCELED : 0;
-	/* How the kernel ends who has used up the time, and how we end who closed the pipe and goes on. */
-	return WTERMSIG(c->status) == SIGXCPU || WTERMSIG(c->status) == SIGKILL ? -ETIMEDOUT : -EFAULT;
+	/* The kernel ends so who has used up the time; SIGKILL comes from others, too. */
+	if (WTERMSIG(c->status) == SIGXCPU || (WTERMSIG(c->status) == SIGKILL && c->used_s >= c->cpu_s))
+		return -ETIMEDOUT;
+	return -EFAULT;
 }
 
 ssize_t cage_read(struct cage *c, void *to, size_t size)

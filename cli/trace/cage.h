@@ -23,7 +23,7 @@ struct cage_limits {
 struct cage {
 	pid_t pid; /* 0: it has ended */
 	int out, status;
-	unsigned quiet_s;
+	unsigned quiet_s, cpu_s, used_s; /* used_s: on the processor, once it has ended */
 };
 
 /*

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +116,9 @@ static int explain(struct dat *d, int err)
 		return -EDOM;
 	if (err == -ETIMEDOUT)
 		snprintf(d->error, sizeof(d->error), "it took longer than a file of its size may");
+	else if (err == -EFAULT && cage_signal(&d->cage) == SIGKILL)
+		snprintf(d->error, sizeof(d->error),
+			 "it was killed, as the kernel does where memory is short");
 	else if (err == -EFAULT)
 		snprintf(d->error, sizeof(d->error), "it fell over the file (%s)",
 			 strsignal(cage_signal(&d->cage)));

@@ -124,6 +124,28 @@ static void test_time_is_bounded(void **state)
 	assert_int_equal(outcome(&c, close_and_sleep), -ETIMEDOUT);
 }
 
+static int say_and_sleep(int in, int out)
+{
+	return write(out, "x", 1) == 1 ? sleep_for_ever(in, out) : 1;
+}
+
+/* As the kernel does where memory is short: it is not told that time was over. */
+static void test_killed_by_others(void **state)
+{
+	static const struct cage_limits quiet = {.memory = 64 * MIB, .cpu_s = 600, .quiet_s = 60};
+	int in = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct cage c;
+	char text;
+
+	assert_true(in >= 0);
+	assert_int_equal(cage_start(&c, in, say_and_sleep, &quiet), 0);
+	assert_int_equal(cage_read(&c, &text, 1), 1);
+	assert_int_equal(kill(c.pid, SIGKILL), 0);
+	assert_int_equal(cage_read(&c, &text, 1), -EFAULT);
+	assert_int_equal(cage_signal(&c), SIGKILL);
+	close(in);
+}
+
 static int take_memory(int in, int out)
 {
 	size_t got = 0;
@@ -203,7 +225,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_it_reads_comes_out), cmocka_unit_test(test_ends_are_told_apart),
 		cmocka_unit_test(test_time_is_bounded),		cmocka_unit_test(test_memory_is_bounded),
-		cmocka_unit_test(test_there_is_no_way_out),
+		cmocka_unit_test(test_killed_by_others),	cmocka_unit_test(test_there_is_no_way_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
