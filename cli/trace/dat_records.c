@@ -20,8 +20,10 @@
 /* The library has it and its header does not; without it clocks are not told apart. */
 const char *tracecmd_get_trace_clock(struct tracecmd_input *input) __attribute__((weak));
 
+#ifndef BUFFER /* a test has a smaller one */
 #define BUFFER	  (256u << 10)
 #define LINE_MOST (200u << 10) /* of a record: it lies in one page of the kernel's buffer, at most 64 KiB */
+#endif
 
 /* One sequence of records: of a CPU, in the top buffer or in one with a name ('trace-cmd record -B'). */
 struct source {
@@ -37,8 +39,9 @@ struct dat {
 	struct source *sources;
 	unsigned count;
 	int out;
-	bool broken; /* nobody reads on */
-	size_t filled;
+	bool broken;  /* nobody reads on */
+	bool too_big; /* the line: something of it had no room */
+	size_t line, filled;
 	char buffer[BUFFER];
 };
 
@@ -67,12 +70,26 @@ static __attribute__((format(printf, 2, 3))) void say(struct dat *d, const char 
 	va_end(args);
 	if (len > 0 && (size_t)len < BUFFER - d->filled)
 		d->filled += (size_t)len;
+	else if (len > 0)
+		d->too_big = true;
 }
 
 static void begin_line(struct dat *d)
 {
 	if (d->filled > BUFFER - LINE_MOST)
 		flush(d);
+	d->line = d->filled;
+	d->too_big = false;
+}
+
+/* In part it might be read as another event than it is; the kernel's text has the same words. */
+static void end_line(struct dat *d)
+{
+	say(d, "\n");
+	if (!d->too_big)
+		return;
+	d->filled = d->line;
+	say(d, "[LINE TOO BIG]\n");
 }
 
 /* -------------------------------------------------------------------------- fields */
@@ -233,7 +250,7 @@ static void say_record(struct dat *d, struct tep_record *record)
 		say_dma(d, event, record);
 	else if (event && event->system && !strcmp(event->system, "iommu"))
 		say_iommu(d, event, record);
-	say(d, "\n");
+	end_line(d);
 }
 
 /* Negative: the recorder does not say how many. */
