@@ -359,8 +359,10 @@ static int map(struct infer *f, const struct event *e, uint64_t now_ns, uint64_t
 	int err;
 
 	f->maps++;
-	if (!e->size || e->dma_addr + e->size - 1 < e->dma_addr)
+	if (!e->size || e->dma_addr + e->size - 1 < e->dma_addr) {
+		f->untold++;
 		return 0;
+	}
 	err = look_beside(f, e, now_ns, &new);
 	if (!err && !is_crowded(f, new.system, new.iova))
 		number = take_piece(f);

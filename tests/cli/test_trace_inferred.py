@@ -148,6 +148,12 @@ def one_device_or_none():
 
 
 @case
+def maps_of_no_range_are_counted():
+    for size, iova in ((0, 0x8000), (8192, 0xfffffffffffff000)):
+        counts_are(ONE + line(5, f"map: IOMMU: iova={iova:#x} - 0x0 paddr=0x20000 size={size}"), 0, 1)
+
+
+@case
 def a_device_that_is_not_named_makes_all_unsure():
     """The only one has something else there: so there is another one, which may have had the others, too."""
     busy = dma_map(4.5, DISK, 0x8000, 0x30000)
