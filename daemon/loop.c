@@ -23,7 +23,8 @@ int loop_add(struct loop *l, int fd, loop_fn ready, void *arg, struct vm_counter
 		return -ENOSPC;
 	if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event))
 		return -errno;
-	l->sources[l->count++] = (struct loop_source){.ready = ready, .arg = arg, .counters = counters};
+	l->sources[l->count++] = (struct loop_source){
+		.ready = ready, .arg = arg, .counters = counters, .last_step = l->steps++};
 	return 0;
 }
 
@@ -54,6 +55,47 @@ static void run_step(struct loop *l, const struct loop_source *source)
 	l->cpu_ns = cpu;
 }
 
+/*
+ * A VM has up to thirteen connections, and a turn of each would be thirteen for it
+ * and one for another. So the one of its sources that has waited longest has a step
+ * in a round; the others stay readable.
+ */
+static bool has_waited_longest(const struct loop *l, const struct loop_source *source,
+			       const struct epoll_event *ready, int count)
+{
+	for (int i = 0; source->counters && i < count; i++) {
+		const struct loop_source *other = &l->sources[ready[i].data.u32];
+
+		if (other->counters == source->counters && other->last_step < source->last_step)
+			return false;
+	}
+	return true;
+}
+
+/* Chosen before any has its step, since that changes who has waited longest. */
+static int choose(const struct loop *l, const struct epoll_event *ready, int count,
+		  uint32_t chosen[LOOP_SOURCES_MAX])
+{
+	int n = 0;
+
+	for (int i = 0; i < count; i++) {
+		if (has_waited_longest(l, &l->sources[ready[i].data.u32], ready, count))
+			chosen[n++] = ready[i].data.u32;
+	}
+	return n;
+}
+
+static void run_round(struct loop *l, const struct epoll_event *ready, int count)
+{
+	uint32_t chosen[LOOP_SOURCES_MAX];
+	int n = choose(l, ready, count, chosen);
+
+	for (int i = 0; i < n; i++) {
+		l->sources[chosen[i]].last_step = l->steps++;
+		run_step(l, &l->sources[chosen[i]]);
+	}
+}
+
 int loop_run(struct loop *l)
 {
 	struct epoll_event events[LOOP_SOURCES_MAX];
@@ -64,8 +106,7 @@ int loop_run(struct loop *l)
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		for (int i = 0; i < n; i++)
-			run_step(l, &l->sources[events[i].data.u32]);
+		run_round(l, events, n);
 	}
 	return 0;
 }

@@ -81,9 +81,58 @@ static void a_step_pays_for_itself_alone(void **test)
 		close(sources[i]->fd);
 }
 
+#define OF_MANY 13
+#define STEPS	1000
+
+/* Ready for ever. */
+struct endless {
+	int fd;
+	unsigned steps;
+};
+
+static unsigned steps_left;
+
+static void step_endless(void *arg)
+{
+	struct endless *s = arg;
+
+	s->steps++;
+	steps_left -= steps_left > 0;
+	loop.stop = !steps_left;
+}
+
+static void a_vm_with_many_connections_has_one_step_a_round(void **test)
+{
+	struct vm_counters many = {0}, one = {0};
+	struct endless of_many[OF_MANY] = {0}, of_one = {0};
+	unsigned steps = 0;
+
+	assert_int_equal(loop_init(&loop), 0);
+	for (unsigned i = 0; i < OF_MANY; i++) {
+		of_many[i].fd = eventfd(1, EFD_CLOEXEC);
+		assert_int_equal(loop_add(&loop, of_many[i].fd, step_endless, &of_many[i], &many), 0);
+	}
+	of_one.fd = eventfd(1, EFD_CLOEXEC);
+	assert_int_equal(loop_add(&loop, of_one.fd, step_endless, &of_one, &one), 0);
+	steps_left = STEPS;
+	assert_int_equal(loop_run(&loop), 0);
+	for (unsigned i = 0; i < OF_MANY; i++) {
+		assert_in_range(of_many[i].steps, STEPS / 2 / OF_MANY, STEPS / 2 / OF_MANY + 1);
+		steps += of_many[i].steps;
+		close(of_many[i].fd);
+	}
+	assert_int_equal(steps, STEPS / 2);
+	assert_int_equal(of_one.steps, STEPS / 2);
+	close(of_one.fd);
+	loop_finish(&loop);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(a_step_pays_for_itself_alone)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_step_pays_for_itself_alone),
+		cmocka_unit_test(a_vm_with_many_connections_has_one_step_a_round),
+	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }
