@@ -30,11 +30,6 @@ static int memory_added(struct viommu_dma_thread *t, struct vi_dma_region *r)
 
 static int memory_removed(struct viommu_dma_thread *t, struct vi_dma_region *r)
 {
-	const _Atomic uint32_t *counts = r->state;
-
-	for (uint64_t i = 0; i < r->len >> VI_DMA_PAGE_SHIFT; i++)
-		if (atomic_load_explicit(&counts[i], memory_order_relaxed))
-			return -EBUSY;
 	free(r->state);
 	return 0;
 }

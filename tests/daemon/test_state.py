@@ -222,15 +222,24 @@ def crc32c(data):
     return crc ^ 0xffffffff
 
 
-def units(body):
-    """(offset, length) of the state of each unit."""
+FUNCTION, UNIT, NVME = 1, 2, 3  # kinds of section
+
+
+def sections(body):
+    """(kind, offset, length)"""
     at = 24
     while at + 16 <= len(body):
         kind, _, length = struct.unpack_from("<IIQ", body, at)
         at += 16
-        if kind == 2 and 4 <= length <= len(body) - at:
-            yield at, length
+        yield kind, at, length
         at += (length + 7) & ~7
+
+
+def units(body):
+    """(offset, length) of the state of each unit."""
+    for kind, at, length in sections(body):
+        if kind == UNIT and 4 <= length <= len(body) - at:
+            yield at, length
 
 
 def sealed(body):
@@ -320,6 +329,20 @@ def other_machines():
         with Daemon(VIOMMUD, *options, disks=disks) as d:
             check("other options" in give(d, state)["error"], "%s, %d disks" % (options, disks))
             check_serves(d)
+
+
+@case("a function that cannot be, and a section more than is served, are refused in words")
+def forged_parts():
+    state = saved_state()[:-4]
+    function = next(at for kind, at, _ in sections(state) if kind == FUNCTION)
+    other, more = bytearray(state), bytearray(state)
+    other[function] ^= 1  # the vendor
+    more += struct.pack("<IIQQ", NVME, 1, 8, 0)
+    struct.pack_into("<IQ", more, 12, struct.unpack_from("<I", more, 12)[0] + 1, len(more) + 4)
+    with Daemon(VIOMMUD) as d:
+        check("cannot be" in give(d, sealed(other))["error"], "of another vendor")
+        check("more than this viommud serves" in give(d, sealed(more))["error"], "with a section more")
+        check("ok" in give(d, sealed(state)), "the right one")
 
 
 @case("a frozen VM goes on when it is restored, or reset")

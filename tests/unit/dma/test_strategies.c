@@ -381,6 +381,24 @@ static void shared_ends_with_the_last(void **test)
 	}
 }
 
+/* ----------------------------------------------------------------- persistent */
+
+/* A translation outlives its last map, but not the memory that it leads to. */
+static void persistent_ends_with_its_memory(void **test)
+{
+	struct viommu_dma_mapping m;
+	struct space s;
+
+	begin(&s, "persistent");
+	map(&s, 3 * PAGE, PAGE, VIOMMU_DMA_TO_DEVICE, &m);
+	unmap(&s, &m);
+	assert_int_equal(reach(&s, 3 * PAGE), VIOMMU_BACKING_READ);
+	assert_int_equal(viommu_dma_memory_remove(s.dma, memory), 0);
+	assert_int_equal(reach(&s, 3 * PAGE), 0);
+	assert_int_equal(work_of(&s).mapped_pages, 0);
+	end(&s);
+}
+
 static int make_memory(void **test)
 {
 	memory = aligned_alloc(MEMORY, 2 * MEMORY);
@@ -409,6 +427,7 @@ int main(void)
 		cmocka_unit_test(copy_needs_shadow_memory),
 		cmocka_unit_test(software_only_counts_pages),
 		cmocka_unit_test(shared_ends_with_the_last),
+		cmocka_unit_test(persistent_ends_with_its_memory),
 	};
 
 	return cmocka_run_group_tests_name("dma strategies", tests, make_memory, free_memory);

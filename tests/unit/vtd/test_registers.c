@@ -536,6 +536,33 @@ static void test_reset_is_power_on(void **state)
 	machine_finish(&m);
 }
 
+#define STATE_MOST 65536
+
+/* A unit that was reset has nothing of what it was: faults, queue, registers. */
+static void test_reset_leaves_nothing(void **state)
+{
+	static uint8_t new[STATE_MOST], after[STATE_MOST];
+	struct machine m;
+	int64_t size;
+
+	(void)state;
+	machine_init(&m, TRAPPED, NULL);
+	size = viommu_save(m.viommu, new, sizeof(new));
+	assert_in_range(size, 4096, sizeof(new));
+	machine_finish(&m);
+	machine_start(&m, TRAPPED, NULL, true);
+	for (unsigned i = 0; i < 3; i++)
+		machine_expect_read(&m, GPA + i * 4096, -EACCES);
+	machine_settle(&m);
+	vi_driver_vtd_submit(&m.driver, 15, 0);
+	machine_settle(&m);
+	machine_set32(&m, VTD_FEDATA, 0x31);
+	viommu_reset(m.viommu);
+	assert_int_equal(viommu_save(m.viommu, after, sizeof(after)), size);
+	assert_memory_equal(after, new, (size_t)size);
+	machine_finish(&m);
+}
+
 static void test_reset_keeps_the_page_shared(void **state)
 {
 	struct machine m;
@@ -575,6 +602,7 @@ int main(void)
 		cmocka_unit_test(test_polled_write_one_to_clear),
 		cmocka_unit_test(test_scribbling_hurts_only_the_guest),
 		cmocka_unit_test(test_reset_is_power_on),
+		cmocka_unit_test(test_reset_leaves_nothing),
 		cmocka_unit_test(test_reset_keeps_the_page_shared),
 	};
 

@@ -320,6 +320,45 @@ static void test_sealed_headers_are_refused(void **state)
 	machine_finish(&m);
 }
 
+/* Numbers of the queue, behind those of the page. */
+enum { QUEUE_SIZE = 10, QUEUE_HEAD = 11 };
+
+static uint8_t *number(uint8_t *bytes, unsigned index)
+{
+	return bytes + HEADER + 2 * 8 + VTD_PAGE_SIZE + index * 8;
+}
+
+/* A queue has a power of two of bytes, and its head is at a descriptor in it. */
+static void test_impossible_queues_are_refused(void **state)
+{
+	static const struct {
+		unsigned index;
+		uint64_t value;
+		int result;
+	} changes[] = {
+		{QUEUE_HEAD, 16, 0},   {QUEUE_HEAD, 8, -EBADMSG},	 {QUEUE_HEAD, 4096, -EBADMSG},
+		{QUEUE_SIZE, 8192, 0}, {QUEUE_SIZE, 3 * 4096, -EBADMSG}, {QUEUE_SIZE, 2048, -EBADMSG},
+	};
+	struct machine m;
+	uint8_t *bytes;
+	size_t size;
+
+	(void)state;
+	machine_start(&m, TRAPPED, NULL, true);
+	bytes = save(&m, &size);
+	assert_int_equal(vi_load_le64(number(bytes, QUEUE_SIZE)), 4096);
+	for (size_t i = 0; i < VI_ARRAY_SIZE(changes); i++) {
+		uint64_t before = vi_load_le64(number(bytes, changes[i].index));
+
+		vi_store_le64(number(bytes, changes[i].index), changes[i].value);
+		seal(bytes, size);
+		assert_int_equal(viommu_restore(m.viommu, bytes, size), changes[i].result);
+		vi_store_le64(number(bytes, changes[i].index), before);
+	}
+	free(bytes);
+	machine_finish(&m);
+}
+
 /* All bits of a number: taken only where the guest can have made every value. */
 static void test_numbers_out_of_range_are_refused(void **state)
 {
@@ -617,6 +656,7 @@ int main(void)
 		cmocka_unit_test(test_any_changed_byte_is_refused),
 		cmocka_unit_test(test_other_units_refuse_it),
 		cmocka_unit_test(test_sealed_headers_are_refused),
+		cmocka_unit_test(test_impossible_queues_are_refused),
 		cmocka_unit_test(test_numbers_out_of_range_are_refused),
 		cmocka_unit_test(test_restoring_drops_what_was_cached),
 		cmocka_unit_test(test_forged_status_is_no_other_than_what_is_done),
