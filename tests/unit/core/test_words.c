@@ -18,8 +18,16 @@
 #define RW   (VI_PGTABLE_READ | VI_PGTABLE_WRITE)
 #define ONES UINT64_MAX
 
-/* Sanitizers deliver signals when it suits them. */
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+/* Sanitizers deliver signals when it suits them; gcc and older clang tell of them in different ways. */
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define SANITIZED
+#endif
+#if defined(__x86_64__) && !defined(SANITIZED)
 
 #define TRAP_FLAG 0x100
 
