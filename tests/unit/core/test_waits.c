@@ -23,13 +23,14 @@ struct caller {
 	struct machine *m;
 	void (*call)(struct machine *m);
 	pthread_t thread;
-	_Atomic bool done;
+	_Atomic bool begun, done;
 };
 
 static void *run_call(void *arg)
 {
 	struct caller *c = arg;
 
+	atomic_store(&c->begun, true);
 	c->call(c->m);
 	atomic_store(&c->done, true);
 	return NULL;
@@ -44,6 +45,8 @@ static void begin(struct caller *c, struct machine *m, void (*call)(struct machi
 /* Given time enough, would it return? A call that waits as it should never makes this true. */
 static bool comes_back(struct caller *c)
 {
+	while (!atomic_load(&c->begun)) /* else a thread that has no core yet would pass for one that waits */
+		usleep(100);
 	for (unsigned i = 0; i < 100 && !atomic_load(&c->done); i++)
 		usleep(2000);
 	return atomic_load(&c->done);
