@@ -12,6 +12,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 
 from vm import Vm, VmError, qemu_args, xen_args
 
@@ -82,6 +83,8 @@ class Rig:
     def __init__(self, folder, viommu=VIOMMU, qemu=None, kernel=None, initrd=None):
         self.folder = os.path.abspath(folder)
         os.makedirs(self.folder, exist_ok=True)
+        # Sockets want a folder that nobody else can exchange, and a short path: the tree may lie anywhere.
+        self._sockets = tempfile.TemporaryDirectory(prefix="viommu-guest-")
         self._lock = open(os.path.join(self.folder, "lock"), "w", encoding="utf-8")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,7 +131,7 @@ class Rig:
     @contextlib.contextmanager
     def start(self, name, cmdline, disks=1, fill=False, kept=(), **how):
         """A Guest that runs, and is ended when the block is left. Its disks are new, or those that are kept."""
-        daemon_dir = os.path.join(self.folder, name + ".run")
+        daemon_dir = os.path.join(self._sockets.name, name)
         with self.disks(name, 0 if kept else disks, fill) as made:
             vm = Vm(self.command(daemon_dir, kept or made, cmdline, **how), self.folder, name).start()
             try:
@@ -139,7 +142,7 @@ class Rig:
     @contextlib.contextmanager
     def start_apart(self, name, cmdline, disk, **how):
         """viommud (a Popen) and QEMU (a Vm) side by side, as `viommu run --print` says: nobody ends one for the other."""
-        command = self.command(os.path.join(self.folder, name + ".run"), [disk], cmdline, **how)
+        command = self.command(os.path.join(self._sockets.name, name), [disk], cmdline, **how)
         command.insert(2, "--print")
         printed = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True).stdout
         daemon, added = (part.partition("\n")[2].replace("\\\n", "") for part in printed.split("# to ")[1:])
