@@ -117,6 +117,12 @@ class Daemon(Machine):
             with open(os.path.join(base, thread, "status"), encoding="ascii") as f:
                 yield dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
 
+    def main_cpu_seconds(self):
+        """Processor time of the thread that serves sockets, which is the same on a busy machine."""
+        with open("/proc/%d/task/%d/stat" % (self.process.pid, self.process.pid), encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def census(self):
         """Descriptors, and mappings of files that can be a client's."""
         with open("/proc/%d/maps" % self.process.pid, encoding="utf-8") as f:
