@@ -12,12 +12,12 @@
 
 #define NS_PER_TOKEN (1000000000ull / LOG_PER_SECOND)
 
-static void emit(const char *label, const char *suffix, const char *format, va_list args)
+/* False: nobody takes it, and it is not waited for. */
+static bool emit(const char *label, const char *suffix, const char *format, va_list args)
 {
 	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char line[1024];
 	size_t len = (size_t)snprintf(line, sizeof(line) / 2, "viommud: %s", label);
-	ssize_t ignored;
 
 	vsnprintf(line + len, sizeof(line) - 64 - len, format, args);
 	len = strlen(line);
@@ -28,9 +28,8 @@ static void emit(const char *label, const char *suffix, const char *format, va_l
 	len += (size_t)snprintf(line + len, sizeof(line) - len, "%s\n", suffix);
 	/* A pipe that is ready takes at least PIPE_BUF bytes without waiting, which is more than a line. */
 	if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT))
-		return;
-	ignored = write(STDERR_FILENO, line, len);
-	(void)ignored;
+		return false;
+	return write(STDERR_FILENO, line, len) >= 0;
 }
 
 void log_line(const char *format, ...)
@@ -92,12 +91,18 @@ void log_limited(struct log_bucket *b, const char *format, ...)
 	char suffix[64] = "";
 	uint64_t lost;
 	va_list args;
+	bool said;
 
 	if (!take_token(b, &lost))
 		return;
 	if (lost)
 		snprintf(suffix, sizeof(suffix), " (%" PRIu64 " such lines were left out)", lost);
 	va_start(args, format);
-	emit(b->label, suffix, format, args);
+	said = emit(b->label, suffix, format, args);
 	va_end(args);
+	if (said)
+		return;
+	pthread_mutex_lock(&b->lock);
+	b->lost += lost + 1;
+	pthread_mutex_unlock(&b->lock);
 }
