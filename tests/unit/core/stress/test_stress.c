@@ -9,7 +9,8 @@
  *
  * STRESS_SEED, STRESS_ACCESSES (of each case), STRESS_BURST (of each device
  * thread to a step of the guest), STRESS_SECONDS (each case ends then, whatever
- * it did) in the environment.
+ * it did), STRESS_RARELY (devices lose the processor so many times more rarely)
+ * in the environment.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,12 +31,14 @@ bool __wrap_vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint6
 vi_reason __real_vi_vtd_resolve(void *state, uint16_t rid, struct vi_context *ret_context);
 vi_reason __wrap_vi_vtd_resolve(void *state, uint16_t rid, struct vi_context *ret_context);
 
+static uint64_t rarely = 1; /* written before there are threads */
+
 /* Once in so many calls, and for so long that others can do what must not be done meanwhile. */
 static void rest_now_and_then(unsigned calls)
 {
 	static _Thread_local uint64_t seed = 88172645463325252u;
 
-	if (world_is_device && world_random(&seed, calls) == 0)
+	if (world_is_device && world_random(&seed, calls * rarely) == 0)
 		world_rest();
 }
 
@@ -83,6 +86,7 @@ static void run(enum machine_registers registers, bool queue, uint8_t iotlb_lg2)
 	s.seconds = setting("STRESS_SECONDS", 15);
 	s.burst = setting("STRESS_BURST", 100);
 	s.steps = 300;
+	rarely = setting("STRESS_RARELY", 1);
 	print_message("STRESS_SEED=%llu\n", (unsigned long long)seed);
 	world_run(&s);
 }
