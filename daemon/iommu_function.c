@@ -231,7 +231,7 @@ static int open_server(struct iommu_function *f)
 					  .irq_counts = irqs,
 					  .ops = &device_ops,
 					  .device = f,
-					  .unmapper = unmapper_of_servers(f->vm->unmapper)};
+					  .unmapper = &f->vm->unmapper.of_servers};
 	int err;
 
 	if (f->page) {

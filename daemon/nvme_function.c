@@ -271,7 +271,7 @@ static int open_server(struct nvme_function *f)
 					  .irq_counts = irqs,
 					  .ops = &ops,
 					  .device = f,
-					  .unmapper = unmapper_of_servers(f->vm->unmapper)};
+					  .unmapper = &f->vm->unmapper.of_servers};
 
 	return vfu_server_create(&opts, &f->server);
 }

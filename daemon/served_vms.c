@@ -70,7 +70,7 @@ static int start_vms(struct served_vms *s, const struct daemon_options *options,
 
 	for (unsigned i = 0; i < s->count && !err; i++) {
 		s->vms[i].vm.verbose = options->verbose;
-		s->vms[i].vm.unmapper = s->unmapper;
+		unmapper_share_init(&s->vms[i].vm.unmapper, s->unmapper);
 		err = vm_start(&s->vms[i].vm, why, why_size);
 	}
 	return err;

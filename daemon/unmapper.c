@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "vfio_user/server.h"
+#include "daemon/options.h"
 
-/* Mappings that wait. With so many a client has to wait, too: it could make more of them than are unmapped.
+/* Mappings of one VM that wait. With so many its clients wait, too: they could make more than are unmapped.
  */
-#define WAITING_MOST 64
+#define SHARE	     8
+#define WAITING_MOST (VM_MAX * SHARE)
 /*
  * Unmapped at once: a fraction of a millisecond. Other threads that map something,
  * or that fault for the first time in some page, wait for no more than that.
@@ -21,11 +22,11 @@
 #define PIECE ((size_t)8 << 20)
 
 struct unmapper {
-	struct vfu_unmapper of_servers;
 	pthread_t thread;
-	pthread_mutex_t lock; /* of all below */
+	pthread_mutex_t lock; /* of all below, and of the counts of the shares */
 	pthread_cond_t changed;
 	struct mapping {
+		struct unmapper_share *share;
 		uint8_t *base;
 		size_t size;
 	} waiting[WAITING_MOST];
@@ -62,34 +63,45 @@ static void *run(void *arg)
 		pthread_mutex_lock(&u->lock);
 		u->first = (u->first + 1) % WAITING_MOST;
 		u->count--;
+		m.share->count--;
 	}
 	pthread_mutex_unlock(&u->lock);
 	return NULL;
 }
 
-static bool may_unmap(void *opaque)
+static bool may_unmap(void *opaque, size_t size)
 {
-	struct unmapper *u = opaque;
+	struct unmapper_share *share = opaque;
 	bool may;
 
-	pthread_mutex_lock(&u->lock);
-	may = u->count < WAITING_MOST;
-	pthread_mutex_unlock(&u->lock);
+	if (size <= PIECE)
+		return true;
+	pthread_mutex_lock(&share->unmapper->lock);
+	may = share->count < SHARE;
+	pthread_mutex_unlock(&share->unmapper->lock);
 	return may;
 }
 
 static void unmap(void *opaque, void *base, size_t size)
 {
-	struct unmapper *u = opaque;
+	struct unmapper_share *share = opaque;
+	struct unmapper *u = share->unmapper;
 
 	if (size <= PIECE) {
 		munmap(base, size);
 		return;
 	}
 	pthread_mutex_lock(&u->lock);
-	u->waiting[(u->first + u->count++) % WAITING_MOST] = (struct mapping){base, size};
+	share->count++;
+	u->waiting[(u->first + u->count++) % WAITING_MOST] = (struct mapping){share, base, size};
 	pthread_cond_signal(&u->changed);
 	pthread_mutex_unlock(&u->lock);
+}
+
+void unmapper_share_init(struct unmapper_share *share, struct unmapper *u)
+{
+	*share = (struct unmapper_share){
+		.of_servers = {.may_unmap = may_unmap, .unmap = unmap, .opaque = share}, .unmapper = u};
 }
 
 static void free_unmapper(struct unmapper *u)
@@ -106,7 +118,6 @@ int unmapper_start(struct unmapper **ret_unmapper)
 
 	if (!u)
 		return -ENOMEM;
-	u->of_servers = (struct vfu_unmapper){.may_unmap = may_unmap, .unmap = unmap, .opaque = u};
 	pthread_mutex_init(&u->lock, NULL);
 	pthread_cond_init(&u->changed, NULL);
 	err = pthread_create(&u->thread, NULL, run, u);
@@ -128,9 +139,4 @@ void unmapper_stop(struct unmapper *u)
 	pthread_mutex_unlock(&u->lock);
 	pthread_join(u->thread, NULL);
 	free_unmapper(u);
-}
-
-const struct vfu_unmapper *unmapper_of_servers(const struct unmapper *u)
-{
-	return u ? &u->of_servers : NULL;
 }

@@ -7,15 +7,23 @@
 #ifndef DAEMON_UNMAPPER_H
 #define DAEMON_UNMAPPER_H
 
+#include "vfio_user/server.h"
+
 struct unmapper;
-struct vfu_unmapper;
+
+/* A VM's: however much a client of one makes wait, those of others do not. */
+struct unmapper_share {
+	struct vfu_unmapper of_servers; /* what the VM's servers are to be given */
+	struct unmapper *unmapper;
+	unsigned count; /* of its mappings that wait */
+};
 
 /* 0 or a negative errno. */
 int unmapper_start(struct unmapper **ret_unmapper);
 /* Waits until all that it was given is unmapped. NULL is fine. */
 void unmapper_stop(struct unmapper *u);
 
-/* What servers are to be given; NULL for NULL. Owned by the unmapper. */
-const struct vfu_unmapper *unmapper_of_servers(const struct unmapper *u);
+/* The share outlives the unmapper. */
+void unmapper_share_init(struct unmapper_share *share, struct unmapper *u);
 
 #endif

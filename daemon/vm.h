@@ -33,7 +33,7 @@ struct vm {
 	struct loop *loop;	  /* the main thread's */
 	struct waker *waker;	  /* the work thread's */
 	struct work_thread *work; /* once it runs */
-	const struct unmapper *unmapper;
+	struct unmapper_share unmapper;
 	const struct sidecore_counters *sidecore;
 	bool verbose;
 	char label[VM_NAME_MAX + 3]; /* "NAME: ", which begins its log lines; "" for the only VM */

@@ -244,7 +244,7 @@ void vfu_fd_map_unref(struct vfu_fd_map *m)
 		return;
 	remove_item(m->maps, m);
 	vfu_sigbus_unregister(m->slot);
-	if (unmapper && unmapper->may_unmap(unmapper->opaque))
+	if (unmapper && unmapper->may_unmap(unmapper->opaque, m->room))
 		unmapper->unmap(unmapper->opaque, m->base, m->room);
 	else
 		munmap(m->base, m->room);
@@ -255,5 +255,5 @@ bool vfu_fd_map_may_unref(const struct vfu_fd_map *m)
 {
 	const struct vfu_unmapper *unmapper = m->maps->unmapper;
 
-	return m->refs > 1 || !unmapper || unmapper->may_unmap(unmapper->opaque);
+	return m->refs > 1 || !unmapper || unmapper->may_unmap(unmapper->opaque, m->room);
 }

@@ -96,12 +96,13 @@ struct vfu_device_ops {
 };
 
 /*
- * Who unmaps large mappings of client memory, at the server's leisure: much of a guest's memory may go with
- * one. unmap() is called once for each may_unmap() that was true; when that is false the session waits, and
- * asks again in its next turn.
+ * Who unmaps client memory: much of a guest's may go with one mapping, so that it is to be done elsewhere.
+ * may_unmap() says whether unmap() of so many bytes would be taken now; while it is not, the session does not
+ * go on and asks again in its next turn. At the end of a session nobody waits: what is not taken is unmapped
+ * in place. Both are called by the thread of vfu_server_process() and of vfu_server_destroy().
  */
 struct vfu_unmapper {
-	bool (*may_unmap)(void *opaque);
+	bool (*may_unmap)(void *opaque, size_t size);
 	void (*unmap)(void *opaque, void *base, size_t size);
 	void *opaque;
 };

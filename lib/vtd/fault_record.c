@@ -103,7 +103,8 @@ int vi_vtd_fault_records_poll(struct vi_vtd *m)
 		return 0;
 	for (; looks > 0; looks--) {
 		n += look(m, m->record_to_look_at);
-		m->record_to_look_at = (uint8_t)((m->record_to_look_at + 1u) % m->fault_record_count);
+		if (++m->record_to_look_at == m->fault_record_count)
+			m->record_to_look_at = 0;
 	}
 	if (m->pending_records != pending)
 		vi_vtd_fault_records_cleared(m);

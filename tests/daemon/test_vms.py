@@ -3,16 +3,18 @@
 """One viommud that serves several VMs, a line a case: test_vms.py VIOMMUD"""
 
 import contextlib
+import errno
 import os
 import re
+import resource
 import socket
 import struct
 import subprocess
 import sys
 
-from served import CASES, DATA, READ, Daemon, Nvme, case, check, check_serves, equal, make_disk, run_cases
-from protocol_client import (ERR, EVENTFD, GET_INFO, INTX, MASK, MSIX, PAGE, SET_IRQS, TRIGGER, UNMASK,
-                             eventfd)  # found by served
+from served import CASES, DATA, READ, Daemon, Nvme, case, check, check_serves, equal, make_disk, memfd, run_cases
+from protocol_client import (DMA_MAP, ERR, EVENTFD, GET_INFO, INTX, MASK, MSIX, PAGE, SET_IRQS, TRIGGER, UNMASK,
+                             eventfd, map_payload)  # found by served
 
 VIOMMUD = os.path.abspath(sys.argv[1])
 KINDS = {"a": (), "b": ("--registers", "trap"), "c": ("--iommu", "none")}
@@ -149,6 +151,21 @@ def hard_limit():
         check_serves(d)
         status, words = d.end()
         check(status == 0 and "may have 400" in words and words.count("\n") == 1, "it says %r" % words)
+
+
+@case("descriptors that a message loses since there is no place for them are refused, and the log says why")
+def lost_descriptors():
+    fd = memfd(PAGE)
+    with Daemon(VIOMMUD, "--iommu", "none") as d:
+        limits = resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE)
+        with d.connect() as c:
+            resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+            c.refused(errno.EMFILE, DMA_MAP, map_payload(0, PAGE), fds=[fd])
+            resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE, limits)
+            c.map(0, PAGE, fd)
+        status, words = d.end()
+        check(status == 0 and "RLIMIT_NOFILE" in words, "it says %r" % words)
+    os.close(fd)
 
 
 def named_limit(d, options, limit):
