@@ -293,7 +293,7 @@ static void print_trace(struct replay *r)
 	print_unreadable(r);
 }
 
-/* JSON and CSV have no place in front of all others, so it stands beside them. */
+/* JSON and CSV are read by programs: who looks at the terminal reads it there. */
 static void warn_of_missing(const struct replay *r)
 {
 	if (*r->missing && r->format != TABLE)
@@ -310,7 +310,7 @@ static int print(struct replay *r)
 	    replay_print_json(stdout, r->results, r->result_count, counts, count, r->missing))
 		return failure("no memory");
 	if (r->format == CSV)
-		replay_print_csv(stdout, r->results, r->result_count);
+		replay_print_csv(stdout, r->results, r->result_count, r->missing);
 	if (r->format == TABLE) {
 		print_trace(r);
 		putchar('\n');
@@ -470,7 +470,8 @@ const struct command replay_command = {
 		"        beside that a page for people: cost against exposure, mapped pages over time, the\n"
 		"        table and what was not joined, in one file that needs nothing else\n"
 		"  --csv\n"
-		"        the names of the columns, and a line for each strategy\n\n"
+		"        the names of the columns, and a line for each strategy. When the trace is not\n"
+		"        complete the first column is 'missing', and tells by how much\n\n"
 		"Strategies live in the trace's time: what they keep for 10 ms they keep for 10 ms of it. "
 		"What\n"
 		"calls take is real time, measured in runs of their own, of which the quietest counts; the\n"

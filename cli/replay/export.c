@@ -97,19 +97,30 @@ int replay_print_json(FILE *to, const struct replay_result *results, size_t coun
 
 /* -------------------------------------------------------------------------- CSV */
 
-/* A name with options has commas; quotation marks cannot be in it. */
-static void print_name(FILE *to, const char *name)
+/* RFC 4180: commas need quotation marks around all of it, and those within are doubled. */
+static void print_text(FILE *to, const char *text)
 {
-	fprintf(to, strchr(name, ',') ? "\"%s\"" : "%s", name);
+	if (!strpbrk(text, ",\"")) {
+		fputs(text, to);
+		return;
+	}
+	fputc('"', to);
+	for (; *text; text++)
+		fprintf(to, *text == '"' ? "\"\"" : "%c", *text);
+	fputc('"', to);
 }
 
-static void print_line(FILE *to, const struct replay_result *r)
+static void print_line(FILE *to, const struct replay_result *r, const char *missing)
 {
 	size_t count;
 	const struct replay_column *columns = replay_columns(&count);
 	char text[40];
 
-	print_name(to, r->strategy);
+	if (*missing) {
+		print_text(to, missing);
+		fputc(',', to);
+	}
+	print_text(to, r->strategy);
 	fprintf(to, ",%s", r->registers);
 	for (size_t i = 0; i < count; i++) {
 		if (columns[i].is_double)
@@ -122,15 +133,15 @@ static void print_line(FILE *to, const struct replay_result *r)
 	fputc('\n', to);
 }
 
-void replay_print_csv(FILE *to, const struct replay_result *results, size_t count)
+void replay_print_csv(FILE *to, const struct replay_result *results, size_t count, const char *missing)
 {
 	size_t column_count;
 	const struct replay_column *columns = replay_columns(&column_count);
 
-	fprintf(to, "strategy,registers");
+	fprintf(to, "%sstrategy,registers", *missing ? "missing," : "");
 	for (size_t i = 0; i < column_count; i++)
 		fprintf(to, ",%s", columns[i].name);
 	fputc('\n', to);
 	for (size_t i = 0; i < count; i++)
-		print_line(to, &results[i]);
+		print_line(to, &results[i], missing);
 }

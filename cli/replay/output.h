@@ -22,8 +22,9 @@ const struct replay_result *replay_choice(const struct replay_result *results, s
  */
 int replay_print_json(FILE *to, const struct replay_result *results, size_t count,
 		      const struct trace_count *counts, size_t count_count, const char *missing);
-/* The names of the columns, and a line for each result. */
-void replay_print_csv(FILE *to, const struct replay_result *results, size_t count);
+/* The names of the columns, and a line for each result; what the trace lacks is the first column, as above.
+ */
+void replay_print_csv(FILE *to, const struct replay_result *results, size_t count, const char *missing);
 
 /* How it protects, as a word that is a colour of the page: safe (nothing in reach after an unmap), limited,
  * kept, open. */

@@ -4,6 +4,8 @@
 
 usage: test_trace_lines.py VIOMMUD VIOMMU [WORD]
 """
+import csv
+import io
 import json
 import os
 import resource
@@ -310,6 +312,8 @@ def what_is_unreadable_is_shown():
     for option in "--json", "--csv":
         replay = run(("replay",), text, "--strategy", "single-use", option)
         check(replay.stderr.count("\n") == 1 and "7 of 9 lines" in replay.stderr, replay.stderr)
+        rows = json.loads(replay.stdout) if option == "--json" else list(csv.DictReader(io.StringIO(replay.stdout)))
+        check([list(row)[0] for row in rows] == ["missing"] and "7 of 9 lines" in rows[0]["missing"], rows)
     check(run(("replay",), lines(MAP, UNMAP), "--strategy", "single-use", "--csv").stderr == "", "words about a whole trace")
 
 

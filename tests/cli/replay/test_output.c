@@ -194,11 +194,32 @@ static void test_table(void **state)
 	free(text);
 }
 
+static void print_csv(FILE *to, const struct replay_result *results, size_t count)
+{
+	replay_print_csv(to, results, count, "");
+}
+
+static void print_csv_of_a_part(FILE *to, const struct replay_result *results, size_t count)
+{
+	replay_print_csv(to, results, count, "7 of 9 lines, of \"perf\"");
+}
+
+static void test_csv_of_a_part(void **state)
+{
+	const struct replay_result one = {.strategy = "copy", .registers = "trap"};
+	char *text = text_of(print_csv_of_a_part, &one, 1);
+
+	(void)state;
+	assert_ptr_equal(strstr(text, "missing,strategy,registers,"), text);
+	check_said(text, "\n\"7 of 9 lines, of \"\"perf\"\"\",copy,trap,0,");
+	free(text);
+}
+
 static void test_csv(void **state)
 {
 	const struct replay_result one = {
 		.strategy = "optimistic,quota=4", .registers = "trap", .maps = 3, .reuse_rate = 0.25};
-	char *text = text_of(replay_print_csv, &one, 1), *line = strchr(text, '\n') + 1;
+	char *text = text_of(print_csv, &one, 1), *line = strchr(text, '\n') + 1;
 	size_t columns, names = 1, values = 1;
 
 	(void)state;
@@ -225,6 +246,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_to_advise),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_csv),
+		cmocka_unit_test(test_csv_of_a_part),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
