@@ -6,56 +6,14 @@
 
 #include "base/bits.h"
 #include "base/endian.h"
+#include "core/pin.h"
+#include "core/requester.h"
+#include "core/thread.h"
+#include "core/translate.h"
 #include "core/unit.h"
 
 /* A short guard covers one copy of at most this many bytes: some microseconds. */
 #define COPY_AT_ONCE 65536u
-
-int viommu_thread_create(struct viommu *v, struct viommu_thread **ret_thread)
-{
-	struct viommu_thread *t = calloc(1, sizeof(*t));
-
-	if (!t)
-		return -ENOMEM;
-	t->unit = v;
-	pthread_mutex_lock(&v->lock);
-	t->slot = vi_epoch_slot_take(&v->epoch);
-	if (t->slot) {
-		t->index = (unsigned)(t->slot - v->epoch.slots);
-		vi_list_append(&v->threads, &t->link);
-	}
-	pthread_mutex_unlock(&v->lock);
-	if (!t->slot) {
-		free(t);
-		return -EAGAIN;
-	}
-	*ret_thread = t;
-	return 0;
-}
-
-void viommu_thread_destroy(struct viommu_thread *t)
-{
-	struct viommu *v;
-
-	if (!t)
-		return;
-	v = t->unit;
-	pthread_mutex_lock(&v->lock);
-	vi_list_remove(&t->link);
-	vi_epoch_slot_release(t->slot);
-	pthread_mutex_unlock(&v->lock);
-	free(t);
-}
-
-void viommu_enter(struct viommu_thread *t)
-{
-	vi_epoch_enter(&t->unit->epoch, t->slot);
-}
-
-void viommu_exit(struct viommu_thread *t)
-{
-	vi_epoch_exit(t->slot);
-}
 
 int viommu_translate(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, size_t len,
 		     unsigned access, struct viommu_span *ret_span)

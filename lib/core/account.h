@@ -19,10 +19,6 @@
  * translation is off, no context entry was found valid, or the context could
  * not be published (it was invalidated meanwhile, or memory ran out).
  *
- * A domain that its last device has left comes to rest: it keeps its counts
- * until VI_DOMAINS_AT_REST others have come to rest after it, then they join
- * `rest`. So what a guest can make us keep is bounded.
- *
  * All under the context lock, but for the counting itself.
  */
 #ifndef CORE_ACCOUNT_H
@@ -35,8 +31,6 @@ struct viommu;
 struct viommu_requester;
 struct vi_domain;
 
-#define VI_DOMAINS_AT_REST 64
-
 struct vi_account {
 	struct viommu_requester *requester;
 	struct vi_domain *domain;
@@ -46,8 +40,6 @@ struct vi_account {
 	struct vi_device_counters counters[];
 };
 
-struct vi_domain *vi_domain_find(struct viommu *v, uint16_t id);
-
 /* The account of this device in domain `id`, with a reference for the caller. NULL: no memory. */
 struct vi_account *vi_account_hold(struct viommu *v, struct viommu_requester *r, uint16_t id);
 /* NULL is fine. */
@@ -55,11 +47,4 @@ void vi_account_release(struct viommu *v, struct vi_account *a);
 
 /* The device goes, no context of it is left: the unit keeps what it has counted. With the unit lock, too. */
 void vi_accounts_close(struct viommu *v, struct viommu_requester *r);
-/* The unit goes. */
-void vi_domains_finish(struct viommu *v);
-
-/* With the unit lock, too: the guest invalidated something of `d`, or of a domain that is not known (NULL).
- */
-void vi_count_domain(struct viommu *v, struct vi_domain *d, enum vi_counter which);
-
 #endif

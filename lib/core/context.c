@@ -1,68 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The context cache and the domains that contexts lead to.
+ * The context cache.
  *
  * Publication of a context that a device thread resolved races with the
  * invalidation of context entries as IOTLB entries do (iotlb.h): the thread
  * loads context_changes before it reads the guest's tables, and publishes under
  * the context lock only if nothing was invalidated since.
  */
+#include "core/context.h"
+
 #include <stdlib.h>
 
 #include "base/bits.h"
+#include "core/account.h"
+#include "core/domain.h"
+#include "core/drain.h"
+#include "core/requester.h"
+#include "core/thread.h"
 #include "core/unit.h"
-
-/* With the context lock: all domains that cache something. */
-static void for_each_caching(struct viommu *v, void (*change)(struct vi_iotlb *t, struct vi_domain *d))
-{
-	struct vi_list *node;
-
-	for (unsigned i = 0; i < VI_DOMAIN_BUCKETS; i++) {
-		vi_list_for_each (node, &v->domains[i]) {
-			struct vi_domain *d = VI_CONTAINER_OF(node, struct vi_domain, link);
-
-			if (d->references > 0)
-				change(&v->iotlb, d);
-		}
-	}
-}
-
-/* Give every domain that caches an asid, or with the wipe begun, none. */
-static void assign_all(struct viommu *v)
-{
-	for_each_caching(v, vi_iotlb_assign);
-}
-
-/* With the context lock: asids ran out, so begin a wipe; until it is done nothing is cached. */
-static void wipe_if_exhausted(struct viommu *v)
-{
-	if (v->iotlb.wiping || !vi_iotlb_is_exhausted(&v->iotlb))
-		return;
-	v->iotlb.wiping = true;
-	assign_all(v);
-	vi_iotlb_begin_wipe(&v->iotlb, &v->epoch);
-	vi_kick(v); /* viommu_process() ends it */
-}
-
-bool vi_iotlb_maintain(struct viommu *v)
-{
-	if (!v->iotlb.wiping)
-		return false;
-	pthread_mutex_lock(&v->context_lock);
-	if (vi_iotlb_poll_wipe(&v->iotlb, &v->epoch))
-		assign_all(v);
-	pthread_mutex_unlock(&v->context_lock);
-	return v->iotlb.wiping;
-}
-
-/* With the context lock: a context that is about to be published will cache translations of `d`. */
-static void hold_domain(struct viommu *v, struct vi_domain *d)
-{
-	if (d->references++ > 0)
-		return;
-	vi_iotlb_assign(&v->iotlb, d);
-	wipe_if_exhausted(v);
-}
 
 /* With the context lock. False: no memory for the account. */
 static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_context *c)
@@ -75,7 +30,7 @@ static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_conte
 	c->counters = c->account->counters;
 	if (c->kind == VI_CONTEXT_PAGED) {
 		c->domain = c->account->domain;
-		hold_domain(v, c->domain);
+		vi_domain_hold(v, c->domain);
 	}
 	return true;
 }
@@ -83,7 +38,7 @@ static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_conte
 static void release(struct viommu *v, struct vi_context *c)
 {
 	if (c->domain)
-		c->domain->references--;
+		vi_domain_release(c->domain);
 	vi_account_release(v, c->account);
 	free(c);
 }
@@ -188,15 +143,15 @@ static void end_changes(struct viommu *v)
 
 void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid, uint16_t ignore)
 {
-	struct viommu_requester **functions = v->buses[rid >> 8];
-
 	begin_changes(v);
 	/* `ignore` has at most the three function bits. */
-	for (unsigned i = 0; functions && i < 8; i++) {
+	for (unsigned i = 0; i < 8; i++) {
 		uint16_t each = (uint16_t)((rid & ~7u) | i);
+		struct viommu_requester *r =
+			((each ^ rid) & ~ignore) == 0 ? vi_requesters_find(&v->requesters, each) : NULL;
 
-		if (((each ^ rid) & ~ignore) == 0 && functions[each & 0xff])
-			drop_device(v, functions[each & 0xff]);
+		if (r)
+			drop_device(v, r);
 	}
 	/* Cached or not: an access may have resolved without publishing, and hold a pin. */
 	vi_drain_note_devices(d, rid, ignore);
@@ -207,16 +162,14 @@ void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid,
 
 static void drop_where(struct viommu *v, uint32_t domain_id)
 {
-	begin_changes(v);
-	for (unsigned bus = 0; bus < VI_BUSES; bus++) {
-		for (unsigned i = 0; v->buses[bus] && i < VI_FUNCTIONS_OF_A_BUS; i++) {
-			struct viommu_requester *r = v->buses[bus][i];
-			struct vi_context *c =
-				r ? atomic_load_explicit(&r->context, memory_order_acquire) : NULL;
+	struct viommu_requester *r = NULL;
 
-			if (c && (domain_id == ANY_DOMAIN || c->domain_id == domain_id))
-				drop_device(v, r);
-		}
+	begin_changes(v);
+	while ((r = vi_requesters_next(&v->requesters, r))) {
+		struct vi_context *c = atomic_load_explicit(&r->context, memory_order_acquire);
+
+		if (c && (domain_id == ANY_DOMAIN || c->domain_id == domain_id))
+			drop_device(v, r);
 	}
 	end_changes(v);
 }
@@ -231,46 +184,4 @@ void vi_context_drop_domain(struct viommu *v, struct vi_drain *d, uint16_t domai
 {
 	drop_where(v, domain_id);
 	vi_drain_note_domain(d, domain_id);
-}
-
-/*
- * The set of domains is the context lock's, and so are the asids that a drop
- * hands out; the unit lock, which the caller holds too, owns the drain.
- */
-void vi_iotlb_invalidate_all(struct viommu *v, struct vi_drain *d)
-{
-	pthread_mutex_lock(&v->context_lock);
-	for_each_caching(v, vi_iotlb_drop_domain);
-	wipe_if_exhausted(v);
-	pthread_mutex_unlock(&v->context_lock);
-	vi_drain_note_everything(d);
-}
-
-void vi_iotlb_invalidate_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id)
-{
-	struct vi_domain *domain;
-
-	pthread_mutex_lock(&v->context_lock);
-	domain = vi_domain_find(v, domain_id);
-	vi_count_domain(v, domain, VI_COUNT_iotlb_domain_invalidations);
-	if (domain && domain->references > 0)
-		vi_iotlb_drop_domain(&v->iotlb, domain);
-	wipe_if_exhausted(v);
-	pthread_mutex_unlock(&v->context_lock);
-	vi_drain_note_domain(d, domain_id);
-}
-
-void vi_iotlb_invalidate_range(struct viommu *v, struct vi_drain *d, uint16_t domain_id, uint64_t first,
-			       uint64_t last)
-{
-	struct vi_domain *domain;
-
-	pthread_mutex_lock(&v->context_lock);
-	domain = vi_domain_find(v, domain_id);
-	vi_count_domain(v, domain, VI_COUNT_iotlb_page_invalidations);
-	if (domain && domain->references > 0)
-		vi_iotlb_drop_range(&v->iotlb, domain, first, last);
-	wipe_if_exhausted(v);
-	pthread_mutex_unlock(&v->context_lock);
-	vi_drain_note_range(d, domain_id, first, last);
 }

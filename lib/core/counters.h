@@ -101,4 +101,11 @@ static inline void vi_count_max(struct vi_counters *c, enum vi_counter which, ui
 		atomic_store_explicit(&c->values[which], value, memory_order_relaxed);
 }
 
+struct viommu;
+
+/* What all threads counted. Any thread, as long as the counters are there. */
+uint64_t vi_sum(const struct vi_device_counters *counters, unsigned threads, unsigned which);
+/* With the unit lock: a drain took so long. */
+void vi_count_drain(struct viommu *v, uint64_t ns);
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "core/requester.h"
 #include "core/unit.h"
 
 static enum viommu_translation kind(const struct vi_context *c, vi_reason reason)

@@ -5,6 +5,9 @@
 #include <sched.h>
 #include <time.h>
 
+#include "core/counters.h"
+#include "core/host.h"
+#include "core/pin.h"
 #include "core/unit.h"
 
 void vi_drain_note_devices(struct vi_drain *d, uint16_t rid, uint16_t ignore)

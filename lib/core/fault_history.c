@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "core/host.h"
 #include "core/unit.h"
 
 bool vi_fault_take(struct viommu *v, struct vi_fault *ret_fault)

@@ -89,7 +89,7 @@ static void fill(struct vi_iotlb_line *l, uint64_t tag, unsigned page, uint64_t 
 	atomic_store_explicit(&l->values[page], value, memory_order_release);
 }
 
-void vi_iotlb_insert(struct vi_iotlb *t, struct vi_domain *d, uint64_t changes, uint32_t asid, uint64_t iova,
+void vi_iotlb_insert(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t changes, uint32_t asid, uint64_t iova,
 		     unsigned class, uint64_t value)
 {
 	uint64_t tag = vi_iotlb_tag(asid, iova, class);
@@ -98,9 +98,9 @@ void vi_iotlb_insert(struct vi_iotlb *t, struct vi_domain *d, uint64_t changes, 
 	if (asid == 0 || !try_lock(l)) /* I1 */
 		return;
 	/* Before the entry can be found, so that who drops a range looks for this class too. */
-	if (!(atomic_load_explicit(&d->classes, memory_order_seq_cst) & 1u << class))
-		atomic_fetch_or_explicit(&d->classes, 1u << class, memory_order_seq_cst);
-	if (atomic_load_explicit(&d->changes, memory_order_seq_cst) == changes) /* I2 */
+	if (!(atomic_load_explicit(&s->classes, memory_order_seq_cst) & 1u << class))
+		atomic_fetch_or_explicit(&s->classes, 1u << class, memory_order_seq_cst);
+	if (atomic_load_explicit(&s->changes, memory_order_seq_cst) == changes) /* I2 */
 		fill(l, tag, vi_iotlb_page_of_line(iova, class), value);
 	unlock(l); /* I4 */
 }
@@ -120,18 +120,18 @@ static void drop_page(struct vi_iotlb *t, uint32_t asid, uint64_t iova, unsigned
 	}
 }
 
-void vi_iotlb_drop_range(struct vi_iotlb *t, struct vi_domain *d, uint64_t first, uint64_t last)
+void vi_iotlb_drop_range(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t first, uint64_t last)
 {
-	uint32_t asid = atomic_load_explicit(&d->asid, memory_order_relaxed), classes;
+	uint32_t asid = atomic_load_explicit(&s->asid, memory_order_relaxed), classes;
 
 	if ((last >> 12) - (first >> 12) >= RANGE_PAGES_LOOKED_UP) {
-		vi_iotlb_drop_domain(t, d);
+		vi_iotlb_drop_space(t, s);
 		return;
 	}
-	atomic_fetch_add_explicit(&d->changes, 1, memory_order_seq_cst); /* V1 */
+	atomic_fetch_add_explicit(&s->changes, 1, memory_order_seq_cst); /* V1 */
 	if (asid == 0)
 		return;
-	classes = atomic_load_explicit(&d->classes, memory_order_seq_cst);
+	classes = atomic_load_explicit(&s->classes, memory_order_seq_cst);
 	for (unsigned class = 0; class < VI_IOTLB_CLASSES; class ++) {
 		uint64_t size = UINT64_C(1) << vi_iotlb_shift(class);
 
@@ -154,18 +154,18 @@ bool vi_iotlb_is_exhausted(const struct vi_iotlb *t)
  * `classes` is cleared before the new asid can be seen. A late inserter under
  * the old asid may set a bit again: it costs a look-up, nothing else.
  */
-void vi_iotlb_assign(struct vi_iotlb *t, struct vi_domain *d)
+void vi_iotlb_assign(struct vi_iotlb *t, struct vi_iotlb_space *s)
 {
 	uint32_t asid = t->wiping || vi_iotlb_is_exhausted(t) ? 0 : t->next_asid++;
 
-	atomic_store_explicit(&d->classes, 0, memory_order_seq_cst);
-	atomic_store_explicit(&d->asid, asid, memory_order_seq_cst);
+	atomic_store_explicit(&s->classes, 0, memory_order_seq_cst);
+	atomic_store_explicit(&s->asid, asid, memory_order_seq_cst);
 }
 
-void vi_iotlb_drop_domain(struct vi_iotlb *t, struct vi_domain *d)
+void vi_iotlb_drop_space(struct vi_iotlb *t, struct vi_iotlb_space *s)
 {
-	atomic_fetch_add_explicit(&d->changes, 1, memory_order_seq_cst); /* V1 */
-	vi_iotlb_assign(t, d);
+	atomic_fetch_add_explicit(&s->changes, 1, memory_order_seq_cst); /* V1 */
+	vi_iotlb_assign(t, s);
 }
 
 void vi_iotlb_begin_wipe(struct vi_iotlb *t, struct vi_epoch *epoch)

@@ -3,7 +3,7 @@
  * The IOTLB: translations of all domains in one table of fixed size.
  *
  * A key is (address space id, page number, page size). A domain has an address
- * space id (asid) of its own; invalidating a whole domain gives it a new one,
+ * space with an id (asid) of its own; invalidating a whole domain gives it a new one,
  * so that no entry has to be looked for. Page-selective invalidation looks in
  * the set of each page, once for each page size in use.
  *
@@ -13,8 +13,8 @@
  * thread changes it.
  *
  *	look-up		inserter			invalidator
- *	L1 load seq	I1 lock: CAS seq even->odd	V1 domain->changes++
- *	L2 load tag	I2 load domain->changes		V2 lock (spins)
+ *	L1 load seq	I1 lock: CAS seq even->odd	V1 space->changes++
+ *	L2 load tag	I2 load space->changes		V2 lock (spins)
  *	L3 load value	I3 store tag, values		V3 clear value
  *	L4 load seq	I4 unlock			V4 unlock
  *
@@ -23,7 +23,7 @@
  * so the odd seq is visible before them: L1 == L4 even means tag and value
  * belong together.
  *
- * No stale entry survives an invalidation: the inserter read domain->changes
+ * No stale entry survives an invalidation: the inserter read space->changes
  * before it walked the tables and compares under the line's lock (I2). The
  * invalidator locks both lines of the set, whatever their tags. If an inserter
  * locks before V2, V3 finds the entry. If after, the lock hands it V1, and it
@@ -43,8 +43,6 @@
 #include <stdint.h>
 
 #include "base/epoch.h"
-#include "base/list.h"
-#include "core/counters.h"
 
 #define VI_IOTLB_LINES_OF_A_SET	 2
 #define VI_IOTLB_PAGES_OF_A_LINE 4
@@ -66,16 +64,11 @@ struct vi_iotlb_line {
 #define VI_IOTLB_GPA	    UINT64_C(0x000ffffffffff000)
 #define VI_IOTLB_SLOT_SHIFT 52 /* slot of guestmem, 0: ask the region map */
 
-struct vi_domain {
-	struct vi_list link; /* in viommu.domains, under the context lock, as all without _Atomic */
-	uint16_t id;
-	unsigned references; /* contexts that translate by it; 0: nothing is cached, `asid` means nothing */
-	struct vi_list accounts; /* of devices that are charged to it (account.h); empty: it is at rest */
-	struct vi_list resting;	 /* then: in viommu.resting */
-	uint64_t values[VI_DOMAIN_COUNTER_END]; /* without those accounts */
-	_Atomic uint32_t asid;			/* written under the context lock; 0: not cached for now */
-	_Atomic uint32_t classes;		/* bit c: pages of class c were cached under this asid */
-	_Atomic uint64_t changes;		/* counts invalidations */
+/* Whose translations are cached: one for each domain. */
+struct vi_iotlb_space {
+	_Atomic uint32_t asid;	  /* written under the context lock; 0: not cached for now */
+	_Atomic uint32_t classes; /* bit c: pages of class c were cached under this asid */
+	_Atomic uint64_t changes; /* counts invalidations */
 };
 
 struct vi_iotlb {
@@ -142,18 +135,18 @@ static inline bool vi_iotlb_lookup(const struct vi_iotlb *t, uint32_t asid, uint
 	return false;
 }
 
-/* Any thread, inside its section. `changes` and `asid` were loaded from the domain before the tables were
+/* Any thread, inside its section. `changes` and `asid` were loaded from the space before the tables were
  * read. */
-void vi_iotlb_insert(struct vi_iotlb *t, struct vi_domain *d, uint64_t changes, uint32_t asid, uint64_t iova,
+void vi_iotlb_insert(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t changes, uint32_t asid, uint64_t iova,
 		     unsigned class, uint64_t value);
 
-/* Under the context lock: make the pages first_iova..last_iova, or all of the domain, not found any more. */
-void vi_iotlb_drop_range(struct vi_iotlb *t, struct vi_domain *d, uint64_t first, uint64_t last);
-void vi_iotlb_drop_domain(struct vi_iotlb *t, struct vi_domain *d);
+/* Under the context lock: make the pages first_iova..last_iova, or all of the space, not found any more. */
+void vi_iotlb_drop_range(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t first, uint64_t last);
+void vi_iotlb_drop_space(struct vi_iotlb *t, struct vi_iotlb_space *s);
 
-/* Under the context lock. A new domain gets its first asid. */
-void vi_iotlb_assign(struct vi_iotlb *t, struct vi_domain *d);
-/* Asids ran out: begin a wipe. The caller has set the asid of every domain to 0. */
+/* Under the context lock. A new space gets its first asid. */
+void vi_iotlb_assign(struct vi_iotlb *t, struct vi_iotlb_space *s);
+/* Asids ran out: begin a wipe. The caller has set the asid of every space to 0. */
 void vi_iotlb_begin_wipe(struct vi_iotlb *t, struct vi_epoch *epoch);
 /* True when a wipe has just been done; the caller then assigns asids again. */
 bool vi_iotlb_poll_wipe(struct vi_iotlb *t, struct vi_epoch *epoch);

@@ -4,6 +4,8 @@
 #include <assert.h>
 
 #include "base/bits.h"
+#include "core/host.h"
+#include "core/requester.h"
 #include "core/unit.h"
 
 _Static_assert(sizeof(struct vi_pin_state) <= sizeof(((struct viommu_pin *)0)->reserved),

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/bits.h"
+#include "core/requester.h"
 #include "core/unit.h"
 
 /* Steps under one hold of the unit lock. */

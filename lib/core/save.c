@@ -7,6 +7,9 @@
 #include "base/crc32.h"
 #include "base/endian.h"
 #include "core/state.h"
+#include "core/context.h"
+#include "core/domain.h"
+#include "core/drain.h"
 #include "core/unit.h"
 
 #define MAGIC	UINT64_C(0x31455441544d4f49) /* "IOMTATE1" */

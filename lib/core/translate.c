@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* From (requester, iova) to memory: IOTLB hit, else the guest's tables, else a fault. */
+#include "core/translate.h"
+
 #include <errno.h>
 
 #include "base/bits.h"
+#include "core/context.h"
+#include "core/domain.h"
+#include "core/host.h"
+#include "core/requester.h"
+#include "core/thread.h"
 #include "core/unit.h"
 
 _Static_assert(VIOMMU_READ == VI_IOTLB_READ && VIOMMU_WRITE == VI_IOTLB_WRITE &&
@@ -89,8 +96,8 @@ static inline __attribute__((always_inline)) bool find_cached(const struct viomm
 							      unsigned access, uint64_t *ret_value,
 							      unsigned *ret_class)
 {
-	uint32_t asid = atomic_load_explicit(&d->asid, memory_order_acquire);
-	uint32_t classes = atomic_load_explicit(&d->classes, memory_order_relaxed);
+	uint32_t asid = atomic_load_explicit(&d->space.asid, memory_order_acquire);
+	uint32_t classes = atomic_load_explicit(&d->space.classes, memory_order_relaxed);
 
 	for (unsigned class = 0; class < VI_IOTLB_CLASSES; class ++) {
 		if (!(classes & (1u << class)) || !vi_iotlb_lookup(&v->iotlb, asid, iova, class, ret_value))
@@ -154,7 +161,7 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 	if (leads_to_message(*ret_value, *ret_class, iova))
 		return v->model->leads_to_message;
 	if (c->domain)
-		vi_iotlb_insert(&v->iotlb, c->domain, changes, asid, iova, *ret_class, *ret_value);
+		vi_iotlb_insert(&v->iotlb, &c->domain->space, changes, asid, iova, *ret_class, *ret_value);
 	return 0;
 }
 
@@ -186,8 +193,8 @@ static vi_reason look_up(struct viommu_thread *t, const struct vi_context *c, ui
 	uint32_t asid = 0;
 
 	if (c->domain) {
-		changes = atomic_load_explicit(&c->domain->changes, memory_order_acquire);
-		asid = atomic_load_explicit(&c->domain->asid, memory_order_acquire);
+		changes = atomic_load_explicit(&c->domain->space.changes, memory_order_acquire);
+		asid = atomic_load_explicit(&c->domain->space.asid, memory_order_acquire);
 	}
 	/* Memory without a host offset of its own, or rights that hit() left to be judged here. */
 	if (c->domain && !zero_length) {

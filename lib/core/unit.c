@@ -8,6 +8,12 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "core/account.h"
+#include "core/context.h"
+#include "core/domain.h"
+#include "core/drain.h"
+#include "core/requester.h"
+#include "core/thread.h"
 
 #define DEFAULT_ADDRESS_WIDTH	46
 #define DEFAULT_MAX_THREADS_LG2 6
@@ -133,19 +139,18 @@ int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct 
 
 static void free_requesters(struct viommu *v)
 {
-	for (unsigned bus = 0; bus < VI_BUSES; bus++) {
-		for (unsigned i = 0; v->buses[bus] && i < VI_FUNCTIONS_OF_A_BUS; i++) {
-			if (v->buses[bus][i])
-				vi_accounts_close(v, v->buses[bus][i]);
-			free(v->buses[bus][i]);
-		}
-		free(v->buses[bus]);
+	struct viommu_requester *r;
+
+	while ((r = vi_requesters_next(&v->requesters, NULL))) {
+		vi_accounts_close(v, r);
+		vi_requesters_take(&v->requesters, r);
+		free(r);
 	}
+	vi_requesters_finish(&v->requesters);
 }
 
 void viommu_destroy(struct viommu *v)
 {
-	struct vi_list *node, *after;
 	struct vi_drain d = {.active = false};
 
 	if (!v)
@@ -154,8 +159,7 @@ void viommu_destroy(struct viommu *v)
 	vi_context_reclaim(v, true);
 	if (v->model)
 		v->model->finish(v->model_state);
-	vi_list_for_each_safe (node, after, &v->threads)
-		free(VI_CONTAINER_OF(node, struct viommu_thread, link));
+	vi_threads_finish(v);
 	free_requesters(v);
 	vi_domains_finish(v);
 	vi_guestmem_finish(&v->mem);
@@ -165,138 +169,6 @@ void viommu_destroy(struct viommu *v)
 	pthread_mutex_destroy(&v->context_lock);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
-}
-
-/* With the unit lock: wait until every section that is open now has ended. Returns the epoch that began. */
-static uint64_t wait_for_sections(struct viommu *v)
-{
-	uint64_t epoch = vi_epoch_begin(&v->epoch);
-
-	for (unsigned looks = 0; !vi_epoch_passed(&v->epoch, epoch); looks++)
-		vi_drain_pause(looks);
-	vi_guestmem_reclaim(&v->mem);
-	vi_context_reclaim(v, false);
-	return epoch;
-}
-
-int viommu_mem_add(struct viommu *v, uint64_t gpa, uint64_t len, void *host, unsigned flags)
-{
-	struct vi_region region = {.first = gpa, .host = host, .flags = (uint16_t)flags};
-	int ret;
-
-	if (!vi_last_of(gpa, len, &region.last) || region.last > VI_BITS(v->address_width - 1, 0) ||
-	    (flags & ~(VIOMMU_MEM_READ | VIOMMU_MEM_WRITE)) ||
-	    (!host && (!v->ops.mem_read || !v->ops.mem_write)))
-		return -EINVAL;
-	pthread_mutex_lock(&v->lock);
-	ret = vi_guestmem_add(&v->mem, &region);
-	if (ret == 0)
-		wait_for_sections(v); /* then the old map's parts are free */
-	pthread_mutex_unlock(&v->lock);
-	return ret;
-}
-
-/*
- * Cached translations may name the host memory that goes away: all of them are
- * dropped. With identity contexts only nothing is cached.
- */
-int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
-{
-	struct vi_gpa_range range = {.first = gpa};
-	struct vi_pin_filter pins = {.last = UINT64_MAX, .ignore = UINT16_MAX, .memory = &range};
-	struct vi_drain unused = {.active = false};
-	unsigned revoked = 0;
-	int64_t ret;
-
-	if (!vi_last_of(gpa, len, &range.last))
-		return -EINVAL;
-	pthread_mutex_lock(&v->lock);
-	ret = vi_guestmem_remove(&v->mem, range.first, range.last);
-	if (ret > 0) {
-		vi_iotlb_invalidate_all(v, &unused); /* pins of other memory stay */
-		pins.epoch = wait_for_sections(v);
-		for (unsigned looks = 0; vi_pins_revoke(&v->pins, &pins, &revoked) > 0; looks++)
-			vi_drain_pause(looks);
-		vi_count(&v->counters, VI_COUNT_pins_revoked, revoked);
-	}
-	pthread_mutex_unlock(&v->lock);
-	return ret;
-}
-
-static struct viommu_requester *make_requester(struct viommu *v, uint16_t rid)
-{
-	size_t size = sizeof(struct viommu_requester) + v->epoch.count * sizeof(struct vi_device_counters);
-	struct viommu_requester *r = aligned_alloc(_Alignof(struct viommu_requester), size);
-
-	if (!r)
-		return NULL;
-	memset(r, 0, size);
-	r->unit = v;
-	r->rid = rid;
-	vi_list_init(&r->accounts);
-	return r;
-}
-
-int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester)
-{
-	struct viommu_requester **functions, *r = make_requester(v, rid);
-	int ret = -ENOMEM;
-
-	if (!r)
-		return ret;
-	pthread_mutex_lock(&v->lock);
-	pthread_mutex_lock(&v->context_lock);
-	functions = v->buses[rid >> 8];
-	if (!functions)
-		functions = v->buses[rid >> 8] = calloc(VI_FUNCTIONS_OF_A_BUS, sizeof(*functions));
-	if (functions && functions[rid & 0xff])
-		ret = -EEXIST;
-	if (functions && !functions[rid & 0xff]) {
-		functions[rid & 0xff] = r;
-		ret = 0;
-	}
-	pthread_mutex_unlock(&v->context_lock);
-	pthread_mutex_unlock(&v->lock);
-	if (ret)
-		free(r);
-	else
-		*ret_requester = r;
-	return ret;
-}
-
-/* With the unit lock: no call that was running works for `r` any more; none may begin. */
-static void wait_for_calls(struct viommu *v, const struct viommu_requester *r)
-{
-	struct vi_list *node;
-
-	vi_list_for_each (node, &v->threads) {
-		struct viommu_thread *t = VI_CONTAINER_OF(node, struct viommu_thread, link);
-
-		for (unsigned looks = 0; atomic_load_explicit(&t->working_for, memory_order_acquire) == r;
-		     looks++)
-			vi_drain_pause(looks);
-	}
-}
-
-void viommu_requester_remove(struct viommu_requester *r)
-{
-	struct vi_drain d = {.active = false};
-	struct viommu *v;
-
-	if (!r)
-		return;
-	v = r->unit;
-	pthread_mutex_lock(&v->lock);
-	wait_for_calls(v, r); /* first: a call that goes on would cache its context again */
-	vi_context_drop_devices(v, &d, r->rid, 0);
-	vi_drain_wait(v, &d);
-	vi_context_reclaim(v, false);
-	pthread_mutex_lock(&v->context_lock);
-	vi_accounts_close(v, r);
-	pthread_mutex_unlock(&v->context_lock);
-	v->buses[r->rid >> 8][r->rid & 0xff] = NULL;
-	pthread_mutex_unlock(&v->lock);
-	free(r);
 }
 
 size_t viommu_regs_size(const struct viommu *v)
@@ -372,40 +244,4 @@ void viommu_reset(struct viommu *v)
 	while (vi_fault_queue_pop(&v->faults, &before)) /* of accesses that began before */
 		;
 	pthread_mutex_unlock(&v->lock);
-}
-
-void vi_msi_send(struct viommu *v, uint64_t address, uint32_t data)
-{
-	vi_count(&v->counters, VI_COUNT_interrupts, 1);
-	if (v->ops.msi)
-		v->ops.msi(v->opaque, 0, address, data);
-}
-
-void vi_guest_error(struct viommu *v, enum viommu_guest_error error, const struct vi_fault *fault,
-		    const char *text)
-{
-	struct viommu_guest_event event = {
-		.sz = sizeof(event),
-		.error = error,
-		.segment = v->segment,
-		.rid = fault->rid,
-		.reason = fault->reason,
-		.write = fault->write,
-		.address = fault->iova,
-		.text = text,
-	};
-
-	if (v->ops.guest_error)
-		v->ops.guest_error(v->opaque, &event);
-}
-
-uint64_t vi_now_ns(struct viommu *v)
-{
-	return v->ops.now_ns ? v->ops.now_ns(v->opaque) : 0;
-}
-
-void vi_kick(struct viommu *v)
-{
-	if (v->ops.kick)
-		v->ops.kick(v->opaque);
 }

@@ -15,6 +15,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/context.h"
+#include "core/domain.h"
+#include "core/drain.h"
+#include "core/host.h"
 #include "core/unit.h"
 #include "spec/vtd_registers.h"
 

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "core/drain.h"
+#include "core/translate.h"
 #include "core/unit.h"
 #include "inflight.h"
 

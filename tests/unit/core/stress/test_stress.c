@@ -19,6 +19,8 @@
 
 #include <cmocka.h>
 
+#include "core/drain.h"
+#include "core/translate.h"
 #include "core/unit.h"
 #include "world.h"
 

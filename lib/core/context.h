@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The context cache: what the guest's tables say of each device. */
+#ifndef CORE_CONTEXT_H
+#define CORE_CONTEXT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/model.h"
+
+struct viommu;
+struct viommu_requester;
+struct viommu_thread;
+struct vi_drain;
+
+/* Inside a section: the device's context, from the cache or the model, else the reason. `scratch` may be
+ * used. */
+vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, struct vi_context *scratch,
+			 const struct vi_context **ret_context);
+
+/* With the unit lock, by models: drop cached contexts, and note for the drain what they led to. */
+void vi_context_drop_all(struct viommu *v, struct vi_drain *d);
+void vi_context_drop_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id);
+/* Devices whose id equals `rid` outside of the bits in `ignore`. */
+void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid, uint16_t ignore);
+/* Free what no reader can see any more; `all`: nobody is left. */
+void vi_context_reclaim(struct viommu *v, bool all);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Devices come and go: the public functions. */
+#include "core/requester.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/account.h"
+#include "core/context.h"
+#include "core/drain.h"
+#include "core/thread.h"
+#include "core/unit.h"
+
+static struct viommu_requester *make_requester(struct viommu *v, uint16_t rid)
+{
+	size_t size = sizeof(struct viommu_requester) + v->epoch.count * sizeof(struct vi_device_counters);
+	struct viommu_requester *r = aligned_alloc(_Alignof(struct viommu_requester), size);
+
+	if (!r)
+		return NULL;
+	memset(r, 0, size);
+	r->unit = v;
+	r->rid = rid;
+	vi_list_init(&r->accounts);
+	return r;
+}
+
+int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester)
+{
+	struct viommu_requester *r = make_requester(v, rid);
+	int ret;
+
+	if (!r)
+		return -ENOMEM;
+	pthread_mutex_lock(&v->lock);
+	pthread_mutex_lock(&v->context_lock);
+	ret = vi_requesters_put(&v->requesters, r);
+	pthread_mutex_unlock(&v->context_lock);
+	pthread_mutex_unlock(&v->lock);
+	if (ret)
+		free(r);
+	else
+		*ret_requester = r;
+	return ret;
+}
+
+void viommu_requester_remove(struct viommu_requester *r)
+{
+	struct vi_drain d = {.active = false};
+	struct viommu *v;
+
+	if (!r)
+		return;
+	v = r->unit;
+	pthread_mutex_lock(&v->lock);
+	vi_threads_wait_for_calls(v, r); /* first: a call that goes on would cache its context again */
+	vi_context_drop_devices(v, &d, r->rid, 0);
+	vi_drain_wait(v, &d);
+	vi_context_reclaim(v, false);
+	pthread_mutex_lock(&v->context_lock);
+	vi_accounts_close(v, r);
+	vi_requesters_take(&v->requesters, r);
+	pthread_mutex_unlock(&v->context_lock);
+	pthread_mutex_unlock(&v->lock);
+	free(r);
+}
