@@ -11,6 +11,7 @@
 #include "core/unit.h"
 
 static struct vi_account *open_account(struct viommu *v, struct viommu_requester *r, uint16_t id)
+	VI_WITH(v->context_lock)
 {
 	size_t size = sizeof(struct vi_account) + v->epoch.count * sizeof(struct vi_device_counters);
 	struct vi_account *a = aligned_alloc(_Alignof(struct vi_account), size);

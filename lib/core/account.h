@@ -18,16 +18,14 @@
  * Accesses for which no domain is known are charged to the device alone:
  * translation is off, no context entry was found valid, or the context could
  * not be published (it was invalidated meanwhile, or memory ran out).
- *
- * All under the context lock, but for the counting itself.
  */
 #ifndef CORE_ACCOUNT_H
 #define CORE_ACCOUNT_H
 
 #include "base/list.h"
 #include "core/counters.h"
+#include "core/unit.h"
 
-struct viommu;
 struct viommu_requester;
 struct vi_domain;
 
@@ -41,10 +39,11 @@ struct vi_account {
 };
 
 /* The account of this device in domain `id`, with a reference for the caller. NULL: no memory. */
-struct vi_account *vi_account_hold(struct viommu *v, struct viommu_requester *r, uint16_t id);
+struct vi_account *vi_account_hold(struct viommu *v, struct viommu_requester *r, uint16_t id)
+	VI_WITH(v->context_lock);
 /* NULL is fine. */
-void vi_account_release(struct viommu *v, struct vi_account *a);
+void vi_account_release(struct viommu *v, struct vi_account *a) VI_WITH(v->context_lock);
 
-/* The device goes, no context of it is left: the unit keeps what it has counted. With the unit lock, too. */
-void vi_accounts_close(struct viommu *v, struct viommu_requester *r);
+/* The device goes, no context of it is left: the unit keeps what it has counted. */
+void vi_accounts_close(struct viommu *v, struct viommu_requester *r) VI_WITH(v->lock, v->context_lock);
 #endif

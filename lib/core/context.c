@@ -19,8 +19,9 @@
 #include "core/thread.h"
 #include "core/unit.h"
 
-/* With the context lock. False: no memory for the account. */
+/* False: no memory for the account. */
 static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_context *c)
+	VI_WITH(v->context_lock)
 {
 	if (c->domain_id == VI_PIN_IDENTITY)
 		return true;
@@ -35,7 +36,7 @@ static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_conte
 	return true;
 }
 
-static void release(struct viommu *v, struct vi_context *c)
+static void release(struct viommu *v, struct vi_context *c) VI_WITH(v->context_lock)
 {
 	if (c->domain)
 		vi_domain_release(c->domain);
@@ -53,7 +54,7 @@ void vi_context_reclaim(struct viommu *v, bool all)
 {
 	struct vi_list *node, *after;
 
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->context_lock);
 	vi_list_for_each_safe (node, after, &v->retired_contexts) {
 		struct vi_context *c = VI_CONTAINER_OF(node, struct vi_context, retired);
 
@@ -62,7 +63,7 @@ void vi_context_reclaim(struct viommu *v, bool all)
 		vi_list_remove(&c->retired);
 		release(v, c);
 	}
-	pthread_mutex_unlock(&v->context_lock);
+	vi_lock_give(&v->context_lock);
 }
 
 /*
@@ -80,13 +81,13 @@ static const struct vi_context *publish(struct viommu *v, struct viommu_requeste
 	if (!c)
 		return resolved;
 	*c = *resolved;
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->context_lock);
 	found = atomic_load_explicit(&r->context, memory_order_acquire);
 	published = !found && atomic_load_explicit(&v->context_changes, memory_order_relaxed) == changes &&
 		    charge(v, r, c);
 	if (published)
 		atomic_store_explicit(&r->context, c, memory_order_release);
-	pthread_mutex_unlock(&v->context_lock);
+	vi_lock_give(&v->context_lock);
 	if (published)
 		return c;
 	free(c);
@@ -129,15 +130,15 @@ static void drop_device(struct viommu *v, struct viommu_requester *r)
 		retire(v, c);
 }
 
-static void begin_changes(struct viommu *v)
+static void begin_changes(struct viommu *v) VI_TAKES(v->context_lock)
 {
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->context_lock);
 	atomic_fetch_add_explicit(&v->context_changes, 1, memory_order_seq_cst);
 }
 
-static void end_changes(struct viommu *v)
+static void end_changes(struct viommu *v) VI_WITH(v->lock) VI_GIVES(v->context_lock)
 {
-	pthread_mutex_unlock(&v->context_lock);
+	vi_lock_give(&v->context_lock);
 	vi_context_reclaim(v, false);
 }
 
@@ -160,7 +161,7 @@ void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid,
 
 #define ANY_DOMAIN UINT32_MAX
 
-static void drop_where(struct viommu *v, uint32_t domain_id)
+static void drop_where(struct viommu *v, uint32_t domain_id) VI_WITH(v->lock)
 {
 	struct viommu_requester *r = NULL;
 

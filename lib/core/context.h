@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #include "core/model.h"
+#include "core/unit.h"
 
-struct viommu;
 struct viommu_requester;
 struct viommu_thread;
 struct vi_drain;
@@ -18,12 +18,13 @@ struct vi_drain;
 vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, struct vi_context *scratch,
 			 const struct vi_context **ret_context);
 
-/* With the unit lock, by models: drop cached contexts, and note for the drain what they led to. */
-void vi_context_drop_all(struct viommu *v, struct vi_drain *d);
-void vi_context_drop_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id);
+/* By models: drop cached contexts, and note for the drain what they led to. */
+void vi_context_drop_all(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
+void vi_context_drop_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id) VI_WITH(v->lock);
 /* Devices whose id equals `rid` outside of the bits in `ignore`. */
-void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid, uint16_t ignore);
+void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid, uint16_t ignore)
+	VI_WITH(v->lock);
 /* Free what no reader can see any more; `all`: nobody is left. */
-void vi_context_reclaim(struct viommu *v, bool all);
+void vi_context_reclaim(struct viommu *v, bool all) VI_WITH(v->lock);
 
 #endif

@@ -44,21 +44,22 @@ static uint64_t of_domain(const struct viommu *v, const struct vi_domain *d, uns
 	return value;
 }
 
-static void lock_both(struct viommu *v)
+static void lock_both(struct viommu *v) VI_TAKES(v->lock, v->context_lock)
 {
-	pthread_mutex_lock(&v->lock);
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->lock);
+	vi_lock_take(&v->context_lock);
 }
 
-static void unlock_both(struct viommu *v)
+static void unlock_both(struct viommu *v) VI_GIVES(v->lock, v->context_lock)
 {
-	pthread_mutex_unlock(&v->context_lock);
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->context_lock);
+	vi_lock_give(&v->lock);
 }
 
 typedef uint64_t (*value_fn)(const struct viommu_requester *r, unsigned which);
 
 static void add_devices(struct viommu *v, value_fn value_of, uint64_t *values, size_t count)
+	VI_WITH(v->lock, v->context_lock)
 {
 	const struct viommu_requester *r = NULL;
 
@@ -118,6 +119,7 @@ static uint64_t of_device_alone(const struct viommu_requester *r, unsigned which
 }
 
 static void read_undomained(struct viommu *v, uint64_t *values, size_t count)
+	VI_WITH(v->lock, v->context_lock)
 {
 	size_t n = vi_min(count, VI_ACCESS_COUNTER_COUNT);
 
@@ -153,9 +155,9 @@ size_t viommu_drain_times_read(struct viommu *v, uint64_t *ret_counts, size_t co
 {
 	size_t n = vi_min(count, VIOMMU_DRAIN_BUCKETS);
 
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	for (size_t i = 0; i < n; i++)
 		ret_counts[i] = v->drain_times[i];
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return n;
 }

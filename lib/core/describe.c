@@ -36,11 +36,11 @@ int viommu_requester_describe(struct viommu_requester *r, struct viommu_requeste
 
 	if (info.sz < sizeof(info.sz))
 		return -EINVAL;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	if (v->model)
 		info.reason = v->model->describe(v->model_state, r->rid, &c, &info);
 	info.cached = atomic_load_explicit(&r->context, memory_order_relaxed) != NULL;
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	info.translation = kind(&c, info.reason);
 	info.faults_silent = c.silent && info.translation != VIOMMU_TRANSLATION_OFF;
 	if (info.reason)

@@ -40,7 +40,7 @@ struct vi_domain *vi_domain_find_or_make(struct viommu *v, uint16_t id)
 	return d;
 }
 
-static void forget(struct viommu *v, struct vi_domain *d)
+static void forget(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock)
 {
 	assert(d->references == 0);
 	for (unsigned i = 0; i < VI_DOMAIN_COUNTER_END; i++)
@@ -83,8 +83,9 @@ void vi_count_domain(struct viommu *v, struct vi_domain *d, enum vi_counter whic
 
 /* ------------------------------------------------------------- what is cached */
 
-/* With the context lock: all domains that cache something. */
+/* All domains that cache something. */
 static void for_each_caching(struct viommu *v, void (*change)(struct vi_iotlb *t, struct vi_iotlb_space *s))
+	VI_WITH(v->context_lock)
 {
 	struct vi_list *node;
 
@@ -99,13 +100,13 @@ static void for_each_caching(struct viommu *v, void (*change)(struct vi_iotlb *t
 }
 
 /* Give every domain that caches an asid, or with the wipe begun, none. */
-static void assign_all(struct viommu *v)
+static void assign_all(struct viommu *v) VI_WITH(v->context_lock)
 {
 	for_each_caching(v, vi_iotlb_assign);
 }
 
-/* With the context lock: asids ran out, so begin a wipe; until it is done nothing is cached. */
-static void wipe_if_exhausted(struct viommu *v)
+/* Asids ran out, so begin a wipe; until it is done nothing is cached. */
+static void wipe_if_exhausted(struct viommu *v) VI_WITH(v->context_lock)
 {
 	if (v->iotlb.wiping || !vi_iotlb_is_exhausted(&v->iotlb))
 		return;
@@ -119,10 +120,10 @@ bool vi_iotlb_maintain(struct viommu *v)
 {
 	if (!v->iotlb.wiping)
 		return false;
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->context_lock);
 	if (vi_iotlb_poll_wipe(&v->iotlb, &v->epoch))
 		assign_all(v);
-	pthread_mutex_unlock(&v->context_lock);
+	vi_lock_give(&v->context_lock);
 	return v->iotlb.wiping;
 }
 
@@ -145,10 +146,10 @@ void vi_domain_release(struct vi_domain *d)
  */
 void vi_iotlb_invalidate_all(struct viommu *v, struct vi_drain *d)
 {
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->context_lock);
 	for_each_caching(v, vi_iotlb_drop_space);
 	wipe_if_exhausted(v);
-	pthread_mutex_unlock(&v->context_lock);
+	vi_lock_give(&v->context_lock);
 	vi_drain_note_everything(d);
 }
 
@@ -156,13 +157,13 @@ void vi_iotlb_invalidate_domain(struct viommu *v, struct vi_drain *d, uint16_t d
 {
 	struct vi_domain *domain;
 
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->context_lock);
 	domain = vi_domain_find(v, domain_id);
 	vi_count_domain(v, domain, VI_COUNT_iotlb_domain_invalidations);
 	if (domain && domain->references > 0)
 		vi_iotlb_drop_space(&v->iotlb, &domain->space);
 	wipe_if_exhausted(v);
-	pthread_mutex_unlock(&v->context_lock);
+	vi_lock_give(&v->context_lock);
 	vi_drain_note_domain(d, domain_id);
 }
 
@@ -171,12 +172,12 @@ void vi_iotlb_invalidate_range(struct viommu *v, struct vi_drain *d, uint16_t do
 {
 	struct vi_domain *domain;
 
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->context_lock);
 	domain = vi_domain_find(v, domain_id);
 	vi_count_domain(v, domain, VI_COUNT_iotlb_page_invalidations);
 	if (domain && domain->references > 0)
 		vi_iotlb_drop_range(&v->iotlb, &domain->space, first, last);
 	wipe_if_exhausted(v);
-	pthread_mutex_unlock(&v->context_lock);
+	vi_lock_give(&v->context_lock);
 	vi_drain_note_range(d, domain_id, first, last);
 }

@@ -4,8 +4,6 @@
  * is cached of each. A domain that its last device has left comes to rest: it
  * keeps its counts until VI_DOMAINS_AT_REST others have come to rest after it,
  * then they join those of `unit.rest`. So what a guest can make us keep is bounded.
- *
- * All under the context lock, but for what says otherwise.
  */
 #ifndef CORE_DOMAIN_H
 #define CORE_DOMAIN_H
@@ -16,8 +14,8 @@
 #include "base/list.h"
 #include "core/counters.h"
 #include "core/iotlb.h"
+#include "core/unit.h"
 
-struct viommu;
 struct vi_drain;
 
 #define VI_DOMAINS_AT_REST 64
@@ -32,28 +30,28 @@ struct vi_domain {
 	struct vi_iotlb_space space;
 };
 
-struct vi_domain *vi_domain_find(struct viommu *v, uint16_t id);
+struct vi_domain *vi_domain_find(struct viommu *v, uint16_t id) VI_WITH(v->context_lock);
 /* NULL: no memory. */
-struct vi_domain *vi_domain_find_or_make(struct viommu *v, uint16_t id);
+struct vi_domain *vi_domain_find_or_make(struct viommu *v, uint16_t id) VI_WITH(v->context_lock);
 /* No account of it is left, or one is opened. */
-void vi_domain_lay_to_rest(struct viommu *v, struct vi_domain *d);
-void vi_domain_wake_up(struct viommu *v, struct vi_domain *d);
+void vi_domain_lay_to_rest(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock);
+void vi_domain_wake_up(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock);
 /* A context that is about to be published will cache translations of it, or is no more. */
-void vi_domain_hold(struct viommu *v, struct vi_domain *d);
+void vi_domain_hold(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock);
 void vi_domain_release(struct vi_domain *d);
 /* The unit goes. */
-void vi_domains_finish(struct viommu *v);
+void vi_domains_finish(struct viommu *v) VI_WITH(v->context_lock);
 
-/* With the unit lock, too: the guest invalidated something of `d`, or of a domain that is not known (NULL).
- */
-void vi_count_domain(struct viommu *v, struct vi_domain *d, enum vi_counter which);
+/* The guest invalidated something of `d`, or of a domain that is not known (NULL). */
+void vi_count_domain(struct viommu *v, struct vi_domain *d, enum vi_counter which)
+	VI_WITH(v->lock, v->context_lock);
 
-/* With the unit lock, by models: make translations unreachable, and note them. */
-void vi_iotlb_invalidate_all(struct viommu *v, struct vi_drain *d);
-void vi_iotlb_invalidate_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id);
+/* By models: make translations unreachable, and note them. */
+void vi_iotlb_invalidate_all(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
+void vi_iotlb_invalidate_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id) VI_WITH(v->lock);
 void vi_iotlb_invalidate_range(struct viommu *v, struct vi_drain *d, uint16_t domain_id, uint64_t first,
-			       uint64_t last);
-/* With the unit lock, now and then: finish a wipe of the IOTLB when it can be. True: one is still to come. */
-bool vi_iotlb_maintain(struct viommu *v);
+			       uint64_t last) VI_WITH(v->lock);
+/* Now and then: finish a wipe of the IOTLB when it can be. True: one is still to come. */
+bool vi_iotlb_maintain(struct viommu *v) VI_WITH(v->lock);
 
 #endif

@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct viommu;
+#include "core/unit.h"
 
 #define VI_DRAIN_RANGES 16
 
@@ -49,11 +49,11 @@ void vi_drain_note_devices(struct vi_drain *d, uint16_t rid, uint16_t ignore);
 void vi_drain_note_everything(struct vi_drain *d);
 void vi_drain_note_domain(struct vi_drain *d, uint32_t domain_id);
 void vi_drain_note_range(struct vi_drain *d, uint32_t domain_id, uint64_t first, uint64_t last);
-void vi_drain_begin(struct viommu *v, struct vi_drain *d);
+void vi_drain_begin(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
 /* True: complete, and the drain is empty again. */
-bool vi_drain_poll(struct viommu *v, struct vi_drain *d);
+bool vi_drain_poll(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
 /* Begin and stay until complete: for calls of the embedder that promise to wait. */
-void vi_drain_wait(struct viommu *v, struct vi_drain *d);
+void vi_drain_wait(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
 /*
  * Between two looks of such a call: lets others run. Who is waited for is soon
  * out of its section, unless the machine does not run it; then it is slept, as

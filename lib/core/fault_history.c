@@ -58,12 +58,12 @@ int viommu_fault_find(struct viommu *v, uint64_t number, struct viommu_fault *re
 
 	if (fault.sz < sizeof(fault.sz))
 		return -EINVAL;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	taken = v->history.taken;
 	number = vi_max(number, taken > VIOMMU_FAULTS_KEPT ? taken - VIOMMU_FAULTS_KEPT + 1 : 1);
 	if (number <= taken)
 		tell(v, number, &fault);
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	if (number > taken)
 		return -ENOENT;
 	memcpy(ret_fault, &fault, vi_min(fault.sz, sizeof(fault)));

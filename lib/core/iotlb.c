@@ -89,8 +89,8 @@ static void fill(struct vi_iotlb_line *l, uint64_t tag, unsigned page, uint64_t 
 	atomic_store_explicit(&l->values[page], value, memory_order_release);
 }
 
-void vi_iotlb_insert(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t changes, uint32_t asid, uint64_t iova,
-		     unsigned class, uint64_t value)
+void vi_iotlb_insert(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t changes, uint32_t asid,
+		     uint64_t iova, unsigned class, uint64_t value)
 {
 	uint64_t tag = vi_iotlb_tag(asid, iova, class);
 	struct vi_iotlb_line *l = choose_line(t, vi_iotlb_set(t, asid, iova, class), tag);

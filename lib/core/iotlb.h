@@ -137,8 +137,8 @@ static inline bool vi_iotlb_lookup(const struct vi_iotlb *t, uint32_t asid, uint
 
 /* Any thread, inside its section. `changes` and `asid` were loaded from the space before the tables were
  * read. */
-void vi_iotlb_insert(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t changes, uint32_t asid, uint64_t iova,
-		     unsigned class, uint64_t value);
+void vi_iotlb_insert(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t changes, uint32_t asid,
+		     uint64_t iova, unsigned class, uint64_t value);
 
 /* Under the context lock: make the pages first_iova..last_iova, or all of the space, not found any more. */
 void vi_iotlb_drop_range(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t first, uint64_t last);

@@ -10,8 +10,8 @@
 #include "core/thread.h"
 #include "core/unit.h"
 
-/* With the unit lock. Returns the epoch that began. */
-static uint64_t wait_for_sections(struct viommu *v)
+/* Returns the epoch that began. */
+static uint64_t wait_for_sections(struct viommu *v) VI_WITH(v->lock)
 {
 	uint64_t epoch = vi_threads_wait_for_sections(v);
 
@@ -29,11 +29,11 @@ int viommu_mem_add(struct viommu *v, uint64_t gpa, uint64_t len, void *host, uns
 	    (flags & ~(VIOMMU_MEM_READ | VIOMMU_MEM_WRITE)) ||
 	    (!host && (!v->ops.mem_read || !v->ops.mem_write)))
 		return -EINVAL;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	ret = vi_guestmem_add(&v->mem, &region);
 	if (ret == 0)
 		wait_for_sections(v); /* then the old map's parts are free */
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return ret;
 }
 
@@ -51,7 +51,7 @@ int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
 
 	if (!vi_last_of(gpa, len, &range.last))
 		return -EINVAL;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	ret = vi_guestmem_remove(&v->mem, range.first, range.last);
 	if (ret > 0) {
 		vi_iotlb_invalidate_all(v, &unused); /* pins of other memory stay */
@@ -60,6 +60,6 @@ int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
 			vi_drain_pause(looks);
 		vi_count(&v->counters, VI_COUNT_pins_revoked, revoked);
 	}
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return ret;
 }

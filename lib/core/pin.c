@@ -13,7 +13,7 @@ _Static_assert(sizeof(struct vi_pin_state) <= sizeof(((struct viommu_pin *)0)->r
 
 void vi_pins_init(struct vi_pins *p)
 {
-	pthread_mutex_init(&p->lock, NULL);
+	vi_lock_init(&p->lock);
 	vi_interval_tree_init(&p->tree);
 	atomic_init(&p->count, 0);
 }
@@ -21,7 +21,7 @@ void vi_pins_init(struct vi_pins *p)
 void vi_pins_finish(struct vi_pins *p)
 {
 	assert(atomic_load(&p->count) == 0 || !"a pin is held while its unit is destroyed");
-	pthread_mutex_destroy(&p->lock);
+	vi_lock_finish(&p->lock);
 }
 
 void vi_pin_hold(struct vi_pins *p, struct viommu_pin *pin, uint32_t domain_id, uint64_t first, uint64_t last,
@@ -32,10 +32,10 @@ void vi_pin_hold(struct vi_pins *p, struct viommu_pin *pin, uint32_t domain_id, 
 	*s = (struct vi_pin_state){.entered = entered};
 	s->interval.first = vi_pin_key(domain_id, first);
 	s->interval.last = vi_pin_key(domain_id, last);
-	pthread_mutex_lock(&p->lock);
+	vi_lock_take(&p->lock);
 	vi_interval_tree_insert(&p->tree, &s->interval);
 	atomic_fetch_add_explicit(&p->count, 1, memory_order_seq_cst);
-	pthread_mutex_unlock(&p->lock);
+	vi_lock_give(&p->lock);
 }
 
 void viommu_unpin(struct viommu_pin *pin)
@@ -44,12 +44,12 @@ void viommu_unpin(struct viommu_pin *pin)
 	struct viommu *v = pin->requester->unit;
 	bool revoked;
 
-	pthread_mutex_lock(&v->pins.lock);
+	vi_lock_take(&v->pins.lock);
 	vi_interval_tree_remove(&v->pins.tree, &s->interval);
 	revoked = s->revoked;
 	/* Release, by the lock: what was done under the pin is done. */
 	atomic_fetch_sub_explicit(&v->pins.count, 1, memory_order_seq_cst);
-	pthread_mutex_unlock(&v->pins.lock);
+	vi_lock_give(&v->pins.lock);
 	if (revoked)
 		vi_kick(v);
 }
@@ -95,9 +95,9 @@ unsigned vi_pins_revoke(struct vi_pins *p, const struct vi_pin_filter *f, unsign
 
 	if (atomic_load_explicit(&p->count, memory_order_seq_cst) == 0)
 		return 0;
-	pthread_mutex_lock(&p->lock);
+	vi_lock_take(&p->lock);
 	vi_interval_tree_visit(&p->tree, f->first, f->last, revoke, &rv);
-	pthread_mutex_unlock(&p->lock);
+	vi_lock_give(&p->lock);
 	*io_revoked += rv.asked;
 	return rv.held;
 }

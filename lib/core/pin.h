@@ -7,7 +7,6 @@
 #ifndef CORE_PIN_H
 #define CORE_PIN_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,12 +14,13 @@
 #include <viommu/access.h>
 
 #include "base/interval_tree.h"
+#include "base/lock.h"
 
 /* The domain id that identity-mapped accesses are filed under. */
 #define VI_PIN_IDENTITY 0x10000u
 
 struct vi_pins {
-	pthread_mutex_t lock;
+	struct vi_lock lock;
 	struct vi_interval_tree tree;
 	_Atomic uint64_t count; /* written under the lock; 0 lets a drain skip the search */
 };

@@ -153,11 +153,11 @@ static int tell_piece(struct viommu_requester *r, struct teller *t, uint64_t *io
 	struct vi_context c = {.kind = VI_CONTEXT_IDENTITY, .last = UINT64_MAX};
 	int ret = -ENOENT;
 
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	if (!v->model || v->model->resolve(v->model_state, r->rid, &c) == 0)
 		ret = (c.kind == VI_CONTEXT_IDENTITY ? tell_untranslated : tell_paged)(v, t, &c, io_iova,
 										       io_budget);
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return ret;
 }
 

@@ -33,11 +33,11 @@ int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester
 
 	if (!r)
 		return -ENOMEM;
-	pthread_mutex_lock(&v->lock);
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->lock);
+	vi_lock_take(&v->context_lock);
 	ret = vi_requesters_put(&v->requesters, r);
-	pthread_mutex_unlock(&v->context_lock);
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->context_lock);
+	vi_lock_give(&v->lock);
 	if (ret)
 		free(r);
 	else
@@ -53,15 +53,15 @@ void viommu_requester_remove(struct viommu_requester *r)
 	if (!r)
 		return;
 	v = r->unit;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	vi_threads_wait_for_calls(v, r); /* first: a call that goes on would cache its context again */
 	vi_context_drop_devices(v, &d, r->rid, 0);
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
-	pthread_mutex_lock(&v->context_lock);
+	vi_lock_take(&v->context_lock);
 	vi_accounts_close(v, r);
 	vi_requesters_take(&v->requesters, r);
-	pthread_mutex_unlock(&v->context_lock);
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->context_lock);
+	vi_lock_give(&v->lock);
 	free(r);
 }

@@ -34,14 +34,14 @@ static uint64_t length_of(struct viommu *v)
 	return s.used;
 }
 
-/* With the unit lock: everything that was begun is complete, and faults are in their records. */
-static void come_to_rest(struct viommu *v)
+/* Everything that was begun is complete, and faults are in their records. */
+static void come_to_rest(struct viommu *v) VI_WITH(v->lock)
 {
 	for (unsigned looks = 0; v->model && v->model->settle(v->model_state); looks++)
 		vi_drain_pause(looks);
 }
 
-static void header_of(struct viommu *v, struct header *h)
+static void header_of(struct viommu *v, struct header *h) VI_WITH(v->lock)
 {
 	h->magic = htole64(MAGIC);
 	h->version = htole64(VERSION);
@@ -55,7 +55,7 @@ int64_t viommu_save(struct viommu *v, void *buf, size_t size)
 	struct header h;
 	uint32_t crc;
 
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	length = length_of(v);
 	total = sizeof(h) + length + sizeof(crc);
 	if (buf && size >= total) {
@@ -69,12 +69,12 @@ int64_t viommu_save(struct viommu *v, void *buf, size_t size)
 		crc = htole32(vi_crc32c(0, buf, sizeof(h) + length));
 		memcpy((uint8_t *)buf + sizeof(h) + length, &crc, sizeof(crc));
 	}
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return buf && size < total ? -ENOSPC : (int64_t)total;
 }
 
 /* 0 when the bytes are a state that this unit could take. */
-static int check(struct viommu *v, const uint8_t *bytes, size_t size)
+static int check(struct viommu *v, const uint8_t *bytes, size_t size) VI_WITH(v->lock)
 {
 	struct header h, own;
 	uint32_t crc;
@@ -91,7 +91,7 @@ static int check(struct viommu *v, const uint8_t *bytes, size_t size)
 	return h.length == own.length && le64toh(h.length) == size - sizeof(h) - sizeof(crc) ? 0 : -EBADMSG;
 }
 
-static int take_over(struct viommu *v, const uint8_t *numbers, size_t length)
+static int take_over(struct viommu *v, const uint8_t *numbers, size_t length) VI_WITH(v->lock)
 {
 	int ret = v->model ? v->model->restore(v->model_state, numbers, length) : 0;
 	struct vi_drain d = {.active = false};
@@ -109,12 +109,12 @@ int viommu_restore(struct viommu *v, const void *buf, size_t size)
 {
 	int ret;
 
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	come_to_rest(v);
 	ret = check(v, buf, size);
 	if (ret == 0)
 		ret = take_over(v, (const uint8_t *)buf + sizeof(struct header),
 				size - sizeof(struct header) - sizeof(uint32_t));
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return ret;
 }

@@ -17,13 +17,13 @@ int viommu_thread_create(struct viommu *v, struct viommu_thread **ret_thread)
 	if (!t)
 		return -ENOMEM;
 	t->unit = v;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	t->slot = vi_epoch_slot_take(&v->epoch);
 	if (t->slot) {
 		t->index = (unsigned)(t->slot - v->epoch.slots);
 		vi_list_append(&v->threads, &t->link);
 	}
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	if (!t->slot) {
 		free(t);
 		return -EAGAIN;
@@ -39,10 +39,10 @@ void viommu_thread_destroy(struct viommu_thread *t)
 	if (!t)
 		return;
 	v = t->unit;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	vi_list_remove(&t->link);
 	vi_epoch_slot_release(t->slot);
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	free(t);
 }
 

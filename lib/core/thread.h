@@ -8,8 +8,8 @@
 
 #include "base/list.h"
 #include "core/counters.h"
+#include "core/unit.h"
 
-struct viommu;
 struct viommu_requester;
 struct vi_epoch_slot;
 
@@ -29,11 +29,11 @@ static inline void vi_count_access(struct viommu_thread *t, struct vi_device_cou
 	vi_add(&counters[t->index].values[which], amount);
 }
 
-/* With the unit lock: no call that was running works for `r` any more; none may begin. */
-void vi_threads_wait_for_calls(struct viommu *v, const struct viommu_requester *r);
-/* With the unit lock: every section that is open now has ended. Returns the epoch that began. */
-uint64_t vi_threads_wait_for_sections(struct viommu *v);
+/* No call that was running works for `r` any more; none may begin. */
+void vi_threads_wait_for_calls(struct viommu *v, const struct viommu_requester *r) VI_WITH(v->lock);
+/* Every section that is open now has ended. Returns the epoch that began. */
+uint64_t vi_threads_wait_for_sections(struct viommu *v) VI_WITH(v->lock);
 /* The unit goes. */
-void vi_threads_finish(struct viommu *v);
+void vi_threads_finish(struct viommu *v) VI_WITH(v->lock);
 
 #endif

@@ -69,8 +69,8 @@ static void init_plain(struct viommu *v, const struct viommu_options *o, void *o
 	v->segment = o->segment;
 	v->address_width = o->host_address_width;
 	v->model = model_ops(o->model);
-	pthread_mutex_init(&v->lock, NULL);
-	pthread_mutex_init(&v->context_lock, NULL);
+	vi_lock_init(&v->lock);
+	vi_lock_init(&v->context_lock);
 	vi_pins_init(&v->pins);
 	vi_fault_queue_init(&v->faults);
 	vi_list_init(&v->threads);
@@ -137,7 +137,7 @@ int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct 
 	return 0;
 }
 
-static void free_requesters(struct viommu *v)
+static void free_requesters(struct viommu *v) VI_WITH(v->lock, v->context_lock)
 {
 	struct viommu_requester *r;
 
@@ -155,19 +155,23 @@ void viommu_destroy(struct viommu *v)
 
 	if (!v)
 		return;
+	vi_lock_take(&v->lock);
 	vi_context_drop_all(v, &d);
 	vi_context_reclaim(v, true);
 	if (v->model)
 		v->model->finish(v->model_state);
 	vi_threads_finish(v);
+	vi_lock_take(&v->context_lock);
 	free_requesters(v);
 	vi_domains_finish(v);
+	vi_lock_give(&v->context_lock);
+	vi_lock_give(&v->lock);
 	vi_guestmem_finish(&v->mem);
 	vi_iotlb_finish(&v->iotlb);
 	vi_epoch_finish(&v->epoch);
 	vi_pins_finish(&v->pins);
-	pthread_mutex_destroy(&v->context_lock);
-	pthread_mutex_destroy(&v->lock);
+	vi_lock_finish(&v->context_lock);
+	vi_lock_finish(&v->lock);
 	free(v);
 }
 
@@ -185,9 +189,9 @@ int viommu_regs_read(struct viommu *v, uint64_t offset, unsigned size, uint64_t 
 {
 	if (!is_register(v, offset, size))
 		return -EINVAL;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	v->model->regs_read(v->model_state, offset, size, ret_value);
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return 0;
 }
 
@@ -195,9 +199,9 @@ int viommu_regs_write(struct viommu *v, uint64_t offset, unsigned size, uint64_t
 {
 	if (!is_register(v, offset, size))
 		return -EINVAL;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	v->model->regs_write(v->model_state, offset, size, value);
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return 0;
 }
 
@@ -207,9 +211,9 @@ int viommu_regs_share(struct viommu *v, void *page)
 		return -ENOTSUP;
 	if (!vi_is_aligned((uintptr_t)page, VI_PAGE_SIZE))
 		return -EINVAL;
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	v->model->regs_share(v->model_state, page);
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return 0;
 }
 
@@ -220,12 +224,12 @@ int viommu_process(struct viommu *v, unsigned budget)
 	if (!v->model)
 		return 0;
 	/* Whoever is inside may be past what the caller came for, or only read a register. */
-	if (pthread_mutex_trylock(&v->lock) != 0)
+	if (!vi_lock_try(&v->lock))
 		return VIOMMU_PROCESS_PENDING;
 	ret = v->model->process(v->model_state, budget);
 	if (vi_iotlb_maintain(v))
 		ret |= VIOMMU_PROCESS_PENDING;
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 	return ret;
 }
 
@@ -234,7 +238,7 @@ void viommu_reset(struct viommu *v)
 	struct vi_drain d = {.active = false};
 	struct vi_fault before;
 
-	pthread_mutex_lock(&v->lock);
+	vi_lock_take(&v->lock);
 	if (v->model)
 		v->model->reset(v->model_state);
 	vi_context_drop_all(v, &d);
@@ -243,5 +247,5 @@ void viommu_reset(struct viommu *v)
 	vi_context_reclaim(v, false);
 	while (vi_fault_queue_pop(&v->faults, &before)) /* of accesses that began before */
 		;
-	pthread_mutex_unlock(&v->lock);
+	vi_lock_give(&v->lock);
 }

@@ -14,7 +14,6 @@
 #ifndef CORE_UNIT_H
 #define CORE_UNIT_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -23,6 +22,7 @@
 
 #include "base/epoch.h"
 #include "base/list.h"
+#include "base/lock.h"
 #include "core/counters.h"
 #include "core/fault_history.h"
 #include "core/fault_queue.h"
@@ -49,14 +49,14 @@ struct viommu {
 	struct vi_fault_queue faults;
 	struct vi_pins pins;
 
-	pthread_mutex_t lock;
+	struct vi_lock lock;
 	struct vi_list threads;
 	struct vi_requesters requesters;
-	struct vi_counters counters;		   /* the unit's own, and of devices that have gone */
+	struct vi_counters counters; /* the unit's own, and of devices that have gone */
 	uint64_t drain_times[VIOMMU_DRAIN_BUCKETS];
 	struct vi_fault_history history;
 
-	pthread_mutex_t context_lock;
+	struct vi_lock context_lock;
 	_Atomic uint64_t context_changes; /* counts context invalidations; written under the context lock */
 	struct vi_list domains[VI_DOMAIN_BUCKETS];
 	struct vi_list resting; /* domains, the one that came to rest last at the end */

@@ -24,7 +24,7 @@ static void set_root_pointer(struct vi_vtd *m)
 	vi_count(&m->unit->counters, VI_COUNT_commands, 1);
 }
 
-static void set_queue(struct vi_vtd *m, bool enable)
+static void set_queue(struct vi_vtd *m, bool enable) VI_WITH(m->unit->lock)
 {
 	if (enable)
 		vi_vtd_queue_enable(m);
@@ -34,7 +34,7 @@ static void set_queue(struct vi_vtd *m, bool enable)
 	vi_count(&m->unit->counters, VI_COUNT_commands, 1);
 }
 
-static void set_translation(struct vi_vtd *m, bool enable)
+static void set_translation(struct vi_vtd *m, bool enable) VI_WITH(m->unit->lock)
 {
 	atomic_store(&m->translating, enable);
 	vi_context_drop_all(m->unit, &m->command_drain);

@@ -28,7 +28,7 @@ bool vi_vtd_invalidate_contexts(struct vi_vtd *m, struct vi_drain *d, unsigned g
 
 /* 2^address_mask pages around `address`, which the mask must leave aligned. */
 static bool invalidate_pages(struct vi_vtd *m, struct vi_drain *d, uint16_t domain_id, uint64_t address,
-			     unsigned address_mask)
+			     unsigned address_mask) VI_WITH(m->unit->lock)
 {
 	uint64_t size, first;
 

@@ -53,7 +53,7 @@ static void stop(struct vi_vtd *m, unsigned why)
 		       "the invalidation queue stopped at a bad descriptor");
 }
 
-static enum outcome context_cache(struct vi_vtd *m, const struct descriptor *d)
+static enum outcome context_cache(struct vi_vtd *m, const struct descriptor *d) VI_WITH(m->unit->lock)
 {
 	if ((d->lo & VTD_QI_CC_RSVD_LO) || (d->hi & VTD_QI_CC_RSVD_HI))
 		return BAD_RESERVED;
@@ -65,7 +65,7 @@ static enum outcome context_cache(struct vi_vtd *m, const struct descriptor *d)
 		       : BAD_RESERVED;
 }
 
-static enum outcome iotlb(struct vi_vtd *m, const struct descriptor *d)
+static enum outcome iotlb(struct vi_vtd *m, const struct descriptor *d) VI_WITH(m->unit->lock)
 {
 	if ((d->lo & VTD_QI_IOTLB_RSVD_LO) || (d->hi & VTD_QI_IOTLB_RSVD_HI))
 		return BAD_RESERVED;
@@ -129,7 +129,7 @@ static void write_status(struct vi_vtd *m, const struct descriptor *d)
  * Reserved bits count whether or not SW makes use of the word that they are in.
  * FN needs nothing: each descriptor is complete before the next is fetched.
  */
-static enum outcome wait(struct vi_vtd *m, const struct descriptor *d)
+static enum outcome wait(struct vi_vtd *m, const struct descriptor *d) VI_WITH(m->unit->lock)
 {
 	struct vi_drain *drain = &m->queue.drain;
 

@@ -216,6 +216,7 @@ void vi_vtd_regs_read(void *state, uint64_t offset, unsigned size, uint64_t *ret
 {
 	struct vi_vtd *m = state;
 
+	vi_lock_assert(&m->unit->lock);
 	vi_vtd_regs_poll(m);
 	*ret_value = read_word(m, (unsigned)offset);
 	if (size == 8)
@@ -228,6 +229,7 @@ void vi_vtd_regs_write(void *state, uint64_t offset, unsigned size, uint64_t val
 {
 	struct vi_vtd *m = state;
 
+	vi_lock_assert(&m->unit->lock);
 	vi_vtd_regs_poll(m);
 	write_word(m, (unsigned)offset, (uint32_t)value);
 	if (size == 8)

@@ -120,9 +120,8 @@ static int process_registers(struct vi_vtd *m)
  * the guest from switching it off. Faults get half of the budget at most, so
  * that neither starves the other.
  */
-int vi_vtd_model_process(void *state, unsigned budget)
+static int process_all(struct vi_vtd *m, unsigned budget) VI_WITH(m->unit->lock)
 {
-	struct vi_vtd *m = state;
 	int registers = process_registers(m);
 	int faults = vi_vtd_fault_process(m, budget - budget / 2);
 	int queue = vi_vtd_queue_process(m, budget - (unsigned)faults);
@@ -133,11 +132,21 @@ int vi_vtd_model_process(void *state, unsigned budget)
 	return ((registers & ~VIOMMU_PROCESS_PENDING) + faults + (queue & ~VIOMMU_PROCESS_PENDING)) | pending;
 }
 
+int vi_vtd_model_process(void *state, unsigned budget)
+{
+	struct vi_vtd *m = state;
+
+	vi_lock_assert(&m->unit->lock);
+	return process_all(m, budget);
+}
+
 bool vi_vtd_model_settle(void *state)
 {
 	struct vi_vtd *m = state;
-	bool pending = process_registers(m) & VIOMMU_PROCESS_PENDING;
+	bool pending;
 
+	vi_lock_assert(&m->unit->lock);
+	pending = process_registers(m) & VIOMMU_PROCESS_PENDING;
 	vi_vtd_fault_process(m, VI_FAULT_QUEUE_SIZE);
 	if (m->queue.waiting)
 		vi_vtd_queue_process(m, 1);

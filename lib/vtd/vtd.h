@@ -131,19 +131,21 @@ void vi_vtd_regs_loaded(struct vi_vtd *m);
 
 /* What registers do when they were written, and what is left to do later: process() returns steps done and
  * or-s VIOMMU_PROCESS_PENDING. */
-void vi_vtd_command_write(struct vi_vtd *m, uint32_t value); /* global_command.c */
-int vi_vtd_command_process(struct vi_vtd *m);
-void vi_vtd_protect_write(struct vi_vtd *m, uint32_t value); /* protected_memory.c */
+void vi_vtd_command_write(struct vi_vtd *m, uint32_t value) VI_WITH(m->unit->lock); /* global_command.c */
+int vi_vtd_command_process(struct vi_vtd *m) VI_WITH(m->unit->lock);
+void vi_vtd_protect_write(struct vi_vtd *m, uint32_t value) VI_WITH(m->unit->lock); /* protected_memory.c */
 /* Take the regions over from their registers. */
 void vi_vtd_protect_latch(struct vi_vtd *m);
-int vi_vtd_protect_process(struct vi_vtd *m);
+int vi_vtd_protect_process(struct vi_vtd *m) VI_WITH(m->unit->lock);
 bool vi_vtd_is_protected(void *state, uint64_t first, uint64_t last);
-void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high); /* invalidation_register.c */
-void vi_vtd_iotlb_command_write(struct vi_vtd *m, uint32_t high);
-int vi_vtd_invalidation_register_process(struct vi_vtd *m);
-void vi_vtd_queue_enable(struct vi_vtd *m);			 /* invalidation_queue.c */
-void vi_vtd_queue_disable(struct vi_vtd *m, struct vi_drain *d); /* what it had not waited for goes to d */
-int vi_vtd_queue_process(struct vi_vtd *m, unsigned budget);
+void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high)
+	VI_WITH(m->unit->lock); /* invalidation_register.c */
+void vi_vtd_iotlb_command_write(struct vi_vtd *m, uint32_t high) VI_WITH(m->unit->lock);
+int vi_vtd_invalidation_register_process(struct vi_vtd *m) VI_WITH(m->unit->lock);
+void vi_vtd_queue_enable(struct vi_vtd *m) VI_WITH(m->unit->lock); /* invalidation_queue.c */
+void vi_vtd_queue_disable(struct vi_vtd *m, struct vi_drain *d)
+	VI_WITH(m->unit->lock); /* what it had not waited for goes to d */
+int vi_vtd_queue_process(struct vi_vtd *m, unsigned budget) VI_WITH(m->unit->lock);
 void vi_vtd_wait_status_write(struct vi_vtd *m, uint32_t value);
 void vi_vtd_fault_status_write(struct vi_vtd *m, uint32_t value); /* fault.c */
 void vi_vtd_fault_status_show(struct vi_vtd *m);
@@ -167,9 +169,10 @@ void vi_vtd_event_control_write(struct vi_vtd_event *e, uint32_t value);
 
 /* granularity.c: what all three ways to invalidate come down to; false: not a valid granularity or value. */
 bool vi_vtd_invalidate_contexts(struct vi_vtd *m, struct vi_drain *d, unsigned granularity,
-				uint16_t domain_id, uint16_t rid, unsigned function_mask);
+				uint16_t domain_id, uint16_t rid, unsigned function_mask)
+	VI_WITH(m->unit->lock);
 bool vi_vtd_invalidate_iotlb(struct vi_vtd *m, struct vi_drain *d, unsigned granularity, uint16_t domain_id,
-			     uint64_t address, unsigned address_mask);
+			     uint64_t address, unsigned address_mask) VI_WITH(m->unit->lock);
 
 /* context_entry.c */
 vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_context *ret_context);
@@ -187,6 +190,6 @@ int vi_vtd_model_process(void *state, unsigned budget);
 bool vi_vtd_model_settle(void *state);
 
 /* Look at an active drain a few times: most end within a microsecond. */
-bool vi_vtd_drain_soon(struct vi_vtd *m, struct vi_drain *d);
+bool vi_vtd_drain_soon(struct vi_vtd *m, struct vi_drain *d) VI_WITH(m->unit->lock);
 
 #endif
