@@ -85,14 +85,14 @@ static void count_bytes(struct viommu_thread *t, struct vi_device_counters *coun
 }
 
 /* The section is over, and the device may have changed its domain since: then no domain is charged. */
-static void count_later(struct viommu_thread *t, struct viommu_requester *r, uint32_t domain_id, bool write,
+static void count_later(struct viommu_thread *t, struct viommu_requester *r, uint32_t pin_space, bool write,
 			uint64_t count)
 {
 	const struct vi_context *c;
 
 	viommu_enter(t);
 	c = atomic_load_explicit(&r->context, memory_order_acquire);
-	count_bytes(t, c && c->domain_id == domain_id ? c->counters : r->counters, write, count);
+	count_bytes(t, c && vi_pin_space(&c->t) == pin_space ? c->counters : r->counters, write, count);
 	viommu_exit(t);
 }
 
@@ -108,13 +108,13 @@ static int copy_by_callback(struct viommu_thread *t, struct viommu_requester *r,
 	int ret;
 
 	pin.span = (struct viommu_span){.gpa = place->gpa, .len = place->room};
-	vi_pin_hold(&v->pins, &pin, place->domain_id, iova, iova + place->room - 1,
+	vi_pin_hold(&v->pins, &pin, place->pin_space, iova, iova + place->room - 1,
 		    vi_epoch_entered(t->slot));
 	viommu_exit(t);
 	ret = write ? v->ops.mem_write(v->opaque, place->gpa, buf, place->room)
 		    : v->ops.mem_read(v->opaque, place->gpa, buf, place->room);
 	if (ret == 0)
-		count_later(t, r, place->domain_id, write, place->room);
+		count_later(t, r, place->pin_space, write, place->room);
 	viommu_unpin(&pin);
 	return ret;
 }
@@ -209,7 +209,7 @@ int viommu_pin(struct viommu_thread *t, struct viommu_requester *r, uint64_t iov
 		pin->requester = r;
 		pin->iova = iova;
 		pin->span = (struct viommu_span){.gpa = place.gpa, .host = place.host, .len = place.room};
-		vi_pin_hold(&t->unit->pins, pin, place.domain_id, iova, iova + place.room - 1,
+		vi_pin_hold(&t->unit->pins, pin, place.pin_space, iova, iova + place.room - 1,
 			    vi_epoch_entered(t->slot));
 		vi_count_access(t, place.counters, VI_COUNT_pins, 1);
 	}

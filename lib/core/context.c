@@ -23,15 +23,16 @@
 static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_context *c)
 	VI_WITH(v->context_lock)
 {
-	if (c->domain_id == VI_PIN_IDENTITY)
+	if (!c->t.has_domain)
 		return true;
-	c->account = vi_account_hold(v, r, (uint16_t)c->domain_id);
+	c->account = vi_account_hold(v, r, c->t.domain_id);
 	if (!c->account)
 		return false;
 	c->counters = c->account->counters;
-	if (c->kind == VI_CONTEXT_PAGED) {
+	if (c->t.kind == VI_TRANSLATION_BY_TRANSLATOR) {
 		c->domain = c->account->domain;
 		vi_domain_hold(v, c->domain);
+		c->fast = c->t.rights == (VIOMMU_READ | VIOMMU_WRITE) && c->t.first == 0 ? c->domain : NULL;
 	}
 	return true;
 }
@@ -105,15 +106,11 @@ vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, st
 	if (*ret_context)
 		return 0;
 	changes = atomic_load_explicit(&v->context_changes, memory_order_acquire);
-	*scratch = (struct vi_context){.kind = VI_CONTEXT_IDENTITY,
-				       .domain_id = VI_PIN_IDENTITY,
-				       .last = UINT64_MAX,
-				       .counters = r->counters};
+	*scratch = (struct vi_context){.t = vi_translation_none(), .counters = r->counters};
 	*ret_context = scratch;
 	if (v->model) {
 		vi_count_access(t, r->counters, VI_COUNT_context_misses, 1);
-		reason = v->model->resolve(v->model_state, r->rid, scratch);
-		scratch->counters = r->counters;
+		reason = v->model->resolve(v->model_state, r->rid, &scratch->t);
 		if (reason)
 			return reason;
 	}
@@ -159,9 +156,8 @@ void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid,
 	end_changes(v);
 }
 
-#define ANY_DOMAIN UINT32_MAX
-
-static void drop_where(struct viommu *v, uint32_t domain_id) VI_WITH(v->lock)
+/* NULL: of any domain, or none. */
+static void drop_where(struct viommu *v, const uint16_t *domain_id) VI_WITH(v->lock)
 {
 	struct viommu_requester *r = NULL;
 
@@ -169,7 +165,7 @@ static void drop_where(struct viommu *v, uint32_t domain_id) VI_WITH(v->lock)
 	while ((r = vi_requesters_next(&v->requesters, r))) {
 		struct vi_context *c = atomic_load_explicit(&r->context, memory_order_acquire);
 
-		if (c && (domain_id == ANY_DOMAIN || c->domain_id == domain_id))
+		if (c && (!domain_id || (c->t.has_domain && c->t.domain_id == *domain_id)))
 			drop_device(v, r);
 	}
 	end_changes(v);
@@ -177,12 +173,12 @@ static void drop_where(struct viommu *v, uint32_t domain_id) VI_WITH(v->lock)
 
 void vi_context_drop_all(struct viommu *v, struct vi_drain *d)
 {
-	drop_where(v, ANY_DOMAIN);
+	drop_where(v, NULL);
 	vi_drain_note_everything(d);
 }
 
 void vi_context_drop_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id)
 {
-	drop_where(v, domain_id);
+	drop_where(v, &domain_id);
 	vi_drain_note_domain(d, domain_id);
 }

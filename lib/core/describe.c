@@ -7,45 +7,41 @@
 #include "core/requester.h"
 #include "core/unit.h"
 
-static enum viommu_translation kind(const struct vi_context *c, vi_reason reason)
+static enum viommu_translation kind(const struct vi_translation *t, vi_reason reason)
 {
 	if (reason)
 		return VIOMMU_TRANSLATION_BLOCKED;
-	if (c->kind == VI_CONTEXT_PAGED)
+	if (t->kind == VI_TRANSLATION_BY_TRANSLATOR)
 		return VIOMMU_TRANSLATION_PAGED;
-	return c->domain_id == VI_PIN_IDENTITY ? VIOMMU_TRANSLATION_OFF : VIOMMU_TRANSLATION_PASS_THROUGH;
+	return t->has_domain ? VIOMMU_TRANSLATION_PASS_THROUGH : VIOMMU_TRANSLATION_OFF;
 }
 
-static void tell(struct viommu_requester_info *info, const struct vi_context *c)
+static void tell(struct viommu_requester_info *info, const struct vi_translation *t)
 {
 	if (info->translation == VIOMMU_TRANSLATION_OFF || info->translation == VIOMMU_TRANSLATION_BLOCKED)
 		return;
-	info->domain_id = (uint16_t)c->domain_id;
-	info->address_width = (uint8_t)(64 - __builtin_clzll(c->last));
-	if (info->translation == VIOMMU_TRANSLATION_PAGED) {
-		info->levels = c->table.levels;
-		info->table = c->table.root;
-	}
+	info->domain_id = t->domain_id;
+	info->address_width = (uint8_t)(64 - __builtin_clzll(t->last));
 }
 
 int viommu_requester_describe(struct viommu_requester *r, struct viommu_requester_info *ret_info)
 {
 	struct viommu_requester_info info = {.sz = ret_info->sz, .rid = r->rid, .text = ""};
-	struct vi_context c = {.kind = VI_CONTEXT_IDENTITY, .domain_id = VI_PIN_IDENTITY, .last = UINT64_MAX};
+	struct vi_translation t = vi_translation_none();
 	struct viommu *v = r->unit;
 
 	if (info.sz < sizeof(info.sz))
 		return -EINVAL;
 	vi_lock_take(&v->lock);
 	if (v->model)
-		info.reason = v->model->describe(v->model_state, r->rid, &c, &info);
+		info.reason = v->model->describe(v->model_state, r->rid, &t, &info);
 	info.cached = atomic_load_explicit(&r->context, memory_order_relaxed) != NULL;
 	vi_lock_give(&v->lock);
-	info.translation = kind(&c, info.reason);
-	info.faults_silent = c.silent && info.translation != VIOMMU_TRANSLATION_OFF;
+	info.translation = kind(&t, info.reason);
+	info.faults_silent = t.silent && info.translation != VIOMMU_TRANSLATION_OFF;
 	if (info.reason)
 		info.text = v->model->reason_text(info.reason);
-	tell(&info, &c);
+	tell(&info, &t);
 	memcpy(ret_info, &info, vi_min(info.sz, sizeof(info)));
 	return 0;
 }

@@ -90,6 +90,14 @@ static inline unsigned vi_iotlb_shift(unsigned class)
 	return 12 + 9 * class;
 }
 
+/* The largest class whose pages fit into a leaf of 2^size_lg2 bytes, which is at least 4 KiB. */
+static inline unsigned vi_iotlb_class_of(unsigned size_lg2)
+{
+	unsigned class = (size_lg2 - 12) / 9;
+
+	return class < VI_IOTLB_CLASSES ? class : VI_IOTLB_CLASSES - 1;
+}
+
 static inline uint64_t vi_iotlb_tag(uint32_t asid, uint64_t iova, unsigned class)
 {
 	return (uint64_t)asid << 44 | (iova >> (vi_iotlb_shift(class) + 2)) << 4 | (uint64_t) class << 2 | 1;

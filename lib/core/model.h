@@ -11,33 +11,22 @@
 
 #include <viommu/viommu.h>
 
-#include "core/iotlb.h"
-#include "pgtable/pgtable.h"
-
-enum vi_context_kind {
-	VI_CONTEXT_IDENTITY, /* iova is gpa */
-	VI_CONTEXT_PAGED,
-};
+#include "base/list.h"
+#include "core/translation.h"
 
 /*
- * What the guest's tables say about one device. Immutable once published;
- * readers hold it for the length of their section.
+ * A translation as core keeps it. Immutable once published; readers hold it for
+ * the length of their section.
  */
 struct vi_context {
-	enum vi_context_kind kind;
-	bool silent;	    /* the guest wants no faults recorded (VT-d FPD) */
-	bool guarded;	    /* the model wants to see each address (is_protected) */
-	uint32_t domain_id; /* VI_PIN_IDENTITY: nothing translates */
-	uint64_t last;	    /* the highest iova that is translated at all */
-
-	/* Core's. */
-	struct vi_domain *domain;	     /* NULL: do not cache */
+	struct vi_translation t;
+	struct vi_domain *domain; /* NULL: do not cache */
+	/* `domain`, where a cached page is all that an access needs: every iova below `last`, both rights. */
+	struct vi_domain *fast;
 	struct vi_device_counters *counters; /* what accesses by this context are charged to */
 	struct vi_account *account;	     /* whose those are; NULL: the device's own */
 	struct vi_list retired;
 	uint64_t retired_epoch;
-
-	struct vi_pgtable table; /* VI_CONTEXT_PAGED */
 };
 
 /* Why an access was refused, in the model's own code; 0: it was not. */
@@ -52,6 +41,9 @@ struct vi_fault {
 };
 
 struct viommu;
+struct vi_account;
+struct vi_device_counters;
+struct vi_domain;
 struct vi_state;
 
 struct vi_model_ops {
@@ -83,23 +75,23 @@ struct vi_model_ops {
 
 	/*
 	 * Any thread, inside a section or with the unit lock: read the
-	 * device's entries and fill in the model's part of *ret_context, which
-	 * comes as an identity context. When a reason is returned only `silent`
-	 * counts.
+	 * device's entries and fill in *ret_translation, which comes as that of
+	 * a device for which nothing translates. When a reason is returned only
+	 * `silent` counts.
 	 */
-	vi_reason (*resolve)(void *state, uint16_t rid, struct vi_context *ret_context);
+	vi_reason (*resolve)(void *state, uint16_t rid, struct vi_translation *ret_translation);
 	/* As resolve, with the unit lock; the entries that were read on the way go to ret_info->root and
-	 * context. */
-	vi_reason (*describe)(void *state, uint16_t rid, struct vi_context *ret_context,
+	 * context, the tables to levels and table. */
+	vi_reason (*describe)(void *state, uint16_t rid, struct vi_translation *ret_translation,
 			      struct viommu_requester_info *ret_info);
 	/* Any thread: may this kind of request pass (ATS flags), before translation? */
-	vi_reason (*check_request)(void *state, const struct vi_context *c, unsigned access);
+	vi_reason (*check_request)(void *state, const struct vi_translation *t, unsigned access);
 	/* Any thread: is this address out of bounds though nothing translates (protected memory)? */
 	bool (*is_protected)(void *state, uint64_t first, uint64_t last);
-	/* The codes for what the walk says (`top`: at the top table), for an address beyond
-	 * vi_context.last, and for a translation that leads to interrupt messages. */
+	/* The codes for what the walk says (`top`: at the top table; DENIED is also for rights of the entry),
+	 * for an address outside of first..last, and for a translation that leads to interrupt messages. */
 	vi_reason (*walk_reason)(enum vi_walk_result result, bool top, bool write);
-	vi_reason beyond_last;
+	vi_reason out_of_bounds;
 	vi_reason leads_to_message;
 	const char *(*reason_text)(vi_reason reason);
 };

@@ -24,14 +24,14 @@ void vi_pins_finish(struct vi_pins *p)
 	vi_lock_finish(&p->lock);
 }
 
-void vi_pin_hold(struct vi_pins *p, struct viommu_pin *pin, uint32_t domain_id, uint64_t first, uint64_t last,
+void vi_pin_hold(struct vi_pins *p, struct viommu_pin *pin, uint32_t space, uint64_t first, uint64_t last,
 		 uint64_t entered)
 {
 	struct vi_pin_state *s = vi_pin_state(pin);
 
 	*s = (struct vi_pin_state){.entered = entered};
-	s->interval.first = vi_pin_key(domain_id, first);
-	s->interval.last = vi_pin_key(domain_id, last);
+	s->interval.first = vi_pin_key(space, first);
+	s->interval.last = vi_pin_key(space, last);
 	vi_lock_take(&p->lock);
 	vi_interval_tree_insert(&p->tree, &s->interval);
 	atomic_fetch_add_explicit(&p->count, 1, memory_order_seq_cst);

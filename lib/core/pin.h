@@ -15,9 +15,10 @@
 
 #include "base/interval_tree.h"
 #include "base/lock.h"
+#include "core/translation.h"
 
-/* The domain id that identity-mapped accesses are filed under. */
-#define VI_PIN_IDENTITY 0x10000u
+/* Pins are filed by domain; those of no domain behind the last. */
+#define VI_PIN_NO_DOMAIN 0x10000u
 
 struct vi_pins {
 	struct vi_lock lock;
@@ -37,17 +38,22 @@ static inline struct vi_pin_state *vi_pin_state(struct viommu_pin *pin)
 	return (struct vi_pin_state *)(void *)pin->reserved;
 }
 
-/* Domain id and page number in one ascending key. */
-static inline uint64_t vi_pin_key(uint32_t domain_id, uint64_t iova)
+static inline uint32_t vi_pin_space(const struct vi_translation *t)
 {
-	return (uint64_t)domain_id << 40 | iova >> 12;
+	return t->has_domain ? t->domain_id : VI_PIN_NO_DOMAIN;
+}
+
+/* Space and page number in one ascending key. */
+static inline uint64_t vi_pin_key(uint32_t space, uint64_t iova)
+{
+	return (uint64_t)space << 40 | iova >> 12;
 }
 
 void vi_pins_init(struct vi_pins *p);
 void vi_pins_finish(struct vi_pins *p);
 
 /* Inside the section that translated: file `pin` for first..last. */
-void vi_pin_hold(struct vi_pins *p, struct viommu_pin *pin, uint32_t domain_id, uint64_t first, uint64_t last,
+void vi_pin_hold(struct vi_pins *p, struct viommu_pin *pin, uint32_t space, uint64_t first, uint64_t last,
 		 uint64_t entered);
 
 struct vi_gpa_range {

@@ -89,12 +89,13 @@ static uint64_t tell_memory(struct viommu *v, struct teller *t, uint64_t first, 
 
 /* These three, with the unit lock: tell from *io_iova on. False when the end was reached. */
 
-static bool tell_paged(struct viommu *v, struct teller *t, const struct vi_context *c, uint64_t *io_iova,
+static bool tell_paged(struct viommu *v, struct teller *t, const struct vi_translation *c, uint64_t *io_iova,
 		       uint64_t *io_budget)
 {
 	while (*io_iova <= c->last && !t->stopped) {
 		struct vi_leaf leaf;
-		enum vi_next_result result = vi_pgtable_next(&c->table, &v->mem, io_iova, io_budget, &leaf);
+		enum vi_next_result result =
+			c->translator.ops->next(&c->translator, &v->mem, io_iova, io_budget, &leaf);
 		uint64_t first;
 
 		if (result != VI_NEXT_FOUND)
@@ -133,7 +134,7 @@ static bool tell_guarded(struct viommu *v, struct teller *t, uint64_t end, uint6
 	return *io_iova <= end;
 }
 
-static bool tell_untranslated(struct viommu *v, struct teller *t, const struct vi_context *c,
+static bool tell_untranslated(struct viommu *v, struct teller *t, const struct vi_translation *c,
 			      uint64_t *io_iova, uint64_t *io_budget)
 {
 	uint64_t end = vi_min(c->last, VI_BITS(v->address_width - 1, 0));
@@ -150,13 +151,13 @@ static bool tell_untranslated(struct viommu *v, struct teller *t, const struct v
 static int tell_piece(struct viommu_requester *r, struct teller *t, uint64_t *io_iova, uint64_t *io_budget)
 {
 	struct viommu *v = r->unit;
-	struct vi_context c = {.kind = VI_CONTEXT_IDENTITY, .last = UINT64_MAX};
+	struct vi_translation c = vi_translation_none();
 	int ret = -ENOENT;
 
 	vi_lock_take(&v->lock);
 	if (!v->model || v->model->resolve(v->model_state, r->rid, &c) == 0)
-		ret = (c.kind == VI_CONTEXT_IDENTITY ? tell_untranslated : tell_paged)(v, t, &c, io_iova,
-										       io_budget);
+		ret = (c.kind == VI_TRANSLATION_IDENTITY ? tell_untranslated : tell_paged)(v, t, &c, io_iova,
+											   io_budget);
 	vi_lock_give(&v->lock);
 	return ret;
 }

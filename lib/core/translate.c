@@ -42,7 +42,7 @@ static void report(struct viommu_thread *t, struct viommu_requester *r, const st
 		.iova = iova, .rid = r->rid, .reason = reason, .write = access & VIOMMU_WRITE};
 
 	count_refusal(t, c, access, reason);
-	if (access & VIOMMU_QUIET || c->silent)
+	if (access & VIOMMU_QUIET || c->t.silent)
 		return;
 	if (vi_fault_queue_push(&v->faults, &fault))
 		vi_kick(v);
@@ -66,20 +66,32 @@ static int place_by_map(struct viommu *v, uint64_t gpa, uint64_t last, unsigned 
 	return 0;
 }
 
+/* Where the device's entry ends, and what it grants at all. Returns a reason, or 0. */
+static vi_reason check_entry(const struct viommu *v, const struct vi_translation *t, uint64_t iova,
+			     unsigned access)
+{
+	if (iova < t->first || iova > t->last)
+		return v->model->out_of_bounds;
+	if (access & RIGHTS & ~t->rights)
+		return v->model->walk_reason(VI_WALK_DENIED, false, access & VIOMMU_WRITE);
+	return 0;
+}
+
 static int place_identity(struct viommu_thread *t, struct viommu_requester *r, const struct vi_context *c,
 			  uint64_t iova, uint64_t len, unsigned access, struct vi_place *ret_place)
 {
 	struct viommu *v = t->unit;
+	vi_reason reason = check_entry(v, &c->t, iova, access);
 	int ret;
 
-	if (iova > c->last) {
-		report(t, r, c, iova, access, v->model->beyond_last);
+	if (reason) {
+		report(t, r, c, iova, access, reason);
 		return -EACCES;
 	}
-	ret_place->domain_id = c->domain_id;
+	ret_place->pin_space = vi_pin_space(&c->t);
 	ret_place->counters = c->counters;
-	ret = place_by_map(v, iova, c->last, access, ret_place);
-	if (ret == 0 && c->guarded) {
+	ret = place_by_map(v, iova, c->t.last, access, ret_place);
+	if (ret == 0 && c->t.guarded) {
 		len = vi_max(len, 1);
 		ret_place->room = vi_min(ret_place->room, vi_min(len, VI_PAGE_SIZE - iova % VI_PAGE_SIZE));
 		if (v->model->is_protected(v->model_state, iova, iova + ret_place->room - 1)) {
@@ -127,7 +139,7 @@ static uint64_t host_bits(const struct viommu *v, uint64_t gpa, uint64_t size)
 
 static uint64_t page_size(unsigned class)
 {
-	return VI_PAGE_SIZE << (VI_PGTABLE_INDEX_BITS * class);
+	return UINT64_C(1) << vi_iotlb_shift(class);
 }
 
 /* The final address counts, not the page: a superpage beside the interrupt range is good for the rest of it.
@@ -135,6 +147,16 @@ static uint64_t page_size(unsigned class)
 static bool leads_to_message(uint64_t value, unsigned class, uint64_t iova)
 {
 	return vi_is_message((value & VI_IOTLB_GPA) + (iova & (page_size(class) - 1)));
+}
+
+/* Of the page of this class that holds iova, in a leaf that may be larger. */
+static uint64_t value_of(const struct viommu *v, const struct vi_walk *w, uint64_t iova, unsigned class)
+{
+	uint64_t leaf = UINT64_C(1) << w->size_lg2, page = page_size(class);
+	uint64_t address = w->address + (vi_align_down(iova, page) - vi_align_down(iova, leaf));
+
+	return (address & VI_IOTLB_GPA) | (w->access & VI_PGTABLE_READ ? VI_IOTLB_READ : 0) |
+	       (w->access & VI_PGTABLE_WRITE ? VI_IOTLB_WRITE : 0) | host_bits(v, address, page);
 }
 
 /* Read the guest's tables; cache what they say, unless that is a fault. Returns a reason when they refuse. */
@@ -149,15 +171,13 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 
 	if (zero_length)
 		need = VI_PGTABLE_READ | VI_PGTABLE_WRITE;
-	w = vi_pgtable_walk(&c->table, &v->mem, iova, need, zero_length);
+	w = c->t.translator.ops->walk(&c->t.translator, &v->mem, iova, need, zero_length);
 	vi_count_access(t, c->counters, VI_COUNT_walks, 1);
-	vi_count_access(t, c->counters, VI_COUNT_walk_reads, c->table.levels - w.level + 1u);
+	vi_count_access(t, c->counters, VI_COUNT_walk_reads, w.reads);
 	if (w.result != VI_WALK_OK)
-		return v->model->walk_reason(w.result, w.level == c->table.levels, access & VIOMMU_WRITE);
-	*ret_class = w.level - 1;
-	*ret_value = (w.address & VI_IOTLB_GPA) | (w.access & VI_PGTABLE_READ ? VI_IOTLB_READ : 0) |
-		     (w.access & VI_PGTABLE_WRITE ? VI_IOTLB_WRITE : 0) |
-		     host_bits(v, w.address, vi_pgtable_page_size(w.level));
+		return v->model->walk_reason(w.result, w.top, access & VIOMMU_WRITE);
+	*ret_class = vi_iotlb_class_of(w.size_lg2);
+	*ret_value = value_of(v, &w, iova, *ret_class);
 	if (leads_to_message(*ret_value, *ret_class, iova))
 		return v->model->leads_to_message;
 	if (c->domain)
@@ -216,13 +236,11 @@ static int place_paged(struct viommu_thread *t, struct viommu_requester *r, cons
 	unsigned class = 0;
 	vi_reason reason;
 
-	ret_place->domain_id = c->domain_id;
+	ret_place->pin_space = vi_pin_space(&c->t);
 	ret_place->counters = c->counters;
-	if (iova > c->last) {
-		report(t, r, c, iova, access, v->model->beyond_last);
-		return -EACCES;
-	}
-	reason = look_up(t, c, iova, zero_length, access, &value, &class);
+	reason = check_entry(v, &c->t, iova, access);
+	if (!reason)
+		reason = look_up(t, c, iova, zero_length, access, &value, &class);
 	if (reason) {
 		report(t, r, c, iova, access, reason);
 		return -EACCES;
@@ -244,9 +262,9 @@ static inline __attribute__((always_inline)) bool hit(struct viommu_thread *t, s
 	uint64_t value, last;
 	unsigned class;
 
-	if (!c || !c->domain || iova > c->last || len == 0 || access & ~RIGHTS)
+	if (!c || !c->fast || iova > c->t.last || len == 0 || access & ~RIGHTS)
 		return false;
-	if (!find_cached(v, c->domain, iova, access, &value, &class))
+	if (!find_cached(v, c->fast, iova, access, &value, &class))
 		return false;
 	if (!(value >> VI_IOTLB_SLOT_SHIFT) || access & ~(value / VI_IOTLB_MEM_READ))
 		return false;
@@ -256,7 +274,7 @@ static inline __attribute__((always_inline)) bool hit(struct viommu_thread *t, s
 	ret_place->room = vi_min(len, last - (iova & last) + 1);
 	if (class > 0)
 		ret_place->room = room_before_messages(iova, ret_place->room);
-	ret_place->domain_id = c->domain_id;
+	ret_place->pin_space = c->t.domain_id;
 	ret_place->counters = c->counters;
 	vi_count_access(t, c->counters, VI_COUNT_iotlb_hits, 1);
 	return true;
@@ -274,12 +292,12 @@ static __attribute__((noinline)) int translate_slowly(struct viommu_thread *t, s
 
 	reason = vi_context_get(t, r, &scratch, &c);
 	if (!reason && v->model && access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST))
-		reason = v->model->check_request(v->model_state, c, access);
+		reason = v->model->check_request(v->model_state, &c->t, access);
 	if (reason) {
 		report(t, r, c, iova, access, reason);
 		return -EACCES;
 	}
-	if (c->kind == VI_CONTEXT_PAGED)
+	if (c->t.kind == VI_TRANSLATION_BY_TRANSLATOR)
 		ret = place_paged(t, r, c, iova, len == 0, access, ret_place);
 	else
 		ret = place_identity(t, r, c, iova, len, access, ret_place);

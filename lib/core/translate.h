@@ -13,7 +13,7 @@ struct vi_place {
 	uint64_t gpa;
 	uint8_t *host;			     /* NULL: through callbacks */
 	uint64_t room;			     /* bytes from here that are contiguous and permitted */
-	uint32_t domain_id;		     /* for pins */
+	uint32_t pin_space;		     /* where pins are filed (pin.h) */
 	struct vi_device_counters *counters; /* good for the section */
 };
 

@@ -27,7 +27,7 @@ static struct vi_pte load(const struct vi_driver_page_table *p, uint64_t entry_g
 
 static void free_below(struct vi_driver_page_table *p, uint64_t table, unsigned level)
 {
-	for (unsigned i = 0; level > 1 && i < VI_PGTABLE_ENTRIES; i++) {
+	for (unsigned i = 0; level > 1 && i < vi_pgtable_entries(p->table.format); i++) {
 		struct vi_pte pte = load(p, table + i * 8, level);
 
 		if (pte.kind == VI_PTE_TABLE)
@@ -48,7 +48,7 @@ static unsigned leaf_level(const struct vi_driver_page_table *p, uint64_t iova, 
 	unsigned level = most;
 
 	while (level > 1) {
-		uint64_t page = vi_pgtable_page_size(level);
+		uint64_t page = vi_pgtable_page_size(p->table.format, level);
 
 		if (p->table.leaf_levels & (1u << level) && vi_is_aligned(iova | gpa, page) && size >= page)
 			break;
@@ -63,7 +63,7 @@ static int reach_table(struct vi_driver_page_table *p, uint64_t iova, unsigned l
 	uint64_t table = p->table.root;
 
 	for (unsigned l = p->table.levels; l > level; l--) {
-		uint64_t entry = vi_pgtable_entry_gpa(table, iova, l);
+		uint64_t entry = vi_pgtable_entry_gpa(p->table.format, table, iova, l);
 		struct vi_pte pte = load(p, entry, l);
 
 		if (pte.kind == VI_PTE_LEAF)
@@ -76,7 +76,7 @@ static int reach_table(struct vi_driver_page_table *p, uint64_t iova, unsigned l
 		}
 		table = pte.address;
 	}
-	*ret_entry = vi_pgtable_entry_gpa(table, iova, level);
+	*ret_entry = vi_pgtable_entry_gpa(p->table.format, table, iova, level);
 	return 0;
 }
 
@@ -119,7 +119,7 @@ static int map_leaves(struct vi_driver_page_table *p, uint64_t iova, uint64_t gp
 
 		if (ret)
 			return ret;
-		page = vi_pgtable_page_size(level);
+		page = vi_pgtable_page_size(p->table.format, level);
 		if (write)
 			vi_driver_store64(p->memory, entry, p->table.format->encode_leaf(gpa, level, access));
 		iova += page;
@@ -151,7 +151,7 @@ static uint64_t last_entry(const struct vi_driver_page_table *p, uint64_t iova, 
 	for (level = p->table.levels; level >= lowest; level--) {
 		struct vi_pte pte;
 
-		entry = vi_pgtable_entry_gpa(table, iova, level);
+		entry = vi_pgtable_entry_gpa(p->table.format, table, iova, level);
 		*ret_level = level;
 		pte = load(p, entry, level);
 		if (pte.kind != VI_PTE_TABLE)
@@ -170,7 +170,8 @@ int64_t vi_driver_unmap(struct vi_driver_page_table *p, uint64_t iova, uint64_t 
 		return -EINVAL;
 	while (iova <= last) {
 		unsigned level = 1;
-		uint64_t entry = last_entry(p, iova, 1, &level), page = vi_pgtable_page_size(level);
+		uint64_t entry = last_entry(p, iova, 1, &level),
+			 page = vi_pgtable_page_size(p->table.format, level);
 
 		if (load(p, entry, level).kind == VI_PTE_LEAF) {
 			if (!vi_is_aligned(iova, page) || last - iova < page - 1)

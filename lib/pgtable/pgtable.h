@@ -3,9 +3,11 @@
  * Page tables in guest memory: one walk for all formats; a format is data and
  * two small functions, and belongs to no vendor.
  *
- * Levels count as specifications count them: level 1 holds 4 KiB leaves, level
- * L an index of 9 bits at bit 12 + 9 * (L - 1). Every walk is bounded by the
- * number of levels, whatever the tables contain, and loads each entry once.
+ * Levels count as specifications count them: level 1 holds the smallest leaves,
+ * of 4 KiB, and level L has its index at bit 12 + the index bits of the levels
+ * below. How many bits an index has, and how large a leaf is, says the format.
+ * Every walk is bounded by the number of levels, whatever the tables contain, and
+ * loads each entry once.
  */
 #ifndef PGTABLE_PGTABLE_H
 #define PGTABLE_PGTABLE_H
@@ -18,10 +20,8 @@
 #define VI_PGTABLE_READ	 (1u << 0)
 #define VI_PGTABLE_WRITE (1u << 1)
 
-#define VI_PGTABLE_INDEX_BITS 9
-#define VI_PGTABLE_ENTRIES    512
-#define VI_PAGE_SHIFT	      12
-#define VI_PAGE_SIZE	      UINT64_C(4096)
+#define VI_PAGE_SHIFT 12
+#define VI_PAGE_SIZE  UINT64_C(4096)
 
 /* The tables of one address space, and what the unit that walks them can do. */
 struct vi_pgtable {
@@ -38,11 +38,14 @@ struct vi_pte {
 	enum vi_pte_kind kind;
 	unsigned access;  /* VI_PGTABLE_* that the entry grants */
 	uint64_t address; /* of the next table or the page */
+	uint8_t size_lg2; /* of a leaf: bytes that it translates */
+	uint8_t next;	  /* of a table: its level, lower than that of the entry */
 };
 
 struct vi_pgtable_format {
 	const char *name;
 	uint8_t max_levels;
+	uint8_t index_bits; /* of a level */
 	/* Never fails: whatever is not as it must be is VI_PTE_RESERVED. */
 	struct vi_pte (*decode)(const struct vi_pgtable *t, uint64_t entry, unsigned level);
 	/* What a driver writes. `address` is aligned to the level's page, or a table's. */
@@ -63,6 +66,9 @@ enum vi_walk_result {
 struct vi_walk {
 	enum vi_walk_result result;
 	unsigned level;	  /* where the walk ended */
+	unsigned reads;	  /* entries that were loaded, or tried to */
+	bool top;	  /* it ended in the top table */
+	uint8_t size_lg2; /* of the leaf, on OK */
 	unsigned access;  /* granted by all entries on the way; on OK also what the leaf is good for */
 	uint64_t address; /* of the leaf page, on OK */
 };
@@ -93,26 +99,35 @@ enum vi_next_result { VI_NEXT_FOUND, VI_NEXT_END, VI_NEXT_BUDGET };
 enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_guestmem *gm,
 				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf);
 
-static inline unsigned vi_pgtable_shift(unsigned level)
+static inline unsigned vi_pgtable_shift(const struct vi_pgtable_format *f, unsigned level)
 {
-	return VI_PAGE_SHIFT + VI_PGTABLE_INDEX_BITS * (level - 1);
+	return VI_PAGE_SHIFT + f->index_bits * (level - 1);
 }
 
-static inline uint64_t vi_pgtable_page_size(unsigned level)
+/* Bytes that an entry of this level stands for. */
+static inline uint64_t vi_pgtable_page_size(const struct vi_pgtable_format *f, unsigned level)
 {
-	return UINT64_C(1) << vi_pgtable_shift(level);
+	return UINT64_C(1) << vi_pgtable_shift(f, level);
+}
+
+static inline unsigned vi_pgtable_entries(const struct vi_pgtable_format *f)
+{
+	return 1u << f->index_bits;
 }
 
 /* Where in its table the entry for `iova` lies. */
-static inline uint64_t vi_pgtable_entry_gpa(uint64_t table, uint64_t iova, unsigned level)
+static inline uint64_t vi_pgtable_entry_gpa(const struct vi_pgtable_format *f, uint64_t table, uint64_t iova,
+					    unsigned level)
 {
-	return table + ((iova >> vi_pgtable_shift(level)) & (VI_PGTABLE_ENTRIES - 1)) * 8;
+	return table + ((iova >> vi_pgtable_shift(f, level)) & (vi_pgtable_entries(f) - 1)) * 8;
 }
 
 /* The last iova that the levels reach. */
 static inline uint64_t vi_pgtable_last(const struct vi_pgtable *t)
 {
-	return (UINT64_C(1) << vi_pgtable_shift(t->levels + 1u)) - 1;
+	unsigned bits = vi_pgtable_shift(t->format, t->levels + 1u);
+
+	return bits < 64 ? (UINT64_C(1) << bits) - 1 : UINT64_MAX;
 }
 
 #endif

@@ -25,7 +25,7 @@ static uint64_t reserved_bits(const struct vi_pgtable *t, unsigned level, bool l
 	uint64_t reserved = VTD_SS_SNP | VTD_SS_TM | (VTD_SS_ADDR & ~VI_BITS(t->address_width - 1, 0));
 
 	if (leaf)
-		reserved |= VTD_SS_ADDR & (vi_pgtable_page_size(level) - 1);
+		reserved |= VTD_SS_ADDR & (vi_pgtable_page_size(t->format, level) - 1);
 	return reserved;
 }
 
@@ -43,6 +43,8 @@ static struct vi_pte decode(const struct vi_pgtable *t, uint64_t entry, unsigned
 	}
 	pte.kind = leaf ? VI_PTE_LEAF : VI_PTE_TABLE;
 	pte.address = entry & VTD_SS_ADDR;
+	pte.size_lg2 = (uint8_t)vi_pgtable_shift(t->format, level);
+	pte.next = (uint8_t)(level - 1);
 	return pte;
 }
 
@@ -60,6 +62,7 @@ static uint64_t encode_table(uint64_t address)
 const struct vi_pgtable_format vi_pgtable_vtd_second_stage = {
 	.name = "vtd_second_stage",
 	.max_levels = 4,
+	.index_bits = 9,
 	.decode = decode,
 	.encode_leaf = encode_leaf,
 	.encode_table = encode_table,

@@ -16,15 +16,16 @@ static bool is_granted(unsigned granted, unsigned need, bool any)
 struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
 			       unsigned need, bool any)
 {
-	struct vi_walk w = {.access = VI_PGTABLE_READ | VI_PGTABLE_WRITE};
+	struct vi_walk w = {.access = VI_PGTABLE_READ | VI_PGTABLE_WRITE, .level = t->levels, .top = true};
 	uint64_t table = t->root;
 
-	for (w.level = t->levels; w.level > 0; w.level--) {
+	for (;; w.top = false) {
 		uint64_t entry;
 		struct vi_pte pte;
 
+		w.reads++;
 		w.result = VI_WALK_TABLE_ACCESS;
-		if (!vi_guestmem_load64(gm, vi_pgtable_entry_gpa(table, iova, w.level), &entry))
+		if (!vi_guestmem_load64(gm, vi_pgtable_entry_gpa(t->format, table, iova, w.level), &entry))
 			return w;
 		pte = t->format->decode(t, entry, w.level);
 		w.access &= pte.access;
@@ -37,12 +38,12 @@ struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guest
 		if (pte.kind == VI_PTE_LEAF) {
 			w.result = VI_WALK_OK;
 			w.address = pte.address;
+			w.size_lg2 = pte.size_lg2;
 			return w;
 		}
 		table = pte.address;
+		w.level = pte.next; /* lower each time, and 1 or more: decode gives no tables at level 1 */
 	}
-	w.result = VI_WALK_DENIED; /* decode gives no tables at level 1 */
-	return w;
 }
 
 /* Walk down to what covers `iova`: *ret_level is where it ended, the leaf is filled in if there is one. */
@@ -52,35 +53,38 @@ static bool leaf_at(const struct vi_pgtable *t, const struct vi_guestmem *gm, ui
 	uint64_t table = t->root, entry;
 	unsigned access = VI_PGTABLE_READ | VI_PGTABLE_WRITE;
 
-	for (unsigned level = t->levels; level > 0; level--) {
+	for (unsigned level = t->levels;;) {
 		struct vi_pte pte;
 
 		*ret_level = level;
 		*io_budget -= *io_budget > 0;
-		if (!vi_guestmem_load64(gm, vi_pgtable_entry_gpa(table, iova, level), &entry))
+		if (!vi_guestmem_load64(gm, vi_pgtable_entry_gpa(t->format, table, iova, level), &entry))
 			return false;
 		pte = t->format->decode(t, entry, level);
 		access &= pte.access;
 		if (pte.kind == VI_PTE_NONE || pte.kind == VI_PTE_RESERVED || access == 0)
 			return false;
 		if (pte.kind == VI_PTE_LEAF) {
-			ret_leaf->first = vi_align_down(iova, vi_pgtable_page_size(level));
-			ret_leaf->last = ret_leaf->first + vi_pgtable_page_size(level) - 1;
+			uint64_t size = UINT64_C(1) << pte.size_lg2;
+
+			ret_leaf->first = vi_align_down(iova, size);
+			ret_leaf->last = ret_leaf->first + size - 1;
 			ret_leaf->address = pte.address;
 			ret_leaf->access = access;
 			return true;
 		}
 		table = pte.address;
+		level = pte.next;
 	}
-	return false;
 }
 
 enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_guestmem *gm,
 				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf)
 {
-	uint64_t iova = *io_iova, end = vi_pgtable_last(t) + 1;
+	uint64_t iova = *io_iova, last = vi_pgtable_last(t);
 
-	while (iova < end) {
+	while (iova <= last) {
+		uint64_t size;
 		unsigned level = 0;
 
 		*io_iova = iova;
@@ -88,8 +92,11 @@ enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_
 			return VI_NEXT_BUDGET;
 		if (leaf_at(t, gm, iova, io_budget, &level, ret_leaf))
 			return VI_NEXT_FOUND;
-		iova = vi_align_down(iova, vi_pgtable_page_size(level)) + vi_pgtable_page_size(level);
+		size = vi_pgtable_page_size(t->format, level);
+		if (last - vi_align_down(iova, size) < size)
+			break;
+		iova = vi_align_down(iova, size) + size;
 	}
-	*io_iova = end;
+	*io_iova = last < UINT64_MAX ? last + 1 : last;
 	return VI_NEXT_END;
 }

@@ -49,7 +49,7 @@ static bool is_width_supported(const struct vi_vtd *m, unsigned aw)
 	return vi_field(m->cap, VTD_CAP_SAGAW) & (1u << aw);
 }
 
-static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, struct vi_context *ret)
+static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, struct vi_translation *ret)
 {
 	unsigned type = (unsigned)vi_field(lo, VTD_CONTEXT_LO_TT),
 		 aw = (unsigned)vi_field(hi, VTD_CONTEXT_HI_AW);
@@ -64,41 +64,38 @@ static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, 
 	if (type > VTD_TT_PASS_THROUGH || (type == VTD_TT_DEVICE_TLB && !(m->ecap & VTD_ECAP_DT)) ||
 	    (type == VTD_TT_PASS_THROUGH && !(m->ecap & VTD_ECAP_PT)) || !is_width_supported(m, aw))
 		return VTD_FR_CONTEXT_INVALID;
+	ret->has_domain = true;
 	ret->domain_id = (uint16_t)vi_field(hi, VTD_CONTEXT_HI_DID);
 	ret->last = VI_BITS(vi_min(bits, m->guest_address_width) - 1, 0);
 	if (type == VTD_TT_PASS_THROUGH) {
 		/* Not AW and MGAW, which belong to tables: a passed-through address is a host address
 		 * (LGN.1, 7.1.3: reason 4 above the host address width). */
 		ret->last = VI_BITS(m->unit->address_width - 1, 0);
-		ret->kind = VI_CONTEXT_IDENTITY;
+		ret->kind = VI_TRANSLATION_IDENTITY;
 		ret->guarded = atomic_load_explicit(&m->protecting, memory_order_acquire);
 		return 0;
 	}
-	ret->kind = VI_CONTEXT_PAGED;
-	ret->table = (struct vi_pgtable){
+	ret->kind = VI_TRANSLATION_BY_TRANSLATOR;
+	ret->translator = vi_translator_of_tables(&(struct vi_pgtable){
 		.format = &vi_pgtable_vtd_second_stage,
 		.root = lo & VTD_CONTEXT_LO_SSPTPTR,
 		.levels = (uint8_t)(2 + aw),
 		.address_width = m->unit->address_width,
 		.leaf_levels = m->leaf_levels,
-	};
+	});
 	return 0;
 }
 
 static vi_reason resolve(const struct vi_vtd *m, uint16_t rid, struct entries *e,
-			 struct vi_context *ret_context)
+			 struct vi_translation *ret_translation)
 {
 	uint64_t table;
 	vi_reason reason;
 
 	if (!atomic_load_explicit(&m->translating, memory_order_acquire)) {
-		*ret_context = (struct vi_context){
-			.kind = VI_CONTEXT_IDENTITY,
-			.domain_id = VI_PIN_IDENTITY,
-			.last = UINT64_MAX,
-			.silent = true, /* faults are reported while translation is enabled (7.1) */
-			.guarded = atomic_load_explicit(&m->protecting, memory_order_acquire),
-		};
+		*ret_translation = vi_translation_none();
+		ret_translation->silent = true; /* faults are reported while translation is enabled (7.1) */
+		ret_translation->guarded = atomic_load_explicit(&m->protecting, memory_order_acquire);
 		return 0;
 	}
 	reason = find_context_table(m, (uint8_t)(rid >> 8), &e->root, &table);
@@ -106,32 +103,36 @@ static vi_reason resolve(const struct vi_vtd *m, uint16_t rid, struct entries *e
 		return reason;
 	if (!read_entry(m, table + (rid & 0xffu) * VTD_CONTEXT_ENTRY_SIZE, &e->context))
 		return VTD_FR_CONTEXT_TABLE_ACCESS;
-	return decode_entry(m, e->context.words[0], e->context.words[1], ret_context);
+	return decode_entry(m, e->context.words[0], e->context.words[1], ret_translation);
 }
 
-vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_context *ret_context)
+vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_translation *ret_translation)
 {
 	struct entries e;
 
-	return resolve(state, rid, &e, ret_context);
+	return resolve(state, rid, &e, ret_translation);
 }
 
-vi_reason vi_vtd_describe(void *state, uint16_t rid, struct vi_context *ret_context,
+vi_reason vi_vtd_describe(void *state, uint16_t rid, struct vi_translation *ret_translation,
 			  struct viommu_requester_info *ret_info)
 {
 	struct entries e = {0};
-	vi_reason reason = resolve(state, rid, &e, ret_context);
+	vi_reason reason = resolve(state, rid, &e, ret_translation);
 
 	ret_info->root = e.root;
 	ret_info->context = e.context;
+	if (!reason && ret_translation->kind == VI_TRANSLATION_BY_TRANSLATOR) {
+		ret_info->levels = ret_translation->translator.table.levels;
+		ret_info->table = ret_translation->translator.table.root;
+	}
 	return reason;
 }
 
 /* Without device-TLBs, every type of context blocks requests of ATS (TT 00b, 10b). */
-vi_reason vi_vtd_check_request(void *state, const struct vi_context *c, unsigned access)
+vi_reason vi_vtd_check_request(void *state, const struct vi_translation *t, unsigned access)
 {
 	(void)state;
-	(void)c;
+	(void)t;
 	return access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST) ? VTD_FR_TT_BLOCKED : 0;
 }
 

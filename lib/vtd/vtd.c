@@ -178,7 +178,7 @@ const struct vi_model_ops vi_vtd_model = {
 	.check_request = vi_vtd_check_request,
 	.is_protected = vi_vtd_is_protected,
 	.walk_reason = vi_vtd_walk_reason,
-	.beyond_last = VTD_FR_BEYOND_MGAW,
+	.out_of_bounds = VTD_FR_BEYOND_MGAW,
 	.leads_to_message = VTD_FR_INTERRUPT_ADDRESS, /* 3.15 */
 	.reason_text = vi_vtd_reason_text,
 };

@@ -350,8 +350,8 @@ static void test_tables_that_lead_to_messages(void **state)
 	assert_non_null(host);
 	for (unsigned level = 1; level <= 3; level++) {
 		memset(host, 0xcc, WINDOW_SIZE);
-		check_window(host, vi_pgtable_page_size(level));
-		check_window(NULL, vi_pgtable_page_size(level));
+		check_window(host, vi_pgtable_page_size(&vi_pgtable_vtd_second_stage, level));
+		check_window(NULL, vi_pgtable_page_size(&vi_pgtable_vtd_second_stage, level));
 	}
 	free(host);
 }

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who translates the addresses of a device: page tables in guest memory, or what
+ * a model has in their place. Core, and all that tells what a device can reach,
+ * know translators only by this table.
+ */
+#ifndef CORE_TRANSLATOR_H
+#define CORE_TRANSLATOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pgtable/pgtable.h"
+
+struct vi_translator;
+
+struct vi_translator_ops {
+	/*
+	 * Any thread, inside a section: translate `iova`, each right in `need` having to be granted; with
+	 * `any` one of them suffices (a zero-length read). The leaf has 2^size_lg2 bytes and is aligned to
+	 * them; at most so many words of guest memory are loaded as the translator bounds.
+	 */
+	struct vi_walk (*walk)(const struct vi_translator *t, const struct vi_guestmem *gm, uint64_t iova,
+			       unsigned need, bool any);
+	/* With the unit lock: the first leaf that ends at or after *io_iova and grants something, as
+	 * vi_pgtable_next(). */
+	enum vi_next_result (*next)(const struct vi_translator *t, const struct vi_guestmem *gm,
+				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf);
+};
+
+/* A value: as good as the section in which it was resolved, as it may name tables that go. */
+struct vi_translator {
+	const struct vi_translator_ops *ops;
+	union {
+		struct vi_pgtable table; /* vi_translator_tables */
+		const void *state;	 /* the model's */
+	};
+};
+
+/* Page tables of one stage. */
+struct vi_translator vi_translator_of_tables(const struct vi_pgtable *table);
+
+#endif
