@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "base/endian.h"
+#include "core/message.h"
 #include "core/pin.h"
 #include "core/requester.h"
 #include "core/thread.h"
@@ -182,12 +183,9 @@ int viommu_write(struct viommu_thread *t, struct viommu_requester *r, uint64_t i
 {
 	uint32_t data;
 
-	if (len == 4 && vi_is_aligned(iova, 4) && iova >= VI_MESSAGE_FIRST && iova <= VI_MESSAGE_LAST) {
+	if (vi_message_is_one(iova, len)) {
 		memcpy(&data, buf, 4);
-		vi_count_access(t, r->counters, VI_COUNT_interrupt_messages, 1);
-		if (t->unit->ops.msi)
-			t->unit->ops.msi(t->unit->opaque, r->rid, iova, le32toh(data));
-		return 0;
+		return vi_message_write(t, r, iova, le32toh(data));
 	}
 	return len == 0 ? 0 : access_memory(t, r, iova, (uint8_t *)(uintptr_t)buf, len, true);
 }

@@ -38,6 +38,14 @@ struct vi_fault {
 	uint16_t rid;
 	vi_reason reason;
 	bool write;
+	bool message; /* of an interrupt message, whose address `iova` is */
+};
+
+/* An interrupt message on its way to the host. */
+struct vi_message {
+	uint64_t address;
+	uint32_t data;
+	bool posted; /* it was noted where the guest looks for it: nothing is to be sent */
 };
 
 struct viommu;
@@ -88,6 +96,9 @@ struct vi_model_ops {
 	vi_reason (*check_request)(void *state, const struct vi_translation *t, unsigned access);
 	/* Any thread: is this address out of bounds though nothing translates (protected memory)? */
 	bool (*is_protected)(void *state, uint64_t first, uint64_t last);
+	/* Any thread, inside a section: what becomes of a device's interrupt message, or why it is refused.
+	 * NULL: all pass as they are. */
+	vi_reason (*remap)(void *state, uint16_t rid, struct vi_message *io_message);
 	/* The codes for what the walk says (`top`: at the top table; DENIED is also for rights of the entry),
 	 * for an address outside of first..last, and for a translation that leads to interrupt messages. */
 	vi_reason (*walk_reason)(enum vi_walk_result result, bool top, bool write);

@@ -88,12 +88,13 @@ static int check(struct viommu *v, const uint8_t *bytes, size_t size) VI_WITH(v-
 	header_of(v, &own);
 	if (h.version != own.version || h.model != own.model)
 		return -ENOTSUP;
-	return h.length == own.length && le64toh(h.length) == size - sizeof(h) - sizeof(crc) ? 0 : -EBADMSG;
+	/* How long a state can be the model knows, when it takes it over. */
+	return le64toh(h.length) == size - sizeof(h) - sizeof(crc) ? 0 : -EBADMSG;
 }
 
 static int take_over(struct viommu *v, const uint8_t *numbers, size_t length) VI_WITH(v->lock)
 {
-	int ret = v->model ? v->model->restore(v->model_state, numbers, length) : 0;
+	int ret = v->model ? v->model->restore(v->model_state, numbers, length) : length ? -EBADMSG : 0;
 	struct vi_drain d = {.active = false};
 
 	if (ret)

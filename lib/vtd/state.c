@@ -153,7 +153,7 @@ int vi_vtd_restore(void *state, const uint8_t *numbers, size_t length)
 	vi_vtd_state(spare, &s);
 	if (spare->cap != m->cap || spare->ecap != m->ecap)
 		ret = -ENOTSUP;
-	else if (s.bad || !says_what_it_does(spare))
+	else if (s.bad || s.used != length || !says_what_it_does(spare))
 		ret = -EBADMSG;
 	free(spare);
 	if (ret == 0) {

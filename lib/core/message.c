@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/message.h"
+
+#include <errno.h>
+
+#include <viommu/access.h>
+
+#include "core/host.h"
+#include "core/requester.h"
+#include "core/thread.h"
+#include "core/unit.h"
+
+static void report(struct viommu_thread *t, struct viommu_requester *r, uint64_t address, vi_reason reason)
+{
+	struct viommu *v = t->unit;
+	struct vi_fault fault = {
+		.iova = address, .rid = r->rid, .reason = reason, .write = true, .message = true};
+
+	vi_count_access(t, r->counters, VI_COUNT_blocked, 1);
+	vi_fault_count(&v->history, reason);
+	if (vi_fault_queue_push(&v->faults, &fault))
+		vi_kick(v);
+}
+
+int vi_message_write(struct viommu_thread *t, struct viommu_requester *r, uint64_t address, uint32_t data)
+{
+	struct viommu *v = t->unit;
+	struct vi_message m = {.address = address, .data = data};
+	vi_reason reason = 0;
+
+	viommu_enter(t);
+	vi_count_access(t, r->counters, VI_COUNT_interrupt_messages, 1);
+	if (v->model && v->model->remap)
+		reason = v->model->remap(v->model_state, r->rid, &m);
+	if (reason)
+		report(t, r, address, reason);
+	else if (!m.posted && v->ops.msi)
+		v->ops.msi(v->opaque, r->rid, m.address, m.data);
+	viommu_exit(t);
+	return reason ? -EACCES : 0;
+}
