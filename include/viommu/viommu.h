@@ -38,6 +38,12 @@ struct viommu_requester;
 enum viommu_model {
 	VIOMMU_MODEL_NONE, /* no remapping: a device address is a guest physical address */
 	VIOMMU_MODEL_VTD,  /* Intel VT-d, legacy mode */
+	/*
+	 * AMD's graphics address remapping table (GART): remaps one aperture, protects nothing.
+	 * Its registers are those of the northbridge's configuration space, function 3, at
+	 * offsets 0x90 to 0x9f.
+	 */
+	VIOMMU_MODEL_GART,
 };
 
 /*
@@ -138,6 +144,7 @@ enum viommu_translation {
 	VIOMMU_TRANSLATION_BLOCKED,	 /* the guest's entries refuse every access */
 	VIOMMU_TRANSLATION_PASS_THROUGH, /* they say: no translation for this device */
 	VIOMMU_TRANSLATION_PAGED,	 /* they lead to page tables */
+	VIOMMU_TRANSLATION_APERTURE,	 /* an aperture is remapped by a table; elsewhere an iova is a gpa */
 };
 
 /* An entry of 16 bytes as it lies in guest memory. */
@@ -159,8 +166,9 @@ struct viommu_requester_info {
 	uint16_t domain_id;    /* of what is PASS_THROUGH or PAGED: the guest's number of the domain */
 	uint8_t address_width; /* of the same: bits of an iova that are translated at all */
 	uint8_t levels;	       /* of what is PAGED: how many levels of tables */
-	uint64_t table;	       /* of the same: gpa of the table at the top */
-	struct viommu_entry root, context; /* the entries that lead there */
+	uint64_t table;	       /* of the same, and of APERTURE: gpa of the table at the top */
+	struct viommu_entry root, context;	/* the entries that lead there */
+	uint64_t aperture_first, aperture_last; /* of what is APERTURE: iovas */
 };
 
 /*

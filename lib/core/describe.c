@@ -7,10 +7,13 @@
 #include "core/requester.h"
 #include "core/unit.h"
 
-static enum viommu_translation kind(const struct vi_translation *t, vi_reason reason)
+/* A model whose translator is none of page tables has said so. */
+static enum viommu_translation kind(const struct vi_translation *t, const struct viommu_requester_info *info)
 {
-	if (reason)
+	if (info->reason)
 		return VIOMMU_TRANSLATION_BLOCKED;
+	if (info->translation != VIOMMU_TRANSLATION_OFF)
+		return info->translation;
 	if (t->kind == VI_TRANSLATION_BY_TRANSLATOR)
 		return VIOMMU_TRANSLATION_PAGED;
 	return t->has_domain ? VIOMMU_TRANSLATION_PASS_THROUGH : VIOMMU_TRANSLATION_OFF;
@@ -37,7 +40,7 @@ int viommu_requester_describe(struct viommu_requester *r, struct viommu_requeste
 		info.reason = v->model->describe(v->model_state, r->rid, &t, &info);
 	info.cached = atomic_load_explicit(&r->context, memory_order_relaxed) != NULL;
 	vi_lock_give(&v->lock);
-	info.translation = kind(&t, info.reason);
+	info.translation = kind(&t, &info);
 	info.faults_silent = t.silent && info.translation != VIOMMU_TRANSLATION_OFF;
 	if (info.reason)
 		info.text = v->model->reason_text(info.reason);

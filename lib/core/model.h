@@ -72,7 +72,7 @@ struct vi_model_ops {
 	size_t (*regs_size)(const void *state);
 	void (*regs_read)(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
 	void (*regs_write)(void *state, uint64_t offset, unsigned size, uint64_t value);
-	void (*regs_share)(void *state, void *page);
+	void (*regs_share)(void *state, void *page); /* NULL: none of its pages can be polled */
 	/* As viommu_process(). */
 	int (*process)(void *state, unsigned budget);
 	/*
@@ -108,5 +108,6 @@ struct vi_model_ops {
 };
 
 extern const struct vi_model_ops vi_vtd_model;
+extern const struct vi_model_ops vi_gart_model;
 
 #endif

@@ -28,16 +28,27 @@ struct vi_translator_ops {
 				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf);
 };
 
+/* Addresses first..last, whole pages, below the end of the address space. */
+struct vi_aperture {
+	uint64_t first, last;
+	uint64_t table; /* gpa; an entry of 32 bits for each page, aligned to a page */
+	/* Where the page of this entry is. False: it is not valid. */
+	bool (*decode)(uint32_t entry, uint64_t *ret_address);
+};
+
 /* A value: as good as the section in which it was resolved, as it may name tables that go. */
 struct vi_translator {
 	const struct vi_translator_ops *ops;
 	union {
-		struct vi_pgtable table; /* vi_translator_tables */
-		const void *state;	 /* the model's */
+		struct vi_pgtable table;
+		struct vi_aperture aperture;
+		const void *state; /* of a model's own ops */
 	};
 };
 
 /* Page tables of one stage. */
 struct vi_translator vi_translator_of_tables(const struct vi_pgtable *table);
+/* Remapped in the aperture, untranslated outside of it; no rights anywhere. */
+struct vi_translator vi_translator_of_aperture(const struct vi_aperture *aperture);
 
 #endif

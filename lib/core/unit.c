@@ -48,7 +48,7 @@ static int settle_options(struct viommu_options *o)
 	o->max_threads_lg2 = o->max_threads_lg2 ? o->max_threads_lg2 : DEFAULT_MAX_THREADS_LG2;
 	o->iotlb_lg2 = o->iotlb_lg2 ? o->iotlb_lg2 : DEFAULT_IOTLB_LG2;
 	if (is_outside(o->host_address_width, 32, 52) || is_outside(o->max_threads_lg2, 1, 10) ||
-	    is_outside(o->iotlb_lg2, 6, 24) || is_outside(o->model, VIOMMU_MODEL_NONE, VIOMMU_MODEL_VTD))
+	    is_outside(o->iotlb_lg2, 6, 24) || is_outside(o->model, VIOMMU_MODEL_NONE, VIOMMU_MODEL_GART))
 		return -EINVAL;
 	return 0;
 }
@@ -58,17 +58,19 @@ static const struct vi_model_ops *model_ops(enum viommu_model model)
 	static const struct vi_model_ops *const models[] = {
 		[VIOMMU_MODEL_NONE] = NULL,
 		[VIOMMU_MODEL_VTD] = &vi_vtd_model,
+		[VIOMMU_MODEL_GART] = &vi_gart_model,
 	};
 
 	return models[model];
 }
 
-static void init_plain(struct viommu *v, const struct viommu_options *o, void *opaque)
+static void init_plain(struct viommu *v, const struct viommu_options *o, const struct vi_model_ops *model,
+		       void *opaque)
 {
 	v->opaque = opaque;
 	v->segment = o->segment;
 	v->address_width = o->host_address_width;
-	v->model = model_ops(o->model);
+	v->model = model;
 	vi_lock_init(&v->lock);
 	vi_lock_init(&v->context_lock);
 	vi_pins_init(&v->pins);
@@ -106,8 +108,8 @@ no_iotlb:
 	return ret;
 }
 
-int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
-		  struct viommu **ret_viommu)
+int vi_unit_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
+		   const struct vi_model_ops *model, struct viommu **ret_viommu)
 {
 	struct viommu_options o;
 	struct viommu *v;
@@ -126,7 +128,7 @@ int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct 
 	memset(v, 0, sizeof(*v));
 	ret = copy_sized(&v->ops, sizeof(v->ops), ops, ops->sz);
 	if (ret == 0) {
-		init_plain(v, &o, opaque);
+		init_plain(v, &o, model ? model : model_ops(o.model), opaque);
 		ret = init_allocating(v, &o);
 	}
 	if (ret) {
@@ -135,6 +137,12 @@ int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct 
 	}
 	*ret_viommu = v;
 	return 0;
+}
+
+int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
+		  struct viommu **ret_viommu)
+{
+	return vi_unit_create(ops, opaque, opts, NULL, ret_viommu);
 }
 
 static void free_requesters(struct viommu *v) VI_WITH(v->lock, v->context_lock)
@@ -207,7 +215,7 @@ int viommu_regs_write(struct viommu *v, uint64_t offset, unsigned size, uint64_t
 
 int viommu_regs_share(struct viommu *v, void *page)
 {
-	if (!v->model)
+	if (!v->model || !v->model->regs_share)
 		return -ENOTSUP;
 	if (!vi_is_aligned((uintptr_t)page, VI_PAGE_SIZE))
 		return -EINVAL;

@@ -66,4 +66,8 @@ struct viommu {
 	struct vi_list retired_contexts;
 };
 
+/* viommu_create() with any model; NULL: the one that `opts` names. */
+int vi_unit_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
+		   const struct vi_model_ops *model, struct viommu **ret_viommu);
+
 #endif

@@ -63,3 +63,8 @@ uint32_t vi_driver_load32(const struct vi_driver_memory *m, uint64_t gpa)
 {
 	return vi_load_le32(at(m, gpa));
 }
+
+void vi_driver_store32(const struct vi_driver_memory *m, uint64_t gpa, uint32_t value)
+{
+	vi_store_le32(at(m, gpa), value);
+}

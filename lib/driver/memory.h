@@ -28,6 +28,7 @@ void vi_driver_page_free(struct vi_driver_memory *m, uint64_t gpa);
 /* Words of these pages as the device side sees them: one release store, one acquire load. */
 void vi_driver_store64(const struct vi_driver_memory *m, uint64_t gpa, uint64_t value);
 uint64_t vi_driver_load64(const struct vi_driver_memory *m, uint64_t gpa);
+void vi_driver_store32(const struct vi_driver_memory *m, uint64_t gpa, uint32_t value);
 uint32_t vi_driver_load32(const struct vi_driver_memory *m, uint64_t gpa);
 
 #endif

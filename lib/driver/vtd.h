@@ -15,15 +15,7 @@
 
 #include "driver/memory.h"
 #include "driver/page_table.h"
-
-/* How the driver reaches the registers. */
-struct vi_driver_regs {
-	uint64_t (*read)(void *arg, uint64_t offset, unsigned size);
-	void (*write)(void *arg, uint64_t offset, unsigned size, uint64_t value);
-	/* Called while waiting; false gives up. */
-	bool (*relax)(void *arg);
-	void *arg;
-};
+#include "driver/regs.h"
 
 struct vi_driver_vtd {
 	struct vi_driver_regs regs;
