@@ -39,7 +39,7 @@ struct vi_pte {
 	unsigned access;  /* VI_PGTABLE_* that the entry grants */
 	uint64_t address; /* of the next table or the page */
 	uint8_t size_lg2; /* of a leaf: bytes that it translates */
-	uint8_t next;	  /* of a table: its level, lower than that of the entry */
+	uint8_t next;	  /* of a table: its level; one that is not below the entry's is taken for RESERVED */
 };
 
 struct vi_pgtable_format {

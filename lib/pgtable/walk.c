@@ -9,6 +9,24 @@ static bool is_granted(unsigned granted, unsigned need, bool any)
 }
 
 /*
+ * May the walk go on from a table entry of this level to the table that it names?
+ * Levels only fall, whatever a format makes of the entry, so that each walk ends.
+ * Bits of the iova that belong to levels which the entry skips must be 0: there
+ * is one table for all of the level below, not for each value of them.
+ */
+static bool leads_on(const struct vi_pgtable *t, const struct vi_pte *pte, unsigned level)
+{
+	return pte->next > 0 && pte->next < level;
+}
+
+static bool is_skipped(const struct vi_pgtable *t, const struct vi_pte *pte, unsigned level, uint64_t iova)
+{
+	unsigned low = vi_pgtable_shift(t->format, pte->next + 1u), high = vi_pgtable_shift(t->format, level);
+
+	return low < high && (iova & VI_BITS(high - 1, low)) != 0;
+}
+
+/*
  * The order of checks at a level is VT-d's (revision 4.1, 7.1.3): the entry is
  * fetched, then the right that is asked for, then reserved bits. So an entry
  * that lacks the right is refused for that, whatever else is wrong with it.
@@ -33,7 +51,7 @@ struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guest
 		if (pte.kind == VI_PTE_NONE || !is_granted(w.access, need, any))
 			return w;
 		w.result = VI_WALK_RESERVED;
-		if (pte.kind == VI_PTE_RESERVED)
+		if (pte.kind == VI_PTE_RESERVED || (pte.kind == VI_PTE_TABLE && !leads_on(t, &pte, w.level)))
 			return w;
 		if (pte.kind == VI_PTE_LEAF) {
 			w.result = VI_WALK_OK;
@@ -41,8 +59,11 @@ struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guest
 			w.size_lg2 = pte.size_lg2;
 			return w;
 		}
+		w.result = VI_WALK_DENIED;
+		if (is_skipped(t, &pte, w.level, iova))
+			return w;
 		table = pte.address;
-		w.level = pte.next; /* lower each time, and 1 or more: decode gives no tables at level 1 */
+		w.level = pte.next;
 	}
 }
 
@@ -73,6 +94,8 @@ static bool leaf_at(const struct vi_pgtable *t, const struct vi_guestmem *gm, ui
 			ret_leaf->access = access;
 			return true;
 		}
+		if (!leads_on(t, &pte, level) || is_skipped(t, &pte, level, iova))
+			return false;
 		table = pte.address;
 		level = pte.next;
 	}

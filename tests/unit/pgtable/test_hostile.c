@@ -129,12 +129,83 @@ static void test_loops(void **state)
 	}
 }
 
+/* A format whose entries are as the guest wrote them: bits 2..0 are the next level, bit 3 a leaf. */
+static struct vi_pte decode_as_written(const struct vi_pgtable *t, uint64_t entry, unsigned level)
+{
+	(void)t;
+	(void)level;
+	return (struct vi_pte){.kind = entry & 8 ? VI_PTE_LEAF : VI_PTE_TABLE,
+			       .access = RW,
+			       .address = entry & VI_BITS(51, 12),
+			       .size_lg2 = 12,
+			       .next = entry & 7};
+}
+
+static const struct vi_pgtable_format as_written = {
+	.name = "as written", .max_levels = 4, .index_bits = 9, .decode = decode_as_written};
+
+/* Levels fall, whatever a format makes of an entry: no walk is longer than there are levels. */
+static void test_levels_that_do_not_fall(void **state)
+{
+	struct vi_pgtable t = {&as_written, TABLE_GPA, 4, 46, 0xe};
+	uint64_t iova = 0, budget = 100;
+	struct vi_leaf leaf;
+	struct tables m;
+
+	(void)state;
+	tables_init(&m, true);
+	for (unsigned next = 0; next < 8; next++) {
+		struct vi_walk w;
+
+		for (unsigned index = 0; index < ENTRIES; index++)
+			tables_set(&m, 0, index, TABLE_GPA | next);
+		m.loads = 0;
+		w = vi_pgtable_walk(&t, &m.gm, 0, RW, false);
+		assert_int_equal(w.result, VI_WALK_RESERVED);
+		assert_in_range(m.loads, 1, 4);
+		assert_int_equal(w.reads, m.loads);
+		iova = 0;
+		budget = 100;
+		assert_int_equal(vi_pgtable_next(&t, &m.gm, &iova, &budget, &leaf), VI_NEXT_BUDGET);
+	}
+	tables_finish(&m);
+}
+
+/* A table at level 4 leads to one at level 1: the bits between them must be 0, else each page had aliases. */
+static void test_skipped_levels(void **state)
+{
+	struct vi_pgtable t = {&as_written, TABLE_GPA, 4, 46, 0xe};
+	uint64_t iova = UINT64_C(1) << 39, budget = 3000;
+	struct vi_leaf leaf;
+	struct tables m;
+
+	(void)state;
+	tables_init(&m, false);
+	for (unsigned index = 0; index < ENTRIES; index++) {
+		tables_set(&m, 0, index, 0);
+		tables_set(&m, 1, index, (uint64_t)(index + 1) << 12 | 8);
+	}
+	tables_set(&m, 0, 1, tables_gpa(1) | 1);
+	assert_int_equal(vi_pgtable_walk(&t, &m.gm, iova + 0x3000, RW, false).result, VI_WALK_OK);
+	for (unsigned bit = 21; bit < 39; bit++)
+		assert_int_equal(vi_pgtable_walk(&t, &m.gm, iova | UINT64_C(1) << bit, RW, false).result,
+				 VI_WALK_DENIED);
+	for (unsigned page = 0; page < ENTRIES; page++) {
+		assert_int_equal(vi_pgtable_next(&t, &m.gm, &iova, &budget, &leaf), VI_NEXT_FOUND);
+		assert_int_equal(leaf.first, (UINT64_C(1) << 39) + page * PAGE);
+		assert_int_equal(leaf.address, (page + 1) * PAGE);
+		iova = leaf.last + 1;
+	}
+	assert_int_equal(vi_pgtable_next(&t, &m.gm, &iova, &budget, &leaf), VI_NEXT_END);
+	tables_finish(&m);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random),
-		cmocka_unit_test(test_self_reference),
-		cmocka_unit_test(test_loops),
+		cmocka_unit_test(test_random),	       cmocka_unit_test(test_self_reference),
+		cmocka_unit_test(test_loops),	       cmocka_unit_test(test_levels_that_do_not_fall),
+		cmocka_unit_test(test_skipped_levels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
