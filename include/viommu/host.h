@@ -67,8 +67,10 @@ struct viommu_host_ops {
 	 * Deliver a message-signalled interrupt: write `data` to `address`.
 	 * `rid` is the device that sent it, whose address lies in the interrupt
 	 * range; or 0 for the unit itself, whose address is whatever the guest
-	 * programmed. Must not block: for the unit it is called with the unit's
-	 * lock held, for devices on their threads without.
+	 * programmed. Must not block, and must take no lock that is held around a
+	 * call of the library: for the unit it is called with the unit's lock
+	 * held, for devices on their threads inside a short guard, so that an
+	 * invalidation waits until the message is sent.
 	 */
 	void (*msi)(void *opaque, uint16_t rid, uint64_t address, uint32_t data);
 

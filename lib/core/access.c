@@ -157,7 +157,7 @@ static int access_memory(struct viommu_thread *t, struct viommu_requester *r, ui
 		ret = copy_piece(t, r, iova, buf, len, single, write, &done);
 		single = false; /* in pieces it is no single access */
 	}
-	/* Pairs with wait_for_calls(): all use of the requester is before. */
+	/* Pairs with vi_threads_wait_for_calls(): all use of the requester is before. */
 	atomic_store_explicit(&t->working_for, NULL, memory_order_release);
 	return ret;
 }

@@ -45,7 +45,7 @@ struct vi_account *vi_account_hold(struct viommu *v, struct viommu_requester *r,
 	return r->account;
 }
 
-static void settle(struct viommu *v, struct vi_account *a)
+static void settle(struct viommu *v, struct vi_account *a) VI_WITH(v->context_lock)
 {
 	for (unsigned i = 0; i < VI_ACCESS_COUNTER_COUNT; i++) {
 		uint64_t value = vi_sum(a->counters, v->epoch.count, i);

@@ -9,6 +9,7 @@
  */
 #include "core/context.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/bits.h"
@@ -18,6 +19,13 @@
 #include "core/requester.h"
 #include "core/thread.h"
 #include "core/unit.h"
+
+/* Is a cached page all that an access below `last` needs? So no page may reach beyond `last`. */
+static bool may_hit(const struct vi_translation *t)
+{
+	return t->rights == (VIOMMU_READ | VIOMMU_WRITE) && t->first == 0 &&
+	       vi_is_aligned(t->last + 1, UINT64_C(1) << vi_iotlb_shift(VI_IOTLB_CLASSES - 1));
+}
 
 /* False: no memory for the account. */
 static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_context *c)
@@ -32,7 +40,7 @@ static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_conte
 	if (c->t.kind == VI_TRANSLATION_BY_TRANSLATOR) {
 		c->domain = c->account->domain;
 		vi_domain_hold(v, c->domain);
-		c->fast = c->t.rights == (VIOMMU_READ | VIOMMU_WRITE) && c->t.first == 0 ? c->domain : NULL;
+		c->fast = may_hit(&c->t) ? c->domain : NULL;
 	}
 	return true;
 }
@@ -40,12 +48,12 @@ static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_conte
 static void release(struct viommu *v, struct vi_context *c) VI_WITH(v->context_lock)
 {
 	if (c->domain)
-		vi_domain_release(c->domain);
+		vi_domain_release(v, c->domain);
 	vi_account_release(v, c->account);
 	free(c);
 }
 
-static void retire(struct viommu *v, struct vi_context *c)
+static void retire(struct viommu *v, struct vi_context *c) VI_WITH(v->context_lock)
 {
 	c->retired_epoch = vi_epoch_begin(&v->epoch);
 	vi_list_append(&v->retired_contexts, &c->retired);
@@ -114,12 +122,15 @@ vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, st
 		if (reason)
 			return reason;
 	}
+	assert(scratch->t.has_domain || scratch->t.kind == VI_TRANSLATION_IDENTITY);
+	if (scratch->t.has_domain)
+		scratch->t.last = vi_min(scratch->t.last, VI_BITS(VI_IOVA_BITS - 1, 0));
 	*ret_context = publish(v, r, scratch, changes);
 	return 0;
 }
 
-/* With the context lock. The caller notes whose pins are meant. */
-static void drop_device(struct viommu *v, struct viommu_requester *r)
+/* The caller notes whose pins are meant. */
+static void drop_device(struct viommu *v, struct viommu_requester *r) VI_WITH(v->context_lock)
 {
 	struct vi_context *c = atomic_exchange_explicit(&r->context, NULL, memory_order_acq_rel);
 

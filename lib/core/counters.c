@@ -20,6 +20,7 @@ static unsigned bucket(uint64_t ns)
 
 void vi_count_drain(struct viommu *v, uint64_t ns)
 {
+	vi_lock_assert(&v->lock);
 	vi_count(&v->counters, VI_COUNT_drain_ns_total, ns);
 	vi_count_max(&v->counters, VI_COUNT_drain_ns_max, ns);
 	v->drain_times[bucket(ns)]++;

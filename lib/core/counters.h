@@ -105,7 +105,7 @@ struct viommu;
 
 /* What all threads counted. Any thread, as long as the counters are there. */
 uint64_t vi_sum(const struct vi_device_counters *counters, unsigned threads, unsigned which);
-/* With the unit lock: a drain took so long. */
+/* With the unit lock, asserted: a drain took so long. */
 void vi_count_drain(struct viommu *v, uint64_t ns);
 
 #endif

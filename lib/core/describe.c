@@ -24,7 +24,7 @@ static void tell(struct viommu_requester_info *info, const struct vi_translation
 	if (info->translation == VIOMMU_TRANSLATION_OFF || info->translation == VIOMMU_TRANSLATION_BLOCKED)
 		return;
 	info->domain_id = t->domain_id;
-	info->address_width = (uint8_t)(64 - __builtin_clzll(t->last));
+	info->address_width = t->last ? (uint8_t)(64 - __builtin_clzll(t->last)) : 0;
 }
 
 int viommu_requester_describe(struct viommu_requester *r, struct viommu_requester_info *ret_info)

@@ -135,8 +135,9 @@ void vi_domain_hold(struct viommu *v, struct vi_domain *d)
 	wipe_if_exhausted(v);
 }
 
-void vi_domain_release(struct vi_domain *d)
+void vi_domain_release(struct viommu *v, struct vi_domain *d)
 {
+	vi_lock_assert(&v->context_lock);
 	d->references--;
 }
 

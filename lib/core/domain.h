@@ -38,7 +38,7 @@ void vi_domain_lay_to_rest(struct viommu *v, struct vi_domain *d) VI_WITH(v->con
 void vi_domain_wake_up(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock);
 /* A context that is about to be published will cache translations of it, or is no more. */
 void vi_domain_hold(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock);
-void vi_domain_release(struct vi_domain *d);
+void vi_domain_release(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock);
 /* The unit goes. */
 void vi_domains_finish(struct viommu *v) VI_WITH(v->context_lock);
 

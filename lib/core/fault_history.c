@@ -13,6 +13,7 @@ bool vi_fault_take(struct viommu *v, struct vi_fault *ret_fault)
 	struct vi_fault_history *h = &v->history;
 	uint64_t number = h->taken + 1;
 
+	vi_lock_assert(&v->lock);
 	if (!vi_fault_queue_pop(&v->faults, ret_fault))
 		return false;
 	h->last[number % VIOMMU_FAULTS_KEPT].fault = *ret_fault;
@@ -37,8 +38,7 @@ size_t viommu_refusals_read(struct viommu *v, uint64_t *ret_counts, size_t count
 	return n;
 }
 
-/* With the unit lock. */
-static void tell(struct viommu *v, uint64_t number, struct viommu_fault *fault)
+static void tell(struct viommu *v, uint64_t number, struct viommu_fault *fault) VI_WITH(v->lock)
 {
 	const struct vi_fault *f = &v->history.last[number % VIOMMU_FAULTS_KEPT].fault;
 

@@ -34,7 +34,8 @@ static inline void vi_fault_count(struct vi_fault_history *h, vi_reason reason)
 	atomic_fetch_add_explicit(&h->refused[reason], 1, memory_order_relaxed);
 }
 
-/* With the unit lock: the next fault of the queue goes to the history and to *ret_fault. False: none. */
+/* With the unit lock, asserted: the next fault of the queue goes to the history and to *ret_fault. False:
+ * none. */
 bool vi_fault_take(struct viommu *v, struct vi_fault *ret_fault);
 
 #endif

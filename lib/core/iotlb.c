@@ -89,6 +89,13 @@ static void fill(struct vi_iotlb_line *l, uint64_t tag, unsigned page, uint64_t 
 	atomic_store_explicit(&l->values[page], value, memory_order_release);
 }
 
+/* As a class's bit: before the entry can be found. */
+void vi_iotlb_note_pieces(struct vi_iotlb_space *s)
+{
+	if (!(atomic_load_explicit(&s->classes, memory_order_seq_cst) & VI_IOTLB_PIECES))
+		atomic_fetch_or_explicit(&s->classes, VI_IOTLB_PIECES, memory_order_seq_cst);
+}
+
 void vi_iotlb_insert(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t changes, uint32_t asid,
 		     uint64_t iova, unsigned class, uint64_t value)
 {
@@ -132,6 +139,10 @@ void vi_iotlb_drop_range(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t 
 	if (asid == 0)
 		return;
 	classes = atomic_load_explicit(&s->classes, memory_order_seq_cst);
+	if (classes & VI_IOTLB_PIECES) {
+		vi_iotlb_drop_space(t, s);
+		return;
+	}
 	for (unsigned class = 0; class < VI_IOTLB_CLASSES; class ++) {
 		uint64_t size = UINT64_C(1) << vi_iotlb_shift(class);
 

@@ -64,10 +64,16 @@ struct vi_iotlb_line {
 #define VI_IOTLB_GPA	    UINT64_C(0x000ffffffffff000)
 #define VI_IOTLB_SLOT_SHIFT 52 /* slot of guestmem, 0: ask the region map */
 
+/*
+ * Some of those pages are pieces of larger leaves. A guest that invalidates one
+ * page of a leaf means all of the leaf, so that a range is not dropped by pages.
+ */
+#define VI_IOTLB_PIECES (UINT32_C(1) << 31)
+
 /* Whose translations are cached: one for each domain. */
 struct vi_iotlb_space {
 	_Atomic uint32_t asid;	  /* written under the context lock; 0: not cached for now */
-	_Atomic uint32_t classes; /* bit c: pages of class c were cached under this asid */
+	_Atomic uint32_t classes; /* bit c: pages of class c were cached under this asid; VI_IOTLB_PIECES */
 	_Atomic uint64_t changes; /* counts invalidations */
 };
 
@@ -143,6 +149,9 @@ static inline bool vi_iotlb_lookup(const struct vi_iotlb *t, uint32_t asid, uint
 	return false;
 }
 
+/* Any thread, inside its section, before it inserts a piece of a leaf that is larger than the class's pages.
+ */
+void vi_iotlb_note_pieces(struct vi_iotlb_space *s);
 /* Any thread, inside its section. `changes` and `asid` were loaded from the space before the tables were
  * read. */
 void vi_iotlb_insert(struct vi_iotlb *t, struct vi_iotlb_space *s, uint64_t changes, uint32_t asid,

@@ -10,15 +10,15 @@
 #include "core/thread.h"
 #include "core/unit.h"
 
-static void report(struct viommu_thread *t, struct viommu_requester *r, uint64_t address, vi_reason reason)
+static void report(struct viommu_thread *t, struct viommu_requester *r, uint64_t address, bool silent,
+		   vi_reason reason)
 {
 	struct viommu *v = t->unit;
-	struct vi_fault fault = {
-		.iova = address, .rid = r->rid, .reason = reason, .write = true, .message = true};
+	struct vi_fault fault = {.iova = address, .rid = r->rid, .reason = reason, .write = true};
 
 	vi_count_access(t, r->counters, VI_COUNT_blocked, 1);
 	vi_fault_count(&v->history, reason);
-	if (vi_fault_queue_push(&v->faults, &fault))
+	if (!silent && vi_fault_queue_push(&v->faults, &fault))
 		vi_kick(v);
 }
 
@@ -29,12 +29,13 @@ int vi_message_write(struct viommu_thread *t, struct viommu_requester *r, uint64
 	vi_reason reason = 0;
 
 	viommu_enter(t);
-	vi_count_access(t, r->counters, VI_COUNT_interrupt_messages, 1);
 	if (v->model && v->model->remap)
 		reason = v->model->remap(v->model_state, r->rid, &m);
 	if (reason)
-		report(t, r, address, reason);
-	else if (!m.posted && v->ops.msi)
+		report(t, r, address, m.silent, reason);
+	else
+		vi_count_access(t, r->counters, VI_COUNT_interrupt_messages, 1);
+	if (!reason && !m.posted && v->ops.msi)
 		v->ops.msi(v->opaque, r->rid, m.address, m.data);
 	viommu_exit(t);
 	return reason ? -EACCES : 0;

@@ -19,12 +19,13 @@
  * the length of their section.
  */
 struct vi_context {
-	struct vi_translation t;
-	struct vi_domain *domain; /* NULL: do not cache */
-	/* `domain`, where a cached page is all that an access needs: every iova below `last`, both rights. */
+	/* `domain`, where a cached page is all that an access needs: every iova up to `t.last`, both rights.
+	 */
 	struct vi_domain *fast;
 	struct vi_device_counters *counters; /* what accesses by this context are charged to */
-	struct vi_account *account;	     /* whose those are; NULL: the device's own */
+	struct vi_domain *domain;	     /* NULL: do not cache */
+	struct vi_account *account;	     /* whose counters those are; NULL: the device's own */
+	struct vi_translation t;	     /* its first half in the cache line of the above */
 	struct vi_list retired;
 	uint64_t retired_epoch;
 };
@@ -38,7 +39,6 @@ struct vi_fault {
 	uint16_t rid;
 	vi_reason reason;
 	bool write;
-	bool message; /* of an interrupt message, whose address `iova` is */
 };
 
 /* An interrupt message on its way to the host. */
@@ -46,6 +46,7 @@ struct vi_message {
 	uint64_t address;
 	uint32_t data;
 	bool posted; /* it was noted where the guest looks for it: nothing is to be sent */
+	bool silent; /* a refusal is not to be recorded */
 };
 
 struct viommu;
@@ -65,8 +66,8 @@ struct vi_model_ops {
 	uint64_t state_number;
 	/* Go through all numbers of the state (core/state.h), while nothing is under way. */
 	void (*state)(void *state, struct vi_state *s);
-	/* Take over such numbers. -EBADMSG when one is out of range, -ENOTSUP for other capabilities; nothing
-	 * changed. */
+	/* Take over such numbers. -EBADMSG when one is out of range, or there are more or fewer than the
+	 * state has; -ENOTSUP for other capabilities; nothing changed. */
 	int (*restore)(void *state, const uint8_t *numbers, size_t length);
 	/* Bytes of the register set; fixed at init(). */
 	size_t (*regs_size)(const void *state);

@@ -87,11 +87,12 @@ static uint64_t tell_memory(struct viommu *v, struct teller *t, uint64_t first, 
 	return first;
 }
 
-/* These three, with the unit lock: tell from *io_iova on. False when the end was reached. */
+/* These three tell from *io_iova on. False when the end was reached. */
 
 static bool tell_paged(struct viommu *v, struct teller *t, const struct vi_translation *c, uint64_t *io_iova,
-		       uint64_t *io_budget)
+		       uint64_t *io_budget) VI_WITH(v->lock)
 {
+	*io_iova = vi_max(*io_iova, c->first);
 	while (*io_iova <= c->last && !t->stopped) {
 		struct vi_leaf leaf;
 		enum vi_next_result result =
@@ -101,8 +102,13 @@ static bool tell_paged(struct viommu *v, struct teller *t, const struct vi_trans
 		if (result != VI_NEXT_FOUND)
 			return result != VI_NEXT_END;
 		first = vi_max(leaf.first, *io_iova); /* a piece may have ended inside the leaf */
-		*io_iova = tell_memory(v, t, first, vi_min(leaf.last, c->last),
-				       leaf.address + (first - leaf.first), leaf.access, io_budget);
+		if (!(leaf.access & c->rights)) {
+			*io_iova = leaf.last + 1;
+			continue;
+		}
+		*io_iova =
+			tell_memory(v, t, first, vi_min(leaf.last, c->last),
+				    leaf.address + (first - leaf.first), leaf.access & c->rights, io_budget);
 	}
 	return *io_iova <= c->last;
 }
@@ -111,8 +117,8 @@ static bool tell_paged(struct viommu *v, struct teller *t, const struct vi_trans
 #define PROTECTED_GRANULE UINT64_C(0x200000)
 
 /* All memory, but for what the model protects from untranslated accesses. */
-static bool tell_guarded(struct viommu *v, struct teller *t, uint64_t end, uint64_t *io_iova,
-			 uint64_t *io_budget)
+static bool tell_guarded(struct viommu *v, struct teller *t, const struct vi_translation *c, uint64_t end,
+			 uint64_t *io_iova, uint64_t *io_budget) VI_WITH(v->lock)
 {
 	while (*io_iova <= end && *io_budget > 0 && !t->stopped) {
 		const struct vi_region *r = vi_guestmem_find_next(&v->mem, *io_iova);
@@ -128,22 +134,22 @@ static bool tell_guarded(struct viommu *v, struct teller *t, uint64_t end, uint6
 		    v->model->is_protected(v->model_state, granule, granule + PROTECTED_GRANULE - 1))
 			--*io_budget;
 		else
-			*io_iova =
-				tell_memory(v, t, first, last, first, VIOMMU_READ | VIOMMU_WRITE, io_budget);
+			*io_iova = tell_memory(v, t, first, last, first, c->rights, io_budget);
 	}
 	return *io_iova <= end;
 }
 
 static bool tell_untranslated(struct viommu *v, struct teller *t, const struct vi_translation *c,
-			      uint64_t *io_iova, uint64_t *io_budget)
+			      uint64_t *io_iova, uint64_t *io_budget) VI_WITH(v->lock)
 {
 	uint64_t end = vi_min(c->last, VI_BITS(v->address_width - 1, 0));
 
-	if (*io_iova > end)
+	*io_iova = vi_max(*io_iova, c->first);
+	if (*io_iova > end || !c->rights)
 		return false;
 	if (c->guarded)
-		return tell_guarded(v, t, end, io_iova, io_budget);
-	*io_iova = tell_memory(v, t, *io_iova, end, *io_iova, VIOMMU_READ | VIOMMU_WRITE, io_budget);
+		return tell_guarded(v, t, c, end, io_iova, io_budget);
+	*io_iova = tell_memory(v, t, *io_iova, end, *io_iova, c->rights, io_budget);
 	return *io_iova <= end;
 }
 
@@ -155,9 +161,11 @@ static int tell_piece(struct viommu_requester *r, struct teller *t, uint64_t *io
 	int ret = -ENOENT;
 
 	vi_lock_take(&v->lock);
-	if (!v->model || v->model->resolve(v->model_state, r->rid, &c) == 0)
-		ret = (c.kind == VI_TRANSLATION_IDENTITY ? tell_untranslated : tell_paged)(v, t, &c, io_iova,
-											   io_budget);
+	if (!v->model || v->model->resolve(v->model_state, r->rid, &c) == 0) {
+		c.last = vi_min(c.last, VI_BITS(VI_IOVA_BITS - 1, 0));
+		ret = c.kind == VI_TRANSLATION_IDENTITY ? tell_untranslated(v, t, &c, io_iova, io_budget)
+							: tell_paged(v, t, &c, io_iova, io_budget);
+	}
 	vi_lock_give(&v->lock);
 	return ret;
 }

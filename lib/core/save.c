@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* viommu_save() and viommu_restore(): a header, the model's numbers, a checksum. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -41,12 +42,12 @@ static void come_to_rest(struct viommu *v) VI_WITH(v->lock)
 		vi_drain_pause(looks);
 }
 
-static void header_of(struct viommu *v, struct header *h) VI_WITH(v->lock)
+static void header_of(struct viommu *v, uint64_t length, struct header *h) VI_WITH(v->lock)
 {
 	h->magic = htole64(MAGIC);
 	h->version = htole64(VERSION);
 	h->model = htole64(model_number(v));
-	h->length = htole64(length_of(v));
+	h->length = htole64(length);
 }
 
 int64_t viommu_save(struct viommu *v, void *buf, size_t size)
@@ -56,16 +57,18 @@ int64_t viommu_save(struct viommu *v, void *buf, size_t size)
 	uint32_t crc;
 
 	vi_lock_take(&v->lock);
+	if (buf)
+		come_to_rest(v); /* first: what is completed may change the length */
 	length = length_of(v);
 	total = sizeof(h) + length + sizeof(crc);
 	if (buf && size >= total) {
 		struct vi_state s = {.bytes = (uint8_t *)buf + sizeof(h), .size = length};
 
-		come_to_rest(v);
-		header_of(v, &h);
+		header_of(v, length, &h);
 		memcpy(buf, &h, sizeof(h));
 		if (v->model)
 			v->model->state(v->model_state, &s);
+		assert(!s.bad && s.used == length);
 		crc = htole32(vi_crc32c(0, buf, sizeof(h) + length));
 		memcpy((uint8_t *)buf + sizeof(h) + length, &crc, sizeof(crc));
 	}
@@ -85,7 +88,7 @@ static int check(struct viommu *v, const uint8_t *bytes, size_t size) VI_WITH(v-
 	memcpy(&crc, bytes + size - sizeof(crc), sizeof(crc));
 	if (le64toh(h.magic) != MAGIC || le32toh(crc) != vi_crc32c(0, bytes, size - sizeof(crc)))
 		return -EBADMSG;
-	header_of(v, &own);
+	header_of(v, 0, &own);
 	if (h.version != own.version || h.model != own.model)
 		return -ENOTSUP;
 	/* How long a state can be the model knows, when it takes it over. */

@@ -2,6 +2,7 @@
 /* From (requester, iova) to memory: IOTLB hit, else the guest's tables, else a fault. */
 #include "core/translate.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "base/bits.h"
@@ -66,13 +67,14 @@ static int place_by_map(struct viommu *v, uint64_t gpa, uint64_t last, unsigned 
 	return 0;
 }
 
-/* Where the device's entry ends, and what it grants at all. Returns a reason, or 0. */
+/* Where the device's entry ends, and what it grants at all: a zero-length read needs one right. Returns a
+ * reason, or 0. */
 static vi_reason check_entry(const struct viommu *v, const struct vi_translation *t, uint64_t iova,
-			     unsigned access)
+			     bool zero_length, unsigned access)
 {
 	if (iova < t->first || iova > t->last)
 		return v->model->out_of_bounds;
-	if (access & RIGHTS & ~t->rights)
+	if (zero_length ? !(t->rights & RIGHTS) : (access & RIGHTS & ~t->rights) != 0)
 		return v->model->walk_reason(VI_WALK_DENIED, false, access & VIOMMU_WRITE);
 	return 0;
 }
@@ -81,7 +83,7 @@ static int place_identity(struct viommu_thread *t, struct viommu_requester *r, c
 			  uint64_t iova, uint64_t len, unsigned access, struct vi_place *ret_place)
 {
 	struct viommu *v = t->unit;
-	vi_reason reason = check_entry(v, &c->t, iova, access);
+	vi_reason reason = check_entry(v, &c->t, iova, len == 0, access);
 	int ret;
 
 	if (reason) {
@@ -149,6 +151,15 @@ static bool leads_to_message(uint64_t value, unsigned class, uint64_t iova)
 	return vi_is_message((value & VI_IOTLB_GPA) + (iova & (page_size(class) - 1)));
 }
 
+/* The largest class whose pages fit into the leaf, and into the memory that it leads to. */
+static unsigned class_of(const struct vi_walk *w)
+{
+	unsigned aligned = (unsigned)__builtin_ctzll(w->address | VI_BIT(63));
+
+	assert(w->size_lg2 >= VI_PAGE_SHIFT && w->size_lg2 < 64 && aligned >= VI_PAGE_SHIFT);
+	return vi_iotlb_class_of((unsigned)vi_min(w->size_lg2, aligned));
+}
+
 /* Of the page of this class that holds iova, in a leaf that may be larger. */
 static uint64_t value_of(const struct viommu *v, const struct vi_walk *w, uint64_t iova, unsigned class)
 {
@@ -176,10 +187,14 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 	vi_count_access(t, c->counters, VI_COUNT_walk_reads, w.reads);
 	if (w.result != VI_WALK_OK)
 		return v->model->walk_reason(w.result, w.top, access & VIOMMU_WRITE);
-	*ret_class = vi_iotlb_class_of(w.size_lg2);
+	if (w.address >> VI_IOVA_BITS)
+		return v->model->walk_reason(VI_WALK_RESERVED, false, access & VIOMMU_WRITE);
+	*ret_class = class_of(&w);
 	*ret_value = value_of(v, &w, iova, *ret_class);
 	if (leads_to_message(*ret_value, *ret_class, iova))
 		return v->model->leads_to_message;
+	if (c->domain && w.size_lg2 != vi_iotlb_shift(*ret_class))
+		vi_iotlb_note_pieces(&c->domain->space);
 	if (c->domain)
 		vi_iotlb_insert(&v->iotlb, &c->domain->space, changes, asid, iova, *ret_class, *ret_value);
 	return 0;
@@ -235,17 +250,23 @@ static int place_paged(struct viommu_thread *t, struct viommu_requester *r, cons
 	uint64_t value = 0;
 	unsigned class = 0;
 	vi_reason reason;
+	int ret;
 
 	ret_place->pin_space = vi_pin_space(&c->t);
 	ret_place->counters = c->counters;
-	reason = check_entry(v, &c->t, iova, access);
+	reason = check_entry(v, &c->t, iova, zero_length, access);
 	if (!reason)
 		reason = look_up(t, c, iova, zero_length, access, &value, &class);
 	if (reason) {
 		report(t, r, c, iova, access, reason);
 		return -EACCES;
 	}
-	return zero_length ? 0 : place_by_value(v, value, class, iova, access, ret_place);
+	if (zero_length)
+		return 0;
+	ret = place_by_value(v, value, class, iova, access, ret_place);
+	if (ret == 0)
+		ret_place->room = vi_min(ret_place->room, c->t.last - iova + 1);
+	return ret;
 }
 
 /*

@@ -10,6 +10,9 @@
 
 #include "core/translator.h"
 
+/* What the IOTLB's tags and the keys of pins hold; core bounds what is cached, and pinned, by it. */
+#define VI_IOVA_BITS 52
+
 enum vi_translation_kind {
 	VI_TRANSLATION_IDENTITY, /* iova is gpa */
 	VI_TRANSLATION_BY_TRANSLATOR,
@@ -19,10 +22,10 @@ struct vi_translation {
 	enum vi_translation_kind kind;
 	bool silent;	    /* the guest wants no faults recorded (VT-d FPD) */
 	bool guarded;	    /* the model wants to see each address (is_protected) */
-	bool has_domain;    /* else nothing translates, and nothing is cached */
+	bool has_domain;    /* else identity, which is not cached */
 	uint16_t domain_id; /* with has_domain */
 	unsigned rights;    /* VIOMMU_READ, VIOMMU_WRITE: of the device's entry, whatever its tables grant */
-	uint64_t first, last; /* iovas that are translated at all */
+	uint64_t first, last; /* iovas that are translated at all, both included */
 	struct vi_translator translator;
 };
 

@@ -17,8 +17,9 @@ struct vi_translator;
 struct vi_translator_ops {
 	/*
 	 * Any thread, inside a section: translate `iova`, each right in `need` having to be granted; with
-	 * `any` one of them suffices (a zero-length read). The leaf has 2^size_lg2 bytes and is aligned to
-	 * them; at most so many words of guest memory are loaded as the translator bounds.
+	 * `any` one of them suffices (a zero-length read). The leaf has 2^size_lg2 bytes, 4 KiB or more, and
+	 * its iova is aligned to them, its address to 4 KiB; at most so many words of guest memory are loaded
+	 * as the translator bounds.
 	 */
 	struct vi_walk (*walk)(const struct vi_translator *t, const struct vi_guestmem *gm, uint64_t iova,
 			       unsigned need, bool any);
@@ -36,7 +37,8 @@ struct vi_aperture {
 	bool (*decode)(uint32_t entry, uint64_t *ret_address);
 };
 
-/* A value: as good as the section in which it was resolved, as it may name tables that go. */
+/* A value. What it names stays until the model has dropped the contexts that hold it (context.h) and the
+ * drain is over. */
 struct vi_translator {
 	const struct vi_translator_ops *ops;
 	union {

@@ -147,12 +147,15 @@ int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct 
 
 static void free_requesters(struct viommu *v) VI_WITH(v->lock, v->context_lock)
 {
-	struct viommu_requester *r;
+	struct viommu_requester *r = vi_requesters_next(&v->requesters, NULL);
 
-	while ((r = vi_requesters_next(&v->requesters, NULL))) {
+	while (r) {
+		struct viommu_requester *after = vi_requesters_next(&v->requesters, r);
+
 		vi_accounts_close(v, r);
 		vi_requesters_take(&v->requesters, r);
 		free(r);
+		r = after;
 	}
 	vi_requesters_finish(&v->requesters);
 }

@@ -36,14 +36,12 @@ void vi_gart_regs_read(void *state, uint64_t offset, unsigned size, uint64_t *re
  */
 static void invalidate(struct vi_gart *g) VI_WITH(g->unit->lock)
 {
-	struct viommu *v = g->unit;
-
 	g->drain = (struct vi_drain){.active = false};
-	vi_context_drop_all(v, &g->drain);
-	vi_iotlb_invalidate_all(v, &g->drain);
-	vi_drain_begin(v, &g->drain);
-	if (!vi_drain_poll(v, &g->drain))
-		vi_kick(v);
+	vi_context_drop_all(g->unit, &g->drain);
+	vi_iotlb_invalidate_all(g->unit, &g->drain);
+	vi_drain_begin(g->unit, &g->drain);
+	if (!vi_drain_poll(g->unit, &g->drain))
+		vi_kick(g->unit);
 }
 
 static void change(struct vi_gart *g, _Atomic uint32_t *reg, uint32_t value) VI_WITH(g->unit->lock)
