@@ -188,6 +188,7 @@ const char *device_translation_text(enum viommu_translation translation)
 		[VIOMMU_TRANSLATION_BLOCKED] = "blocked",
 		[VIOMMU_TRANSLATION_PASS_THROUGH] = "pass-through",
 		[VIOMMU_TRANSLATION_PAGED] = "paged",
+		[VIOMMU_TRANSLATION_APERTURE] = "aperture",
 	};
 
 	return texts[translation];
