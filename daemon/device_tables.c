@@ -194,13 +194,15 @@ const char *device_translation_text(enum viommu_translation translation)
 	return texts[translation];
 }
 
-static void add_entry(struct json_object *object, const char *key, const struct viommu_entry *entry)
+/* Under the entry's name, with '_' in place of ' '. All that a model of ours has are of 16 bytes. */
+static void add_entry(struct json_object *object, const struct viommu_entry *entry)
 {
-	struct json_object *e;
+	struct json_object *e = control_object();
+	char key[32];
 
-	if (!entry->was_read)
-		return;
-	e = control_object();
+	snprintf(key, sizeof(key), "%s", entry->name);
+	for (char *c = key; *c; c++)
+		*c = *c == ' ' ? '_' : *c;
 	control_set_u64(e, "memory", entry->gpa);
 	control_set_u64(e, "low", entry->words[0]);
 	control_set_u64(e, "high", entry->words[1]);
@@ -227,8 +229,8 @@ void device_describe(struct nvme_function *f, struct json_object *ret_info)
 		control_set_u64(ret_info, "levels", info.levels);
 		control_set_u64(ret_info, "table", info.table);
 	}
-	add_entry(ret_info, "root_entry", &info.root);
-	add_entry(ret_info, "context_entry", &info.context);
+	for (unsigned i = 0; i < info.entry_count; i++)
+		add_entry(ret_info, &info.entries[i]);
 }
 
 /* ------------------------------------------------------------------ commands */

@@ -248,12 +248,16 @@ static int open_server(struct iommu_function *f)
 static int open_unit(struct iommu_function *f)
 {
 	const struct iommu_choice *choice = &f->vm->options->iommu;
-	struct viommu_options opts = {
+	const struct viommu_vtd_options vtd = {
+		.sz = sizeof(vtd),
+		.caching_mode = choice->caching_mode,
+		.only_39bit = choice->width == 39,
+	};
+	const struct viommu_options opts = {
 		.sz = sizeof(opts),
 		.model = VIOMMU_MODEL_VTD,
 		.host_address_width = UNIT_ADDRESS_WIDTH,
-		.vtd_caching_mode = choice->caching_mode,
-		.vtd_39bit_only = choice->width == 39,
+		.model_options = &vtd,
 	};
 
 	return unit_create(f->vm, &opts, &f->unit);

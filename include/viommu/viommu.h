@@ -38,12 +38,18 @@ struct viommu_requester;
 enum viommu_model {
 	VIOMMU_MODEL_NONE, /* no remapping: a device address is a guest physical address */
 	VIOMMU_MODEL_VTD,  /* Intel VT-d, legacy mode */
-	/*
-	 * AMD's graphics address remapping table (GART): remaps one aperture, protects nothing.
-	 * Its registers are those of the northbridge's configuration space, function 3, at
-	 * offsets 0x90 to 0x9f.
-	 */
-	VIOMMU_MODEL_GART,
+	VIOMMU_MODEL_GART, /* AMD's graphics address remapping table: remaps one aperture, protects nothing */
+};
+
+/* Options of VIOMMU_MODEL_VTD, as those below. */
+struct viommu_vtd_options {
+	size_t sz;	       /* sizeof(struct viommu_vtd_options) of the program */
+	uint8_t fault_records; /* fault recording registers, 1..255; 0: 16; over 222: a second page */
+	bool caching_mode;     /* CAP.CM: the guest announces new mappings too */
+	bool no_1gib;	       /* hide 1 GiB pages */
+	bool no_2mib;	       /* hide 2 MiB and 1 GiB pages */
+	bool no_pass_through;  /* hide ECAP.PT */
+	bool only_39bit;       /* hide 4-level tables */
 };
 
 /*
@@ -59,13 +65,11 @@ struct viommu_options {
 	uint8_t max_threads_lg2;    /* device threads at a time, 1..10; 0: 6 (64 threads) */
 	uint8_t iotlb_lg2;	    /* IOTLB entries, 6..24; 0: 17 (131,072 entries, 2 MiB) */
 
-	/* VT-d. Ignored by other models. */
-	uint8_t vtd_fault_records; /* fault recording registers, 1..255; 0: 16; over 222: a second page */
-	bool vtd_caching_mode;	   /* CAP.CM: the guest announces new mappings too */
-	bool vtd_no_1gib;	   /* hide 1 GiB pages */
-	bool vtd_no_2mib;	   /* hide 2 MiB and 1 GiB pages */
-	bool vtd_no_pass_through;  /* hide ECAP.PT */
-	bool vtd_39bit_only;	   /* hide 4-level tables */
+	/*
+	 * The model's own, a struct viommu_vtd_options for VT-d; read during the
+	 * call. NULL: its defaults, and all there is for a model that has none.
+	 */
+	const void *model_options;
 };
 
 /*
@@ -74,7 +78,8 @@ struct viommu_options {
  * `ops` is copied; `opaque` is handed to each callback. *ret_viommu is owned
  * by the caller, who ends it with viommu_destroy().
  *
- * -EINVAL: a value out of range, or a pointer other than `opaque` is NULL.
+ * -EINVAL: a value out of range, a pointer other than `opaque` and
+ * `model_options` is NULL, or options of a model that has none.
  * -E2BIG: an option or a callback that this library does not know is set.
  * -ENOMEM.
  */
@@ -147,12 +152,15 @@ enum viommu_translation {
 	VIOMMU_TRANSLATION_APERTURE,	 /* an aperture is remapped by a table; elsewhere an iova is a gpa */
 };
 
-/* An entry of 16 bytes as it lies in guest memory. */
+/* An entry of the guest's that was read on the way to a device's translation, as it lies in memory. */
 struct viommu_entry {
-	bool was_read;	   /* false: there was no need to read it, the rest is 0 */
+	const char *name;  /* the specification's: "root entry", say. Lives as long as the program */
 	uint64_t gpa;	   /* where it lies */
-	uint64_t words[2]; /* what it holds */
+	unsigned bytes;	   /* how long it is, a multiple of 8 */
+	uint64_t words[4]; /* what it holds, as 64-bit words, and 0 beyond its length */
 };
+
+#define VIOMMU_ENTRIES_MOST 4 /* of a device */
 
 /* What the guest's tables say about a device. `sz` is set by the caller, the rest by the library. */
 struct viommu_requester_info {
@@ -167,8 +175,9 @@ struct viommu_requester_info {
 	uint8_t address_width; /* of the same: bits of an iova that are translated at all */
 	uint8_t levels;	       /* of what is PAGED: how many levels of tables */
 	uint64_t table;	       /* of the same, and of APERTURE: gpa of the table at the top */
-	struct viommu_entry root, context;	/* the entries that lead there */
-	uint64_t aperture_first, aperture_last; /* of what is APERTURE: iovas */
+	uint64_t aperture_first, aperture_last;		  /* of what is APERTURE: iovas */
+	unsigned entry_count;				  /* how many entries were read on the way */
+	struct viommu_entry entries[VIOMMU_ENTRIES_MOST]; /* those, in the order in which they were read */
 };
 
 /*

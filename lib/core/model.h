@@ -56,8 +56,9 @@ struct vi_domain;
 struct vi_state;
 
 struct vi_model_ops {
-	/* *ret_state belongs to the model until finish(). Negative errno. */
-	int (*init)(struct viommu *v, const struct viommu_options *opts, void **ret_state);
+	/* `options` are the program's, of this model, or NULL. *ret_state belongs to the model until
+	 * finish(). Negative errno. */
+	int (*init)(struct viommu *v, const void *options, void **ret_state);
 	void (*finish)(void *state);
 
 	/* With the unit lock held. */
@@ -89,8 +90,8 @@ struct vi_model_ops {
 	 * `silent` counts.
 	 */
 	vi_reason (*resolve)(void *state, uint16_t rid, struct vi_translation *ret_translation);
-	/* As resolve, with the unit lock; the entries that were read on the way go to ret_info->root and
-	 * context, the tables to levels and table. */
+	/* As resolve, with the unit lock; the entries that were read on the way go to ret_info->entries,
+	 * the tables to levels and table. */
 	vi_reason (*describe)(void *state, uint16_t rid, struct vi_translation *ret_translation,
 			      struct viommu_requester_info *ret_info);
 	/* Any thread: may this kind of request pass (ATS flags), before translation? */

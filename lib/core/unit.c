@@ -19,11 +19,7 @@
 #define DEFAULT_MAX_THREADS_LG2 6
 #define DEFAULT_IOTLB_LG2	17
 
-/*
- * Copy a struct that may have grown on either side: what the caller does not
- * know is zero, what we do not know must be zero.
- */
-static int copy_sized(void *to, size_t to_size, const void *from, size_t from_size)
+int vi_options_copy(void *to, size_t to_size, const void *from, size_t from_size)
 {
 	const uint8_t *bytes = from;
 
@@ -82,6 +78,13 @@ static void init_plain(struct viommu *v, const struct viommu_options *o, const s
 		vi_list_init(&v->domains[i]);
 }
 
+static int init_model(struct viommu *v, const struct viommu_options *o)
+{
+	return v->model		  ? v->model->init(v, o->model_options, &v->model_state)
+	       : o->model_options ? -EINVAL
+				  : 0;
+}
+
 static int init_allocating(struct viommu *v, const struct viommu_options *o)
 {
 	int ret = vi_epoch_init(&v->epoch, 1u << o->max_threads_lg2);
@@ -94,7 +97,7 @@ static int init_allocating(struct viommu *v, const struct viommu_options *o)
 	ret = vi_guestmem_init(&v->mem, &v->ops, v->opaque);
 	if (ret)
 		goto no_mem;
-	ret = v->model ? v->model->init(v, o, &v->model_state) : 0;
+	ret = init_model(v, o);
 	if (ret)
 		goto no_model;
 	return 0;
@@ -117,7 +120,7 @@ int vi_unit_create(const struct viommu_host_ops *ops, void *opaque, const struct
 
 	if (!ops || !opts || !ret_viommu)
 		return -EINVAL;
-	ret = copy_sized(&o, sizeof(o), opts, opts->sz);
+	ret = vi_options_copy(&o, sizeof(o), opts, opts->sz);
 	if (ret == 0)
 		ret = settle_options(&o);
 	if (ret)
@@ -126,7 +129,7 @@ int vi_unit_create(const struct viommu_host_ops *ops, void *opaque, const struct
 	if (!v)
 		return -ENOMEM;
 	memset(v, 0, sizeof(*v));
-	ret = copy_sized(&v->ops, sizeof(v->ops), ops, ops->sz);
+	ret = vi_options_copy(&v->ops, sizeof(v->ops), ops, ops->sz);
 	if (ret == 0) {
 		init_plain(v, &o, model ? model : model_ops(o.model), opaque);
 		ret = init_allocating(v, &o);

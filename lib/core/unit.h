@@ -66,6 +66,12 @@ struct viommu {
 	struct vi_list retired_contexts;
 };
 
+/*
+ * Copy a struct of the program's that may have grown on either side: what the
+ * program does not know is 0, what the library does not know must be 0 (-E2BIG).
+ * -EINVAL: it is shorter than its own size.
+ */
+int vi_options_copy(void *to, size_t to_size, const void *from, size_t from_size);
 /* viommu_create() with any model; NULL: the one that `opts` names. */
 int vi_unit_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
 		   const struct vi_model_ops *model, struct viommu **ret_viommu);

@@ -24,11 +24,13 @@ static void reset(void *state)
 	g->drain = (struct vi_drain){.active = false};
 }
 
-static int init(struct viommu *v, const struct viommu_options *o, void **ret_state)
+static int init(struct viommu *v, const void *options, void **ret_state)
 {
-	struct vi_gart *g = calloc(1, sizeof(*g));
+	struct vi_gart *g;
 
-	(void)o;
+	if (options)
+		return -EINVAL;
+	g = calloc(1, sizeof(*g));
 	if (!g)
 		return -ENOMEM;
 	g->unit = v;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* From a requester id to its context: root and context tables, 3.4 and 7.1. Runs on device threads. */
+#include <string.h>
+
 #include "base/bits.h"
 #include "pgtable/pgtable.h"
 #include "spec/vtd_tables.h"
@@ -12,34 +14,39 @@ static uint64_t beyond_host(const struct vi_vtd *m)
 
 /* The root and context entry of a device, as far as they can be read. */
 struct entries {
-	struct viommu_entry root, context;
+	struct viommu_entry list[2];
+	unsigned count;
 };
 
-static bool read_entry(const struct vi_vtd *m, uint64_t gpa, struct viommu_entry *ret)
+static bool read_entry(const struct vi_vtd *m, const char *name, uint64_t gpa, struct entries *io_entries,
+		       uint64_t ret_words[2])
 {
-	ret->gpa = gpa;
-	ret->was_read = vi_guestmem_load128(&m->unit->mem, gpa, ret->words);
-	return ret->was_read;
+	struct viommu_entry *e = &io_entries->list[io_entries->count];
+
+	if (!vi_guestmem_load128(&m->unit->mem, gpa, ret_words))
+		return false;
+	*e = (struct viommu_entry){
+		.name = name, .gpa = gpa, .bytes = 16, .words = {ret_words[0], ret_words[1]}};
+	io_entries->count++;
+	return true;
 }
 
 /* Without scalable mode (ECAP.SMTS) and abort-DMA mode (ECAP.ADMS), TTM 00b is the only legal mode:
  * RTA.1, 7.1.3. */
-static vi_reason find_context_table(const struct vi_vtd *m, uint8_t bus, struct viommu_entry *root,
+static vi_reason find_context_table(const struct vi_vtd *m, uint8_t bus, struct entries *e,
 				    uint64_t *ret_table)
 {
-	uint64_t table = atomic_load_explicit(&m->root, memory_order_acquire), lo, hi;
+	uint64_t table = atomic_load_explicit(&m->root, memory_order_acquire), words[2];
 
 	if (table & VTD_RTADDR_TTM)
 		return VTD_FR_ROOT_TABLE_MODE;
-	if (!read_entry(m, table + bus * VTD_ROOT_ENTRY_SIZE, root))
+	if (!read_entry(m, "root entry", table + bus * VTD_ROOT_ENTRY_SIZE, e, words))
 		return VTD_FR_ROOT_TABLE_ACCESS;
-	lo = root->words[0];
-	hi = root->words[1];
-	if (!(lo & VTD_ROOT_LO_P))
+	if (!(words[0] & VTD_ROOT_LO_P))
 		return VTD_FR_ROOT_NOT_PRESENT;
-	if ((lo & (VTD_ROOT_LO_RSVD | beyond_host(m))) || (hi & VTD_ROOT_HI_RSVD))
+	if ((words[0] & (VTD_ROOT_LO_RSVD | beyond_host(m))) || (words[1] & VTD_ROOT_HI_RSVD))
 		return VTD_FR_ROOT_RESERVED;
-	*ret_table = lo & VTD_ROOT_LO_CTP;
+	*ret_table = words[0] & VTD_ROOT_LO_CTP;
 	return 0;
 }
 
@@ -89,7 +96,7 @@ static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, 
 static vi_reason resolve(const struct vi_vtd *m, uint16_t rid, struct entries *e,
 			 struct vi_translation *ret_translation)
 {
-	uint64_t table;
+	uint64_t table, words[2];
 	vi_reason reason;
 
 	if (!atomic_load_explicit(&m->translating, memory_order_acquire)) {
@@ -98,17 +105,17 @@ static vi_reason resolve(const struct vi_vtd *m, uint16_t rid, struct entries *e
 		ret_translation->guarded = atomic_load_explicit(&m->protecting, memory_order_acquire);
 		return 0;
 	}
-	reason = find_context_table(m, (uint8_t)(rid >> 8), &e->root, &table);
+	reason = find_context_table(m, (uint8_t)(rid >> 8), e, &table);
 	if (reason)
 		return reason;
-	if (!read_entry(m, table + (rid & 0xffu) * VTD_CONTEXT_ENTRY_SIZE, &e->context))
+	if (!read_entry(m, "context entry", table + (rid & 0xffu) * VTD_CONTEXT_ENTRY_SIZE, e, words))
 		return VTD_FR_CONTEXT_TABLE_ACCESS;
-	return decode_entry(m, e->context.words[0], e->context.words[1], ret_translation);
+	return decode_entry(m, words[0], words[1], ret_translation);
 }
 
 vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_translation *ret_translation)
 {
-	struct entries e;
+	struct entries e = {.count = 0};
 
 	return resolve(state, rid, &e, ret_translation);
 }
@@ -116,11 +123,11 @@ vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_translation *ret_t
 vi_reason vi_vtd_describe(void *state, uint16_t rid, struct vi_translation *ret_translation,
 			  struct viommu_requester_info *ret_info)
 {
-	struct entries e = {0};
+	struct entries e = {.count = 0};
 	vi_reason reason = resolve(state, rid, &e, ret_translation);
 
-	ret_info->root = e.root;
-	ret_info->context = e.context;
+	ret_info->entry_count = e.count;
+	memcpy(ret_info->entries, e.list, sizeof(e.list));
 	if (!reason && ret_translation->kind == VI_TRANSLATION_BY_TRANSLATOR) {
 		ret_info->levels = ret_translation->translator.table.levels;
 		ret_info->table = ret_translation->translator.table.root;

@@ -12,14 +12,14 @@
 #define DOMAINS_2_16	      6	 /* CAP.ND: 16-bit domain ids */
 #define MAX_ADDRESS_MASK      18 /* CAP.MAMV: one page-selective invalidation covers up to 1 GiB */
 
-static uint64_t capabilities(const struct vi_vtd *m, const struct viommu_options *o)
+static uint64_t capabilities(const struct vi_vtd *m, const struct viommu_vtd_options *o)
 {
-	uint64_t page_sizes = (o->vtd_no_2mib ? 0 : VTD_SSLPS_2MIB) |
-			      (o->vtd_no_2mib || o->vtd_no_1gib ? 0 : VTD_SSLPS_1GIB);
+	uint64_t page_sizes =
+		(o->no_2mib ? 0 : VTD_SSLPS_2MIB) | (o->no_2mib || o->no_1gib ? 0 : VTD_SSLPS_1GIB);
 
 	return vi_to_field(VTD_CAP_ND, DOMAINS_2_16) | VTD_CAP_PLMR | VTD_CAP_PHMR |
-	       (o->vtd_caching_mode ? VTD_CAP_CM : 0) |
-	       vi_to_field(VTD_CAP_SAGAW, VTD_SAGAW_39BIT | (o->vtd_39bit_only ? 0 : VTD_SAGAW_48BIT)) |
+	       (o->caching_mode ? VTD_CAP_CM : 0) |
+	       vi_to_field(VTD_CAP_SAGAW, VTD_SAGAW_39BIT | (o->only_39bit ? 0 : VTD_SAGAW_48BIT)) |
 	       vi_to_field(VTD_CAP_MGAW, m->guest_address_width - 1u) | VTD_CAP_ZLR |
 	       vi_to_field(VTD_CAP_FRO, m->fault_record_offset / 16u) |
 	       vi_to_field(VTD_CAP_SSLPS, page_sizes) | VTD_CAP_PSI |
@@ -27,9 +27,9 @@ static uint64_t capabilities(const struct vi_vtd *m, const struct viommu_options
 	       vi_to_field(VTD_CAP_MAMV, MAX_ADDRESS_MASK) | VTD_CAP_DWD | VTD_CAP_DRD;
 }
 
-static uint64_t extended_capabilities(const struct viommu_options *o)
+static uint64_t extended_capabilities(const struct viommu_vtd_options *o)
 {
-	return VTD_ECAP_C | VTD_ECAP_QI | (o->vtd_no_pass_through ? 0 : VTD_ECAP_PT) |
+	return VTD_ECAP_C | VTD_ECAP_QI | (o->no_pass_through ? 0 : VTD_ECAP_PT) |
 	       vi_to_field(VTD_ECAP_IRO, VTD_IRO_OFFSET / 16);
 }
 
@@ -58,20 +58,26 @@ static void reset(void *state)
 	vi_vtd_regs_reset(m);
 }
 
-static int init(struct viommu *v, const struct viommu_options *o, void **ret_state)
+static int init(struct viommu *v, const void *options, void **ret_state)
 {
-	struct vi_vtd *m = aligned_alloc(_Alignof(struct vi_vtd), sizeof(*m));
+	const struct viommu_vtd_options *given = options;
+	struct viommu_vtd_options own = {.sz = sizeof(own)}, *o = &own;
+	int err = given ? vi_options_copy(o, sizeof(*o), given, given->sz) : 0;
+	struct vi_vtd *m;
 
+	if (err)
+		return err;
+	m = aligned_alloc(_Alignof(struct vi_vtd), sizeof(*m));
 	if (!m)
 		return -ENOMEM;
 	memset(m, 0, sizeof(*m));
 	m->unit = v;
-	m->fault_record_count = o->vtd_fault_records ? o->vtd_fault_records : DEFAULT_FAULT_RECORDS;
+	m->fault_record_count = o->fault_records ? o->fault_records : DEFAULT_FAULT_RECORDS;
 	m->fault_record_offset =
 		m->fault_record_count <= VTD_RECORDS_ON_PAGE ? VTD_FRO_OFFSET : VTD_FRO_SECOND_PAGE;
-	m->guest_address_width = o->vtd_39bit_only ? 39 : 48;
-	m->leaf_levels = (uint8_t)(1u << 1 | (o->vtd_no_2mib ? 0 : 1u << 2) |
-				   (o->vtd_no_2mib || o->vtd_no_1gib ? 0 : 1u << 3));
+	m->guest_address_width = o->only_39bit ? 39 : 48;
+	m->leaf_levels =
+		(uint8_t)(1u << 1 | (o->no_2mib ? 0 : 1u << 2) | (o->no_2mib || o->no_1gib ? 0 : 1u << 3));
 	m->cap = capabilities(m, o);
 	m->ecap = extended_capabilities(o);
 	m->page = m->own_page;

@@ -185,6 +185,10 @@ void machine_init(struct machine *m, enum machine_registers registers, const str
 	memset(m, 0, sizeof(*m));
 	if (options)
 		m->options = *options;
+	if (m->options.model_options) {
+		memcpy(&m->vtd_options, m->options.model_options, sizeof(m->vtd_options));
+		m->options.model_options = &m->vtd_options;
+	}
 	m->options.sz = sizeof(m->options);
 	m->options.model = VIOMMU_MODEL_VTD;
 	m->registers = registers;

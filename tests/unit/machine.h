@@ -40,7 +40,8 @@ struct machine {
 	enum machine_registers registers;
 	void *page; /* shared registers */
 	struct viommu_options options;
-	unsigned patience; /* turns that the driver waits before it gives up */
+	struct viommu_vtd_options vtd_options; /* what those name, when they do */
+	unsigned patience;		       /* turns that the driver waits before it gives up */
 
 	pthread_t sidecore;
 	_Atomic bool stop;
@@ -65,6 +66,13 @@ struct machine {
 };
 
 #define MACHINE_FAR UINT64_C(0x100000000)
+
+/* In an initialiser of options. */
+#define VTD_OPTIONS(...)                                                                                     \
+	.model_options = &(const struct viommu_vtd_options)                                                  \
+	{                                                                                                    \
+		.sz = sizeof(struct viommu_vtd_options), __VA_ARGS__                                         \
+	}
 
 /* Power on; options may be NULL. Fails the test when something is wrong. */
 void machine_init(struct machine *m, enum machine_registers registers, const struct viommu_options *options);

@@ -86,7 +86,7 @@ static void test_both_words_are_of_one_moment(void **state)
 	info.sz = sizeof(info);
 	assert_int_equal(viommu_requester_describe(w.m.device, &info), 0);
 	assert_int_equal(w.exchanges, 0);
-	assert_memory_equal(info.context.words, w.entries[1], 16);
+	assert_memory_equal(info.entries[1].words, w.entries[1], 16);
 	machine_finish(&w.m);
 }
 

@@ -128,10 +128,10 @@ static vi_reason remap(void *state, uint16_t rid, struct vi_message *io_message)
 
 static struct bed *making; /* init() gets no state of the program */
 
-static int init(struct viommu *v, const struct viommu_options *o, void **ret_state)
+static int init(struct viommu *v, const void *options, void **ret_state)
 {
 	(void)v;
-	(void)o;
+	(void)options;
 	*ret_state = making;
 	return 0;
 }

@@ -60,6 +60,31 @@ static void test_options(void **state)
 	viommu_destroy(NULL);
 }
 
+/* Of a model, as the unit's own; and of no other model. */
+static void test_options_of_a_model(void **state)
+{
+	struct {
+		struct viommu_vtd_options o;
+		uint64_t of_a_later_version;
+	} larger = {.o = {.sz = sizeof(larger)}};
+	struct viommu_vtd_options vtd = {.sz = sizeof(size_t) - 1};
+
+	(void)state;
+	assert_int_equal(
+		create((struct viommu_options){.model = VIOMMU_MODEL_VTD, .model_options = &larger.o}), 0);
+	larger.of_a_later_version = 1;
+	assert_int_equal(create((struct viommu_options){.model = VIOMMU_MODEL_VTD,
+							.model_options = &larger.o}),
+			 -E2BIG);
+	assert_int_equal(create((struct viommu_options){.model = VIOMMU_MODEL_VTD, .model_options = &vtd}),
+			 -EINVAL);
+	vtd.sz = sizeof(vtd);
+	for (unsigned model = 0; model <= VIOMMU_MODEL_GART; model++)
+		assert_int_equal(create((struct viommu_options){.model = (enum viommu_model)model,
+								.model_options = &vtd}),
+				 model == VIOMMU_MODEL_VTD ? 0 : -EINVAL);
+}
+
 static void test_memory(void **state)
 {
 	struct viommu_options o = {.sz = sizeof(o), .host_address_width = 40};
@@ -175,6 +200,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_options_of_a_model),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_requesters_and_threads),
 		cmocka_unit_test(test_counters_are_described),

@@ -73,9 +73,10 @@ int create_backing(struct machine *m, enum how how)
 void power_on(struct machine *m, enum how how, bool caching_mode)
 {
 	struct viommu_host_ops ops = {.sz = sizeof(ops)};
-	struct viommu_options options = {.sz = sizeof(options),
-					 .model = VIOMMU_MODEL_VTD,
-					 .vtd_caching_mode = caching_mode};
+	const struct viommu_vtd_options vtd = {.sz = sizeof(vtd), .caching_mode = caching_mode};
+	const struct viommu_options options = {.sz = sizeof(options),
+					       .model = VIOMMU_MODEL_VTD,
+					       .model_options = &vtd};
 
 	memset(m, 0, sizeof(*m));
 	m->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -38,7 +38,7 @@ static void test_translation_off(void **state)
 	machine_init(&m, TRAPPED, NULL);
 	info = describe(&m);
 	assert_int_equal(info.translation, VIOMMU_TRANSLATION_OFF);
-	assert_false(info.root.was_read || info.context.was_read || info.faults_silent);
+	assert_false(info.entry_count || info.faults_silent);
 	assert_string_equal(info.text, "");
 	machine_finish(&m);
 }
@@ -72,11 +72,13 @@ static void test_paged(void **state)
 	assert_int_equal(info.domain_id, MACHINE_DOMAIN);
 	assert_int_equal(info.address_width, 48);
 	assert_int_equal(info.levels, 4);
-	assert_true(info.root.was_read && info.context.was_read);
-	assert_int_equal(info.root.gpa, m.driver.root);
-	assert_int_equal(info.context.gpa,
-			 (info.root.words[0] & VTD_ROOT_LO_CTP) + MACHINE_RID * VTD_CONTEXT_ENTRY_SIZE);
-	assert_int_equal(info.context.words[0] & VTD_CONTEXT_LO_SSPTPTR, info.table);
+	assert_int_equal(info.entry_count, 2);
+	assert_string_equal(info.entries[0].name, "root entry");
+	assert_string_equal(info.entries[1].name, "context entry");
+	assert_int_equal(info.entries[0].gpa, m.driver.root);
+	assert_int_equal(info.entries[1].gpa,
+			 (info.entries[0].words[0] & VTD_ROOT_LO_CTP) + MACHINE_RID * VTD_CONTEXT_ENTRY_SIZE);
+	assert_int_equal(info.entries[1].words[0] & VTD_CONTEXT_LO_SSPTPTR, info.table);
 	assert_false(info.cached);
 	machine_map(&m, 0x1000, GPA, 4096, 3);
 	machine_expect_read(&m, 0x1000, 0);
@@ -99,7 +101,7 @@ static void test_now_and_not_what_is_cached(void **state)
 	assert_int_equal(info.translation, VIOMMU_TRANSLATION_BLOCKED);
 	assert_int_equal(info.reason, VTD_FR_CONTEXT_NOT_PRESENT);
 	assert_string_equal(info.text, "context entry not present");
-	assert_true(info.cached && info.faults_silent && info.context.was_read);
+	assert_true(info.cached && info.faults_silent && info.entry_count == 2);
 	machine_expect_read(&m, 0x1000, 0);
 	machine_finish(&m);
 }
@@ -133,8 +135,8 @@ static void test_entries_that_are_not_there(void **state)
 	assert_int_equal(viommu_requester_describe(other, &info), 0);
 	assert_int_equal(info.translation, VIOMMU_TRANSLATION_BLOCKED);
 	assert_int_equal(info.reason, VTD_FR_ROOT_NOT_PRESENT);
-	assert_true(info.root.was_read && !info.context.was_read);
-	assert_int_equal(info.root.gpa, m.driver.root + 5 * VTD_ROOT_ENTRY_SIZE);
+	assert_int_equal(info.entry_count, 1);
+	assert_int_equal(info.entries[0].gpa, m.driver.root + 5 * VTD_ROOT_ENTRY_SIZE);
 	machine_finish(&m);
 }
 
@@ -145,15 +147,15 @@ static void test_sizes(void **state)
 		struct viommu_requester_info info;
 		uint64_t later;
 	} larger = {.info = {.sz = sizeof(larger)}, .later = 77};
-	struct viommu_requester_info info = {.sz = offsetof(struct viommu_requester_info, context),
-					     .context = {.gpa = 77}};
+	struct viommu_requester_info info = {.sz = offsetof(struct viommu_requester_info, entries[1]),
+					     .entries[1] = {.gpa = 77}};
 	struct machine m;
 
 	(void)state;
 	machine_start(&m, TRAPPED, NULL, true);
 	assert_int_equal(viommu_requester_describe(m.device, &info), 0);
-	assert_true(info.root.was_read);
-	assert_int_equal(info.context.gpa, 77);
+	assert_int_equal(info.entry_count, 2);
+	assert_int_equal(info.entries[1].gpa, 77);
 	assert_int_equal(viommu_requester_describe(m.device, &larger.info), 0);
 	assert_int_equal(larger.later, 77);
 	info.sz = sizeof(size_t) - 1;

@@ -468,7 +468,7 @@ static void test_pass_through_beyond_host_width(void **state)
 {
 	(void)state;
 	check_pass_through_width(NULL, VI_BITS(45, 0));
-	check_pass_through_width(&(struct viommu_options){.vtd_39bit_only = true}, VI_BITS(45, 0));
+	check_pass_through_width(&(struct viommu_options){VTD_OPTIONS(.only_39bit = true)}, VI_BITS(45, 0));
 	check_pass_through_width(&(struct viommu_options){.host_address_width = 52}, VI_BITS(51, 0));
 }
 
@@ -593,7 +593,7 @@ static void cause_faults(struct machine *m, unsigned count)
 
 static void test_overflow(void **state)
 {
-	struct viommu_options o = {.vtd_fault_records = 8};
+	struct viommu_options o = {VTD_OPTIONS(.fault_records = 8)};
 	struct vi_driver_vtd_fault fault;
 	struct machine m;
 
@@ -621,7 +621,7 @@ static void test_overflow(void **state)
 /* FRI names the record of the first pending fault, and the ring goes on where it was. */
 static void test_fault_record_index(void **state)
 {
-	struct viommu_options o = {.vtd_fault_records = 8};
+	struct viommu_options o = {VTD_OPTIONS(.fault_records = 8)};
 	struct machine m;
 
 	(void)state;

@@ -51,7 +51,7 @@ static void clear(struct machine *m, unsigned i)
 
 static void check_layout(unsigned records, size_t size)
 {
-	struct viommu_options o = {.vtd_fault_records = (uint8_t)records};
+	struct viommu_options o = {VTD_OPTIONS(.fault_records = (uint8_t)records)};
 	struct machine m;
 	uint64_t end;
 
@@ -75,7 +75,7 @@ static void test_registers_need_one_page(void **state)
 
 static void run_many_records(enum machine_registers kind, unsigned records)
 {
-	struct viommu_options o = {.vtd_fault_records = (uint8_t)records};
+	struct viommu_options o = {VTD_OPTIONS(.fault_records = (uint8_t)records)};
 	struct machine m;
 
 	machine_start(&m, kind, &o, true);
@@ -271,7 +271,7 @@ static void test_clear_that_is_seen_late_costs_no_event(void **state)
 /* The same, and the second found no room. */
 static void test_overflow_that_is_seen_late_is_told(void **state)
 {
-	struct viommu_options o = {.vtd_fault_records = 1};
+	struct viommu_options o = {VTD_OPTIONS(.fault_records = 1)};
 	struct machine m;
 
 	(void)state;
@@ -294,7 +294,7 @@ static void test_overflow_that_is_seen_late_is_told(void **state)
 /* A clear that came before the fault makes room for it. */
 static void test_clear_before_the_fault_makes_room(void **state)
 {
-	struct viommu_options o = {.vtd_fault_records = 1};
+	struct viommu_options o = {VTD_OPTIONS(.fault_records = 1)};
 	struct machine m;
 
 	(void)state;

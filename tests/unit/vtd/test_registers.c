@@ -55,20 +55,23 @@ static void test_options_show_in_capabilities(void **state)
 	assert_false(plain & VTD_CAP_CM);
 	assert_int_equal(vi_field(plain, VTD_CAP_SAGAW), VTD_SAGAW_39BIT | VTD_SAGAW_48BIT);
 	assert_int_equal(vi_field(plain, VTD_CAP_SSLPS), 3);
-	assert_true(cap_of(&(struct viommu_options){.vtd_caching_mode = true}, &ecap) & VTD_CAP_CM);
-	assert_int_equal(
-		vi_field(cap_of(&(struct viommu_options){.vtd_no_1gib = true}, &ecap), VTD_CAP_SSLPS), 1);
-	assert_int_equal(
-		vi_field(cap_of(&(struct viommu_options){.vtd_no_2mib = true}, &ecap), VTD_CAP_SSLPS), 0);
-	assert_int_equal(vi_field(cap_of(&(struct viommu_options){.vtd_39bit_only = true}, &ecap),
+	assert_true(cap_of(&(struct viommu_options){VTD_OPTIONS(.caching_mode = true)}, &ecap) & VTD_CAP_CM);
+	assert_int_equal(vi_field(cap_of(&(struct viommu_options){VTD_OPTIONS(.no_1gib = true)}, &ecap),
+				  VTD_CAP_SSLPS),
+			 1);
+	assert_int_equal(vi_field(cap_of(&(struct viommu_options){VTD_OPTIONS(.no_2mib = true)}, &ecap),
+				  VTD_CAP_SSLPS),
+			 0);
+	assert_int_equal(vi_field(cap_of(&(struct viommu_options){VTD_OPTIONS(.only_39bit = true)}, &ecap),
 				  VTD_CAP_SAGAW),
 			 VTD_SAGAW_39BIT);
-	assert_int_equal(
-		vi_field(cap_of(&(struct viommu_options){.vtd_39bit_only = true}, &ecap), VTD_CAP_MGAW), 38);
-	assert_int_equal(vi_field(cap_of(&(struct viommu_options){.vtd_fault_records = 255}, &ecap),
+	assert_int_equal(vi_field(cap_of(&(struct viommu_options){VTD_OPTIONS(.only_39bit = true)}, &ecap),
+				  VTD_CAP_MGAW),
+			 38);
+	assert_int_equal(vi_field(cap_of(&(struct viommu_options){VTD_OPTIONS(.fault_records = 255)}, &ecap),
 				  VTD_CAP_NFR),
 			 254);
-	cap_of(&(struct viommu_options){.vtd_no_pass_through = true}, &ecap);
+	cap_of(&(struct viommu_options){VTD_OPTIONS(.no_pass_through = true)}, &ecap);
 	assert_false(ecap & VTD_ECAP_PT);
 }
 
@@ -368,7 +371,7 @@ static void test_translation_on_holds_for_who_was_at_work(void **state)
 
 static void test_pass_through_not_offered(void **state)
 {
-	struct viommu_options o = {.vtd_no_pass_through = true};
+	struct viommu_options o = {VTD_OPTIONS(.no_pass_through = true)};
 	struct machine m;
 
 	(void)state;
@@ -470,7 +473,7 @@ static void test_trapped_access_comes_after_the_page(void **state)
 /* Write 1 to clear on the polled page, with the bits that are set and with more. */
 static void test_polled_write_one_to_clear(void **state)
 {
-	struct viommu_options o = {.vtd_fault_records = 1};
+	struct viommu_options o = {VTD_OPTIONS(.fault_records = 1)};
 	struct vi_driver_vtd_fault fault;
 	struct machine m;
 

@@ -583,10 +583,10 @@ static void test_a_command_that_waits_for_its_turn(void **state)
 
 static void test_other_units_refuse_it(void **state)
 {
-	static const struct viommu_options others[] = {{.vtd_39bit_only = true},
-						       {.vtd_caching_mode = true},
-						       {.vtd_no_pass_through = true},
-						       {.vtd_fault_records = 9}};
+	const struct viommu_options others[] = {{VTD_OPTIONS(.only_39bit = true)},
+						{VTD_OPTIONS(.caching_mode = true)},
+						{VTD_OPTIONS(.no_pass_through = true)},
+						{VTD_OPTIONS(.fault_records = 9)}};
 	struct machine m, other;
 	void *bytes;
 	size_t size;
