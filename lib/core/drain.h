@@ -52,6 +52,8 @@ void vi_drain_note_range(struct vi_drain *d, uint32_t domain_id, uint64_t first,
 void vi_drain_begin(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
 /* True: complete, and the drain is empty again. */
 bool vi_drain_poll(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
+/* The same after a few looks, as most drains end within a microsecond; false: leave it for the next round. */
+bool vi_drain_soon(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
 /* Begin and stay until complete: for calls of the embedder that promise to wait. */
 void vi_drain_wait(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
 /*

@@ -74,7 +74,12 @@ struct vi_model_ops {
 	size_t (*regs_size)(const void *state);
 	void (*regs_read)(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
 	void (*regs_write)(void *state, uint64_t offset, unsigned size, uint64_t value);
-	void (*regs_share)(void *state, void *page); /* NULL: none of its pages can be polled */
+	/* Offsets of the pages of the set that can be polled, ascending. */
+	const uint64_t *regs_pollable;
+	unsigned regs_pollable_count;
+	/* Serve one of these, by its index, from `page`, which the guest writes directly; NULL: from our own
+	 * again. */
+	void (*regs_share)(void *state, unsigned which, void *page);
 	/* As viommu_process(). */
 	int (*process)(void *state, unsigned budget);
 	/*

@@ -221,12 +221,12 @@ int viommu_regs_write(struct viommu *v, uint64_t offset, unsigned size, uint64_t
 
 int viommu_regs_share(struct viommu *v, void *page)
 {
-	if (!v->model || !v->model->regs_share)
+	if (!v->model || v->model->regs_pollable_count == 0)
 		return -ENOTSUP;
 	if (!vi_is_aligned((uintptr_t)page, VI_PAGE_SIZE))
 		return -EINVAL;
 	vi_lock_take(&v->lock);
-	v->model->regs_share(v->model_state, page);
+	v->model->regs_share(v->model_state, 0, page);
 	vi_lock_give(&v->lock);
 	return 0;
 }

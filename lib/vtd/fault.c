@@ -45,15 +45,15 @@ static void clear(void *arg, uint32_t written)
 	m->fault_status &= ~written;
 	if (m->queue_error && !(m->fault_status & VTD_FSTS_IQE)) {
 		m->queue_error = 0;
-		vi_vtd_store64(m, VTD_IQERCD, 0);
+		vi_regs_store64(&m->regs, VTD_IQERCD, 0);
 	}
 }
 
 void vi_vtd_fault_status_show(struct vi_vtd *m)
 {
-	vi_vtd_show(m, VTD_FSTS, status, clear, m);
+	vi_regs_show(&m->regs, VTD_FSTS, status, clear, m);
 	if (status(m) == 0)
-		vi_vtd_event_cancel(&m->fault_event);
+		vi_regs_interrupt_cancel(&m->fault_event);
 }
 
 static bool is_quiet(const struct vi_vtd *m)
@@ -68,7 +68,7 @@ void vi_vtd_fault_status_set(struct vi_vtd *m, uint32_t bits)
 	m->fault_status |= bits;
 	vi_vtd_fault_status_show(m);
 	if (was_quiet)
-		vi_vtd_event_raise(&m->fault_event);
+		vi_regs_interrupt_raise(&m->fault_event);
 }
 
 void vi_vtd_fault_status_write(struct vi_vtd *m, uint32_t value)
@@ -83,7 +83,7 @@ void vi_vtd_fault_records_cleared(struct vi_vtd *m)
 		m->first_pending = (uint8_t)((m->first_pending + 1) % m->fault_record_count);
 	vi_vtd_fault_status_show(m);
 	if (!is_quiet(m))
-		vi_vtd_event_raise(&m->fault_event);
+		vi_regs_interrupt_raise(&m->fault_event);
 }
 
 /* 7.2.1: while PFO is set nothing is recorded; a record that is still in use sets it. */
@@ -111,7 +111,7 @@ static void record(struct vi_vtd *m, const struct vi_fault *f)
 	vi_count(&m->unit->counters, VI_COUNT_faults_recorded, 1);
 	vi_vtd_fault_status_show(m);
 	if (was_quiet)
-		vi_vtd_event_raise(&m->fault_event);
+		vi_regs_interrupt_raise(&m->fault_event);
 }
 
 int vi_vtd_fault_process(struct vi_vtd *m, unsigned budget)

@@ -8,7 +8,7 @@
  * Each clear is seen. F shares its word with the reason of the fault, which is
  * never 0. Drivers write F and nothing else, in 4 bytes or 8, so the word
  * differs from what was shown until a look takes it, by the exchange of
- * vi_vtd_show(). A driver that writes back what it has read leaves no trace:
+ * vi_regs_show(). A driver that writes back what it has read leaves no trace:
  * its record stays pending until it writes the constant. Trapped registers have
  * no such limit.
  *
@@ -79,18 +79,18 @@ static void take_top_word(void *arg, uint32_t written)
 static bool look(struct vi_vtd *m, unsigned i)
 {
 	unsigned at = offset_of(m, i);
-	uint64_t lo = vi_vtd_load64(m, at), hi = vi_vtd_load64(m, at + VTD_FRCD_HI);
+	uint64_t lo = vi_regs_load64(&m->regs, at), hi = vi_regs_load64(&m->regs, at + VTD_FRCD_HI);
 	struct record r = {m, i};
 
 	if (lo == m->records[i].lo && hi == m->records[i].hi)
 		return false;
 	/* Taken before anything is shown: a driver that has cleared F must not see it come back. */
-	m->shown[(at + TOP) / 4] = (uint32_t)(hi >> 32);
+	vi_regs_took(&m->regs, at + TOP, (uint32_t)(hi >> 32));
 	if (hi >> 32 != m->records[i].hi >> 32)
 		take_top_word(&r, (uint32_t)(hi >> 32));
-	vi_vtd_store64(m, at, m->records[i].lo);
-	vi_vtd_store32(m, at + VTD_FRCD_HI, (uint32_t)m->records[i].hi);
-	vi_vtd_show(m, at + TOP, top_word, take_top_word, &r);
+	vi_regs_store64(&m->regs, at, m->records[i].lo);
+	vi_regs_store32(&m->regs, at + VTD_FRCD_HI, (uint32_t)m->records[i].hi);
+	vi_regs_show(&m->regs, at + TOP, top_word, take_top_word, &r);
 	return true;
 }
 
@@ -99,7 +99,7 @@ int vi_vtd_fault_records_poll(struct vi_vtd *m)
 	unsigned pending = m->pending_records, looks = pending ? m->fault_record_count : 1;
 	int n = 0;
 
-	if (!on_page(m) || m->page == m->own_page)
+	if (!on_page(m) || !vi_regs_is_shared(&m->regs))
 		return 0;
 	for (; looks > 0; looks--) {
 		n += look(m, m->record_to_look_at);
@@ -118,9 +118,9 @@ void vi_vtd_fault_record_publish(struct vi_vtd *m, unsigned i)
 
 	if (!on_page(m))
 		return;
-	vi_vtd_store64(m, at, m->records[i].lo);
-	vi_vtd_store32(m, at + VTD_FRCD_HI, (uint32_t)m->records[i].hi);
-	vi_vtd_store32(m, at + TOP, (uint32_t)(m->records[i].hi >> 32));
+	vi_regs_store64(&m->regs, at, m->records[i].lo);
+	vi_regs_store32(&m->regs, at + VTD_FRCD_HI, (uint32_t)m->records[i].hi);
+	vi_regs_store32(&m->regs, at + TOP, (uint32_t)(m->records[i].hi >> 32));
 }
 
 bool vi_vtd_is_fault_record(const struct vi_vtd *m, unsigned offset)

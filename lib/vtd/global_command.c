@@ -13,13 +13,13 @@ static void complete(struct vi_vtd *m)
 	if (m->gsts & ~m->completes & VTD_GSTS_TES)
 		m->next_record = 0;
 	m->gsts = m->completes;
-	vi_vtd_store32(m, VTD_GSTS, m->gsts);
+	vi_regs_store32(&m->regs, VTD_GSTS, m->gsts);
 }
 
 /* Cached contexts stay, as in hardware, until the guest invalidates them (6.6). */
 static void set_root_pointer(struct vi_vtd *m)
 {
-	atomic_store(&m->root, vi_vtd_load64(m, VTD_RTADDR) & (VTD_RTADDR_RTA | VTD_RTADDR_TTM));
+	atomic_store(&m->root, vi_regs_load64(&m->regs, VTD_RTADDR) & (VTD_RTADDR_RTA | VTD_RTADDR_TTM));
 	m->completes |= VTD_GSTS_RTPS;
 	vi_count(&m->unit->counters, VI_COUNT_commands, 1);
 }
@@ -78,7 +78,7 @@ int vi_vtd_command_process(struct vi_vtd *m)
 {
 	if (!m->command_drain.active)
 		return 0;
-	if (!vi_vtd_drain_soon(m, &m->command_drain))
+	if (!vi_drain_soon(m->unit, &m->command_drain))
 		return VIOMMU_PROCESS_PENDING;
 	complete(m);
 	if (m->has_next_command) {
@@ -86,6 +86,6 @@ int vi_vtd_command_process(struct vi_vtd *m)
 		vi_vtd_command_write(m, m->next_command);
 	}
 	/* On the page, the next one has waited for this moment: who settles looks no second time. */
-	vi_vtd_regs_poll_word(m, VTD_GCMD);
+	vi_regs_poll_word(&m->regs, VTD_GCMD);
 	return m->command_drain.active ? 1 | VIOMMU_PROCESS_PENDING : 1;
 }

@@ -16,12 +16,12 @@ struct descriptor {
 
 static void show_head(struct vi_vtd *m)
 {
-	vi_vtd_store64(m, VTD_IQH, m->queue.head);
+	vi_regs_store64(&m->regs, VTD_IQH, m->queue.head);
 }
 
 void vi_vtd_queue_enable(struct vi_vtd *m)
 {
-	uint64_t iqa = vi_vtd_load64(m, VTD_IQA);
+	uint64_t iqa = vi_regs_load64(&m->regs, VTD_IQA);
 
 	m->queue.enabled = true;
 	m->queue.base = iqa & VTD_IQA_IQA;
@@ -47,7 +47,7 @@ static void stop(struct vi_vtd *m, unsigned why)
 
 	vi_count(&m->unit->counters, VI_COUNT_queue_errors, 1);
 	m->queue_error = vi_to_field(VTD_IQERCD_IQEI, why);
-	vi_vtd_store64(m, VTD_IQERCD, m->queue_error);
+	vi_regs_store64(&m->regs, VTD_IQERCD, m->queue_error);
 	vi_vtd_fault_status_set(m, VTD_FSTS_IQE);
 	vi_guest_error(m->unit, VIOMMU_GUEST_BAD_DESCRIPTOR, &where,
 		       "the invalidation queue stopped at a bad descriptor");
@@ -94,21 +94,21 @@ static void ignore_written(void *arg, uint32_t written)
 static void interrupt(struct vi_vtd *m)
 {
 	/* The guest may have cleared IWC and posted this descriptor since the page was looked at. */
-	vi_vtd_regs_poll_word(m, VTD_ICS);
+	vi_regs_poll_word(&m->regs, VTD_ICS);
 	if (m->wait_completed)
 		return;
 	m->wait_completed = true;
-	vi_vtd_show(m, VTD_ICS, wait_status, ignore_written, m);
-	vi_vtd_event_raise(&m->queue_event);
+	vi_regs_show(&m->regs, VTD_ICS, wait_status, ignore_written, m);
+	vi_regs_interrupt_raise(&m->queue_event);
 }
 
 void vi_vtd_wait_status_write(struct vi_vtd *m, uint32_t value)
 {
 	if (value & VTD_ICS_IWC)
 		m->wait_completed = false;
-	vi_vtd_show(m, VTD_ICS, wait_status, ignore_written, m);
+	vi_regs_show(&m->regs, VTD_ICS, wait_status, ignore_written, m);
 	if (!m->wait_completed)
-		vi_vtd_event_cancel(&m->queue_event);
+		vi_regs_interrupt_cancel(&m->queue_event);
 }
 
 /*
@@ -137,7 +137,7 @@ static enum outcome wait(struct vi_vtd *m, const struct descriptor *d) VI_WITH(m
 		return BAD_RESERVED;
 	if (!drain->active && drain->needed)
 		vi_drain_begin(m->unit, drain);
-	if (drain->active && !vi_vtd_drain_soon(m, drain))
+	if (drain->active && !vi_drain_soon(m->unit, drain))
 		return LATER;
 	if (d->lo & VTD_QI_WAIT_SW)
 		write_status(m, d);
@@ -230,7 +230,7 @@ int vi_vtd_queue_process(struct vi_vtd *m, unsigned budget)
 	int pending = 0;
 
 	while (m->queue.enabled && !(m->fault_status & VTD_FSTS_IQE)) {
-		uint32_t tail = vi_vtd_load32(m, VTD_IQT) & (uint32_t)VTD_IQT_QT;
+		uint32_t tail = vi_regs_load32(&m->regs, VTD_IQT) & (uint32_t)VTD_IQT_QT;
 
 		if (tail == m->queue.head && !m->queue.waiting)
 			break;

@@ -9,10 +9,10 @@
 
 void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high)
 {
-	uint64_t command = (uint64_t)high << 32 | vi_vtd_load32(m, VTD_CCMD);
+	uint64_t command = (uint64_t)high << 32 | vi_regs_load32(&m->regs, VTD_CCMD);
 
 	if (m->context_busy) {
-		vi_vtd_store32(m, VTD_CCMD + 4, (uint32_t)(m->context_command >> 32));
+		vi_regs_store32(&m->regs, VTD_CCMD + 4, (uint32_t)(m->context_command >> 32));
 		return;
 	}
 	if (!(command & VTD_CCMD_ICC))
@@ -32,11 +32,11 @@ void vi_vtd_context_command_write(struct vi_vtd *m, uint32_t high)
 
 void vi_vtd_iotlb_command_write(struct vi_vtd *m, uint32_t high)
 {
-	uint64_t command = (uint64_t)high << 32, iva = vi_vtd_load64(m, VTD_IRO_OFFSET + VTD_IVA);
+	uint64_t command = (uint64_t)high << 32, iva = vi_regs_load64(&m->regs, VTD_IRO_OFFSET + VTD_IVA);
 	unsigned granularity = (unsigned)vi_field(command, VTD_IOTLB_IIRG);
 
 	if (m->iotlb_busy) {
-		vi_vtd_store32(m, VTD_IRO_OFFSET + VTD_IOTLB + 4, (uint32_t)(m->iotlb_command >> 32));
+		vi_regs_store32(&m->regs, VTD_IRO_OFFSET + VTD_IOTLB + 4, (uint32_t)(m->iotlb_command >> 32));
 		return;
 	}
 	if (!(command & VTD_IOTLB_IVT))
@@ -57,23 +57,23 @@ static void show_context_command(struct vi_vtd *m)
 {
 	uint64_t shown = m->context_command & ~(VTD_CCMD_ICC | VTD_CCMD_FM | VTD_CCMD_SID);
 
-	vi_vtd_store32(m, VTD_CCMD, (uint32_t)shown);
-	vi_vtd_store32(m, VTD_CCMD + 4, (uint32_t)(shown >> 32));
+	vi_regs_store32(&m->regs, VTD_CCMD, (uint32_t)shown);
+	vi_regs_store32(&m->regs, VTD_CCMD + 4, (uint32_t)(shown >> 32));
 }
 
 int vi_vtd_invalidation_register_process(struct vi_vtd *m)
 {
 	int ret = 0;
 
-	if (m->context_busy && vi_vtd_drain_soon(m, &m->context_drain)) {
+	if (m->context_busy && vi_drain_soon(m->unit, &m->context_drain)) {
 		m->context_busy = false;
 		show_context_command(m);
 		ret++;
 	}
-	if (m->iotlb_busy && vi_vtd_drain_soon(m, &m->iotlb_drain)) {
+	if (m->iotlb_busy && vi_drain_soon(m->unit, &m->iotlb_drain)) {
 		m->iotlb_busy = false;
-		vi_vtd_store32(m, VTD_IRO_OFFSET + VTD_IOTLB + 4,
-			       (uint32_t)((m->iotlb_command & ~VTD_IOTLB_IVT) >> 32));
+		vi_regs_store32(&m->regs, VTD_IRO_OFFSET + VTD_IOTLB + 4,
+				(uint32_t)((m->iotlb_command & ~VTD_IOTLB_IVT) >> 32));
 		ret++;
 	}
 	return m->context_busy || m->iotlb_busy ? ret | VIOMMU_PROCESS_PENDING : ret;

@@ -10,15 +10,15 @@ void vi_vtd_protect_latch(struct vi_vtd *m)
 {
 	uint64_t mask = ~(GRANULE - 1);
 
-	atomic_store(&m->low_first, vi_vtd_load32(m, VTD_PLMBASE) & mask);
-	atomic_store(&m->low_last, (vi_vtd_load32(m, VTD_PLMLIMIT) & mask) | (GRANULE - 1));
-	atomic_store(&m->high_first, vi_vtd_load64(m, VTD_PHMBASE) & mask);
-	atomic_store(&m->high_last, (vi_vtd_load64(m, VTD_PHMLIMIT) & mask) | (GRANULE - 1));
+	atomic_store(&m->low_first, vi_regs_load32(&m->regs, VTD_PLMBASE) & mask);
+	atomic_store(&m->low_last, (vi_regs_load32(&m->regs, VTD_PLMLIMIT) & mask) | (GRANULE - 1));
+	atomic_store(&m->high_first, vi_regs_load64(&m->regs, VTD_PHMBASE) & mask);
+	atomic_store(&m->high_last, (vi_regs_load64(&m->regs, VTD_PHMLIMIT) & mask) | (GRANULE - 1));
 }
 
 static void show(struct vi_vtd *m, bool epm, bool prs)
 {
-	vi_vtd_store32(m, VTD_PMEN, (epm ? VTD_PMEN_EPM : 0) | (prs ? VTD_PMEN_PRS : 0));
+	vi_regs_store32(&m->regs, VTD_PMEN, (epm ? VTD_PMEN_EPM : 0) | (prs ? VTD_PMEN_PRS : 0));
 }
 
 void vi_vtd_protect_write(struct vi_vtd *m, uint32_t value)
@@ -42,10 +42,10 @@ int vi_vtd_protect_process(struct vi_vtd *m)
 
 	if (!m->protect_busy)
 		return 0;
-	if (!vi_vtd_drain_soon(m, &m->protect_drain))
+	if (!vi_drain_soon(m->unit, &m->protect_drain))
 		return VIOMMU_PROCESS_PENDING;
 	m->protect_busy = false;
-	wanted = vi_vtd_load32(m, VTD_PMEN) & VTD_PMEN_EPM;
+	wanted = vi_regs_load32(&m->regs, VTD_PMEN) & VTD_PMEN_EPM;
 	show(m, atomic_load(&m->protecting), atomic_load(&m->protecting));
 	if (wanted != atomic_load(&m->protecting))
 		vi_vtd_protect_write(m, wanted ? VTD_PMEN_EPM : 0);

@@ -2,12 +2,11 @@
 /* What of a VT-d unit is saved: registers as the guest sees them, and what the model remembers beside them.
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/bits.h"
 #include "base/endian.h"
 #include "core/state.h"
+#include "regs/spare.h"
 #include "vtd/vtd.h"
 
 #define ANY UINT64_MAX
@@ -20,17 +19,6 @@
 		if ((s)->loading)                                                                            \
 			atomic_store(&(member), number_);                                                    \
 	} while (0)
-
-static void page(struct vi_vtd *m, struct vi_state *s)
-{
-	for (unsigned offset = 0; offset < VTD_PAGE_SIZE; offset += 8) {
-		uint64_t value = vi_vtd_load64(m, offset);
-
-		vi_state_number(s, &value, ANY);
-		if (s->loading)
-			vi_vtd_store64(m, offset, value);
-	}
-}
 
 static void queue(struct vi_vtd *m, struct vi_state *s)
 {
@@ -63,7 +51,7 @@ static void faults(struct vi_vtd *m, struct vi_state *s)
 		vi_vtd_fault_record_publish(m, i);
 }
 
-static void event(struct vi_vtd_event *e, struct vi_state *s)
+static void event(struct vi_regs_interrupt *e, struct vi_state *s)
 {
 	VI_STATE_MEMBER(s, e->masked, 1);
 	VI_STATE_MEMBER(s, e->pending, 1);
@@ -76,7 +64,7 @@ void vi_vtd_state(void *state, struct vi_state *s)
 
 	VI_STATE_MEMBER(s, m->cap, ANY);
 	VI_STATE_MEMBER(s, m->ecap, ANY);
-	page(m, s);
+	vi_regs_state(&m->regs, s);
 	ATOMIC_MEMBER(s, m->translating, 1);
 	ATOMIC_MEMBER(s, m->root, VTD_RTADDR_RTA | VTD_RTADDR_TTM);
 	ATOMIC_MEMBER(s, m->protecting, 1);
@@ -101,14 +89,9 @@ static bool says_what_it_does(const struct vi_vtd *m)
 	       m->queue.enabled == ((m->gsts & VTD_GSTS_QIES) != 0);
 }
 
-static uint32_t control(const struct vi_vtd_event *e)
-{
-	return (e->masked ? VTD_ECTL_IM : 0) | (e->pending ? VTD_ECTL_IP : 0);
-}
-
 static void clear_bits(struct vi_vtd *m, unsigned offset, uint32_t bits)
 {
-	vi_vtd_store32(m, offset, vi_vtd_load32(m, offset) & ~bits);
+	vi_regs_store32(&m->regs, offset, vi_regs_load32(&m->regs, offset) & ~bits);
 }
 
 /*
@@ -121,45 +104,50 @@ static void show(struct vi_vtd *m)
 {
 	uint32_t protecting = atomic_load(&m->protecting) ? VTD_PMEN_EPM | VTD_PMEN_PRS : 0;
 
-	vi_vtd_regs_loaded(m);
-	vi_vtd_store32(m, VTD_VER, VTD_VER_1_0);
-	vi_vtd_store64(m, VTD_CAP, m->cap);
-	vi_vtd_store64(m, VTD_ECAP, m->ecap);
-	vi_vtd_store32(m, VTD_GSTS, m->gsts);
+	vi_regs_loaded(&m->regs);
+	vi_regs_store32(&m->regs, VTD_VER, VTD_VER_1_0);
+	vi_regs_store64(&m->regs, VTD_CAP, m->cap);
+	vi_regs_store64(&m->regs, VTD_ECAP, m->ecap);
+	vi_regs_store32(&m->regs, VTD_GSTS, m->gsts);
 	clear_bits(m, VTD_CCMD + 4, (uint32_t)(VTD_CCMD_ICC >> 32));
-	vi_vtd_store32(m, VTD_FECTL, control(&m->fault_event));
+	vi_regs_interrupt_loaded(&m->fault_event);
 	vi_vtd_fault_status_show(m);
-	vi_vtd_store64(m, VTD_IQH, m->queue.head);
-	vi_vtd_store32(m, VTD_IECTL, control(&m->queue_event));
+	vi_regs_store64(&m->regs, VTD_IQH, m->queue.head);
+	vi_regs_interrupt_loaded(&m->queue_event);
 	vi_vtd_wait_status_write(m, 0);
-	vi_vtd_store64(m, VTD_IQERCD, m->queue_error);
+	vi_regs_store64(&m->regs, VTD_IQERCD, m->queue_error);
 	clear_bits(m, VTD_IRO_OFFSET + VTD_IOTLB + 4, (uint32_t)(VTD_IOTLB_IVT >> 32));
-	vi_vtd_store32(m, VTD_PMEN, protecting);
+	vi_regs_store32(&m->regs, VTD_PMEN, protecting);
 	if (protecting)
 		vi_vtd_protect_latch(m);
 }
 
-/* Loaded into a spare model first: a state that is bad half-way leaves nothing behind. */
+static void separate(void *spare)
+{
+	struct vi_vtd *m = spare;
+
+	m->regs.bytes = m->regs.own;
+}
+
+static int judge(const void *model, const void *spare)
+{
+	const struct vi_vtd *m = model, *loaded = spare;
+
+	if (loaded->cap != m->cap || loaded->ecap != m->ecap)
+		return -ENOTSUP;
+	return says_what_it_does(loaded) ? 0 : -EBADMSG;
+}
+
 int vi_vtd_restore(void *state, const uint8_t *numbers, size_t length)
 {
-	struct vi_vtd *m = state, *spare = aligned_alloc(_Alignof(struct vi_vtd), sizeof(*spare));
-	struct vi_state s = {.bytes = (uint8_t *)(uintptr_t)numbers, .size = length, .loading = true};
-	int ret = 0;
+	static const struct vi_regs_loading loading = {.size = sizeof(struct vi_vtd),
+						       .alignment = _Alignof(struct vi_vtd),
+						       .separate = separate,
+						       .state = vi_vtd_state,
+						       .judge = judge};
+	int ret = vi_regs_load(state, &loading, numbers, length);
 
-	if (!spare)
-		return -ENOMEM;
-	memcpy(spare, m, sizeof(*spare));
-	spare->page = spare->own_page;
-	vi_vtd_state(spare, &s);
-	if (spare->cap != m->cap || spare->ecap != m->ecap)
-		ret = -ENOTSUP;
-	else if (s.bad || s.used != length || !says_what_it_does(spare))
-		ret = -EBADMSG;
-	free(spare);
-	if (ret == 0) {
-		s.used = 0;
-		vi_vtd_state(m, &s);
-		show(m);
-	}
+	if (ret == 0)
+		show(state);
 	return ret;
 }

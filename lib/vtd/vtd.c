@@ -51,12 +51,23 @@ static void reset(void *state)
 	m->first_pending = m->next_record = 0;
 	m->pending_records = 0;
 	memset(m->records, 0, sizeof(m->records));
-	m->fault_event = (struct vi_vtd_event){.model = m, .control = VTD_FECTL, .masked = true};
-	m->queue_event = (struct vi_vtd_event){.model = m, .control = VTD_IECTL, .masked = true};
 	while (vi_fault_queue_pop(&m->unit->faults, &dropped))
 		;
 	vi_vtd_regs_reset(m);
 }
+
+static const struct vi_regs_interrupt_words fault_event = {.control = VTD_FECTL,
+							   .data = VTD_FEDATA,
+							   .address = VTD_FEADDR,
+							   .upper_address = VTD_FEUADDR,
+							   .mask = VTD_ECTL_IM,
+							   .pending = VTD_ECTL_IP};
+static const struct vi_regs_interrupt_words queue_event = {.control = VTD_IECTL,
+							   .data = VTD_IEDATA,
+							   .address = VTD_IEADDR,
+							   .upper_address = VTD_IEUADDR,
+							   .mask = VTD_ECTL_IM,
+							   .pending = VTD_ECTL_IP};
 
 static int init(struct viommu *v, const void *options, void **ret_state)
 {
@@ -80,7 +91,9 @@ static int init(struct viommu *v, const void *options, void **ret_state)
 		(uint8_t)(1u << 1 | (o->no_2mib ? 0 : 1u << 2) | (o->no_2mib || o->no_1gib ? 0 : 1u << 3));
 	m->cap = capabilities(m, o);
 	m->ecap = extended_capabilities(o);
-	m->page = m->own_page;
+	vi_vtd_regs_init(m);
+	m->fault_event = (struct vi_regs_interrupt){.unit = v, .page = &m->regs, .words = &fault_event};
+	m->queue_event = (struct vi_regs_interrupt){.unit = v, .page = &m->regs, .words = &queue_event};
 	reset(m);
 	*ret_state = m;
 	return 0;
@@ -89,20 +102,6 @@ static int init(struct viommu *v, const void *options, void **ret_state)
 static void finish(void *state)
 {
 	free(state);
-}
-
-/* Looks before an active drain is left for the next round. */
-#define DRAIN_LOOKS 64
-
-bool vi_vtd_drain_soon(struct vi_vtd *m, struct vi_drain *d)
-{
-	for (unsigned i = 0; i < DRAIN_LOOKS; i++) {
-		if (vi_drain_poll(m->unit, d))
-			return true;
-		if (d->sections_over) /* pins take their time */
-			return false;
-	}
-	return false;
 }
 
 /* Commands and invalidations through registers. */
@@ -166,6 +165,8 @@ static size_t registers_size(const void *state)
 	return m->fault_record_offset < VTD_PAGE_SIZE ? VTD_PAGE_SIZE : 2 * VTD_PAGE_SIZE;
 }
 
+static const uint64_t pollable[] = {0};
+
 const struct vi_model_ops vi_vtd_model = {
 	.init = init,
 	.finish = finish,
@@ -176,6 +177,8 @@ const struct vi_model_ops vi_vtd_model = {
 	.regs_size = registers_size,
 	.regs_read = vi_vtd_regs_read,
 	.regs_write = vi_vtd_regs_write,
+	.regs_pollable = pollable,
+	.regs_pollable_count = VI_ARRAY_SIZE(pollable),
 	.regs_share = vi_vtd_regs_share,
 	.process = vi_vtd_model_process,
 	.settle = vi_vtd_model_settle,

@@ -20,21 +20,16 @@
 #include "core/drain.h"
 #include "core/host.h"
 #include "core/unit.h"
+#include "regs/interrupt.h"
+#include "regs/page.h"
 #include "spec/vtd_registers.h"
 
-#define VTD_PAGE_SIZE	      4096
+#define VTD_PAGE_SIZE	      VI_REGS_PAGE_SIZE
 #define VTD_IRO_OFFSET	      0xf0u   /* IVA and IOTLB */
 #define VTD_FRO_OFFSET	      0x220u  /* fault records, as many as the page holds */
 #define VTD_FRO_SECOND_PAGE   0x1000u /* more than that */
 #define VTD_RECORDS_ON_PAGE   ((VTD_PAGE_SIZE - VTD_FRO_OFFSET) / VTD_FRCD_SIZE)
 #define VTD_MAX_FAULT_RECORDS 255
-
-/* One of the unit's two interrupts: FECTL.. or IECTL... */
-struct vi_vtd_event {
-	struct vi_vtd *model;
-	uint16_t control; /* offset of the control register; data, address, upper address follow it */
-	bool masked, pending;
-};
 
 struct vi_vtd_queue {
 	bool enabled;
@@ -66,11 +61,6 @@ struct vi_vtd {
 	_Atomic bool protecting;  /* PMEN.EPM as taken over */
 	_Atomic uint64_t low_first, low_last, high_first, high_last;
 
-	/* The page that the guest sees, and what was last put into its watched words. */
-	uint8_t *page;
-	uint32_t shown[VTD_PAGE_SIZE / 4];
-	unsigned looked_at; /* offset of the word that is looked at next for what the guest may not change */
-
 	uint32_t gsts;
 	uint32_t next_command; /* written while a command was being carried out */
 	bool has_next_command;
@@ -99,35 +89,20 @@ struct vi_vtd {
 		uint64_t lo, hi;
 	} records[VTD_MAX_FAULT_RECORDS];
 	unsigned pending_records;
-	uint8_t record_to_look_at; /* the next on the page */
-	struct vi_vtd_event fault_event, queue_event;
+	uint8_t record_to_look_at;			   /* the next on the page */
+	struct vi_regs_interrupt fault_event, queue_event; /* 7.3 and 6.5.2.10: FECTL.. and IECTL... */
 
-	_Alignas(VTD_PAGE_SIZE) uint8_t own_page[VTD_PAGE_SIZE];
+	struct vi_regs_page regs; /* the first page */
 };
 
-/* registers.c: the page. */
-uint32_t vi_vtd_load32(const struct vi_vtd *m, unsigned offset);
-uint64_t vi_vtd_load64(const struct vi_vtd *m, unsigned offset);
-/* For words that only the model writes, and plain ones at reset. */
-void vi_vtd_store32(struct vi_vtd *m, unsigned offset, uint32_t value);
-void vi_vtd_store64(struct vi_vtd *m, unsigned offset, uint64_t value);
-/*
- * Put value(arg) into a watched word that the guest may be writing. What it
- * wrote since it was last shown goes to take(arg, written) first.
- */
-void vi_vtd_show(struct vi_vtd *m, unsigned offset, uint32_t (*value)(void *arg),
-		 void (*take)(void *arg, uint32_t written), void *arg);
+/* registers.c */
+void vi_vtd_regs_init(struct vi_vtd *m);
 void vi_vtd_regs_read(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
 void vi_vtd_regs_write(void *state, uint64_t offset, unsigned size, uint64_t value);
-void vi_vtd_regs_share(void *state, void *page);
-/* Look at every watched word once. Returns how many had been written. */
+void vi_vtd_regs_share(void *state, unsigned which, void *page);
+/* Look at the page once. Returns how many words had been written. */
 int vi_vtd_regs_poll(struct vi_vtd *m);
-/* At one of them. True: it had been written, and was acted on. */
-bool vi_vtd_regs_poll_word(struct vi_vtd *m, unsigned offset);
 void vi_vtd_regs_reset(struct vi_vtd *m);
-/* The page was loaded from anywhere: nothing stays in it that a guest cannot have written; read-only words,
- * write-1-to-clear ones too, are 0 until they are shown. */
-void vi_vtd_regs_loaded(struct vi_vtd *m);
 
 /* What registers do when they were written, and what is left to do later: process() returns steps done and
  * or-s VIOMMU_PROCESS_PENDING. */
@@ -163,9 +138,6 @@ void vi_vtd_fault_record_write(struct vi_vtd *m, unsigned offset, uint32_t value
 void vi_vtd_fault_record_publish(struct vi_vtd *m, unsigned i);
 /* Look at those on the page. Returns how many had been written. */
 int vi_vtd_fault_records_poll(struct vi_vtd *m);
-void vi_vtd_event_raise(struct vi_vtd_event *e); /* event.c */
-void vi_vtd_event_cancel(struct vi_vtd_event *e);
-void vi_vtd_event_control_write(struct vi_vtd_event *e, uint32_t value);
 
 /* granularity.c: what all three ways to invalidate come down to; false: not a valid granularity or value. */
 bool vi_vtd_invalidate_contexts(struct vi_vtd *m, struct vi_drain *d, unsigned granularity,
@@ -188,8 +160,5 @@ int vi_vtd_restore(void *state, const uint8_t *numbers, size_t length);
 /* vtd.c: one round of everything, as viommu_process(). */
 int vi_vtd_model_process(void *state, unsigned budget);
 bool vi_vtd_model_settle(void *state);
-
-/* Look at an active drain a few times: most end within a microsecond. */
-bool vi_vtd_drain_soon(struct vi_vtd *m, struct vi_drain *d) VI_WITH(m->unit->lock);
 
 #endif

@@ -18,8 +18,8 @@
 
 #define UNMAPPED UINT64_C(0x7000)
 
-bool __real_vi_vtd_regs_poll_word(struct vi_vtd *m, unsigned offset);
-bool __wrap_vi_vtd_regs_poll_word(struct vi_vtd *m, unsigned offset);
+bool __real_vi_regs_poll_word(struct vi_regs_page *p, unsigned offset);
+bool __wrap_vi_regs_poll_word(struct vi_regs_page *p, unsigned offset);
 bool __real_vi_fault_queue_pop(struct vi_fault_queue *q, struct vi_fault *ret_fault);
 bool __wrap_vi_fault_queue_pop(struct vi_fault_queue *q, struct vi_fault *ret_fault);
 
@@ -49,10 +49,10 @@ static void moment(void)
 }
 
 /* From other files than its own: of a word that is about to be changed. */
-bool __wrap_vi_vtd_regs_poll_word(struct vi_vtd *m, unsigned offset)
+bool __wrap_vi_regs_poll_word(struct vi_regs_page *p, unsigned offset)
 {
 	moment();
-	return __real_vi_vtd_regs_poll_word(m, offset);
+	return __real_vi_regs_poll_word(p, offset);
 }
 
 bool __wrap_vi_fault_queue_pop(struct vi_fault_queue *q, struct vi_fault *ret_fault)
