@@ -50,6 +50,15 @@ class Machine:
                 line += piece
             return json.loads(line)
 
+    def save(self):
+        """The state, asked for again while the work thread has no processor to come to it."""
+        end = time.monotonic() + DEADLINE
+        while True:
+            reply = self.ask("save")
+            if not reply.get("busy") or time.monotonic() > end:
+                check("state" in reply, "it is not saved: %s" % reply)
+                return bytes.fromhex(reply["state"])
+
     def alone(self):
         """Nobody is connected, so what the last client left has gone."""
         return not any(f["connected"] for f in self.ask("status")["functions"])

@@ -278,7 +278,7 @@ bool drv_wait(struct drv *d, unsigned qid, struct nvme_cqe *ret_cqe)
 
 void drv_settle(struct drv *d)
 {
-	for (unsigned quiet = 0; quiet < 10 || (d->nvme->disk_in_flight && quiet < 3000); quiet++) {
+	for (unsigned quiet = 0; quiet < 10 || (d->nvme->disk_in_flight && quiet < 300000); quiet++) {
 		if (nvme_poll(d->nvme, 64))
 			quiet = 0;
 		else
