@@ -276,14 +276,25 @@ bool drv_wait(struct drv *d, unsigned qid, struct nvme_cqe *ret_cqe)
 	return false;
 }
 
-void drv_settle(struct drv *d)
+/* Until nothing happened for a while, or for `most` looks while the disk has something to do. */
+static void settle(struct drv *d, unsigned most)
 {
-	for (unsigned quiet = 0; quiet < 10 || (d->nvme->disk_in_flight && quiet < 300000); quiet++) {
+	for (unsigned quiet = 0; quiet < 10 || (d->nvme->disk_in_flight && quiet < most); quiet++) {
 		if (nvme_poll(d->nvme, 64))
 			quiet = 0;
 		else
 			nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 	}
+}
+
+void drv_settle(struct drv *d)
+{
+	settle(d, 3000);
+}
+
+void drv_finish(struct drv *d)
+{
+	settle(d, 300000);
 }
 
 unsigned drv_command(struct drv *d, unsigned qid, struct nvme_sqe sqe, uint32_t *ret_result)

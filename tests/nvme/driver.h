@@ -69,6 +69,8 @@ bool drv_take(struct drv *d, unsigned qid, struct nvme_cqe *ret_cqe); /* what is
 bool drv_wait(struct drv *d, unsigned qid, struct nvme_cqe *ret_cqe);
 /* Poll until nothing happens; a disk that stands still is waited for for a fraction of a second. */
 void drv_settle(struct drv *d);
+/* The same, where nobody keeps the disk from its work: a flush of a busy machine's disk takes seconds. */
+void drv_finish(struct drv *d);
 /* Status field without phase; 0xffff: no answer. */
 unsigned drv_command(struct drv *d, unsigned qid, struct nvme_sqe sqe, uint32_t *ret_result);
 unsigned drv_admin(struct drv *d, struct nvme_sqe sqe);

@@ -76,7 +76,7 @@ static void ring_after_arm(void **state)
 	for (unsigned i = 0; i < 40; i++) {
 		unsigned kicks;
 
-		drv_settle(d);
+		drv_finish(d);
 		assert_true(nvme_arm(d->nvme));
 		kicks = d->kicks;
 		d->rings = 0;
@@ -95,11 +95,11 @@ static void arm_sees_what_came_before(void **state)
 {
 	struct drv *d = shadowed(8);
 
-	drv_settle(d);
+	drv_finish(d);
 	drv_submit(d, 1, flush);
 	assert_int_equal(d->rings, 0);
 	assert_false(nvme_arm(d->nvme));
-	drv_settle(d);
+	drv_finish(d);
 	drv_free(d);
 }
 
@@ -115,7 +115,7 @@ static void full_completion_queue_is_rung_for(void **state)
 	drv_dbbuf_on(d);
 	for (unsigned i = 0; i < 20; i++)
 		drv_submit(d, 1, flush);
-	drv_settle(d);
+	drv_finish(d);
 	assert_true(nvme_arm(d->nvme));
 	d->rings = 0;
 	assert_true(drv_take(d, 1, &cqe));
@@ -132,19 +132,19 @@ static void intx_falls(void **state)
 
 	drv_dbbuf_on(d);
 	drv_submit(d, 1, flush);
-	drv_settle(d);
+	drv_finish(d);
 	assert_true(d->intx);
 	assert_true(drv_take(d, 1, &cqe));
-	drv_settle(d);
+	drv_finish(d);
 	assert_false(d->intx);
 	/* and while asleep the move of the head is rung for */
 	drv_submit(d, 1, flush);
-	drv_settle(d);
+	drv_finish(d);
 	assert_true(nvme_arm(d->nvme));
 	d->rings = 0;
 	assert_true(drv_take(d, 1, &cqe));
 	assert_int_equal(d->rings, 1);
-	drv_settle(d);
+	drv_finish(d);
 	assert_false(d->intx);
 	drv_free(d);
 }
@@ -171,19 +171,19 @@ static void intx_is_rung_for_however_it_races(void **state)
 	shadow = drv_at(d, d->shadow);
 	for (unsigned head = 0; head < 3 * 64; head++) {
 		drv_submit(d, 1, flush);
-		drv_settle(d);
+		drv_finish(d);
 		assert_true(d->intx);
 		shadow[3] = (head + 1) % 64;
 		if (head % 3 == 1)
 			nvme_arm(d->nvme);
 		if (head % 5 < 3)
-			drv_settle(d); /* and completions of others */
+			drv_finish(d); /* and completions of others */
 		if (head % 7 == 2)
 			drv_submit(d, 1, flush);
 		if (head % 64 != 63)
 			assert_true(would_ring(d, head % 64));
 		drv_write32(d, NVME_REG_DOORBELLS + 12, shadow[3]);
-		drv_settle(d);
+		drv_finish(d);
 		if (head % 7 == 2) {
 			assert_true(d->intx);
 			head++;
@@ -191,7 +191,7 @@ static void intx_is_rung_for_however_it_races(void **state)
 			if (head % 64 != 63)
 				assert_true(would_ring(d, head % 64));
 			drv_write32(d, NVME_REG_DOORBELLS + 12, shadow[3]);
-			drv_settle(d);
+			drv_finish(d);
 		}
 		assert_false(d->intx);
 	}
@@ -220,7 +220,7 @@ static void intx_sees_the_move_that_was_not_rung_for(void **state)
 	shadow = drv_at(d, d->shadow);
 	for (unsigned i = 0; i < 2; i++)
 		drv_submit(d, 1, flush);
-	drv_settle(d);
+	drv_finish(d);
 	shadow[3] = 1;
 	mover.d = d;
 	mover.head = 2;
@@ -228,7 +228,7 @@ static void intx_sees_the_move_that_was_not_rung_for(void **state)
 	d->memory.hook_at = d->memory.accesses + 2; /* after the shadow was read */
 	drv_write32(d, NVME_REG_DOORBELLS + 12, 1);
 	nvme_poll(d->nvme, 64);
-	drv_settle(d);
+	drv_finish(d);
 	assert_false(d->intx);
 	assert_int_equal(((uint32_t *)drv_at(d, d->event))[3], 2);
 	drv_free(d);
@@ -242,16 +242,16 @@ static void msix_comes_and_goes(void **state)
 	drv_dbbuf_on(d);
 	drv_msix_on(d);
 	assert_int_equal(drv_command(d, 1, flush, NULL), 0);
-	drv_settle(d);
+	drv_finish(d);
 	drv_config_write16(d, 0x52, 0);
-	drv_settle(d);
+	drv_finish(d);
 	d->rings = 0;
 	drv_submit(d, 1, flush);
-	drv_settle(d);
+	drv_finish(d);
 	assert_true(d->intx);
 	assert_true(drv_take(d, 1, &cqe));
 	assert_true(d->rings >= 1);
-	drv_settle(d);
+	drv_finish(d);
 	assert_false(d->intx);
 	drv_free(d);
 }
@@ -266,7 +266,7 @@ static void bad_shadow_values(void **state)
 	shadow[2] = 16;
 	assert_true(drv_wait(d, 0, &cqe));
 	assert_int_equal(cqe.result, 0x010100);
-	drv_settle(d); /* reported once, then idle */
+	drv_finish(d); /* reported once, then idle */
 	assert_int_equal(nvme_poll(d->nvme, 64), 0);
 	shadow[2] = d->queue[1].tail;
 	assert_int_equal(drv_command(d, 1, flush, NULL), 0);
@@ -306,7 +306,7 @@ static void admin_queue_is_shadowed(void **state)
 			for (unsigned k = 0; k < count; k++)
 				assert_true(drv_wait(d, 0, &cqe));
 			if (i % 3 == 0)
-				drv_settle(d);
+				drv_finish(d);
 			if (i % 5 == 0)
 				nvme_arm(d->nvme);
 		}
@@ -352,7 +352,7 @@ static void admin_queue_late_rings_say_nothing(void **state)
 		assert_int_equal(drv_command(d, 0, unknown, NULL), NVME_INVALID_OPCODE);
 	drv_write32(d, NVME_REG_DOORBELLS, old);
 	drv_write32(d, NVME_REG_DOORBELLS + 4, old - 1);
-	drv_settle(d);
+	drv_finish(d);
 	assert_false(drv_take(d, 0, &cqe));
 	assert_int_equal(d->nvme->sq[0].tail, d->queue[0].tail);
 	assert_int_equal(d->nvme->cq[0].head, d->queue[0].head);
@@ -370,10 +370,10 @@ static void late_rings_say_nothing(void **state)
 	drv_submit(d, 0, (struct nvme_sqe){.opcode = NVME_ADMIN_ASYNC_EVENT});
 	for (unsigned i = 0; i < 5; i++)
 		assert_int_equal(drv_command(d, 1, flush, NULL), 0);
-	drv_settle(d);
+	drv_finish(d);
 	drv_write32(d, NVME_REG_DOORBELLS + 8, 2);
 	drv_write32(d, NVME_REG_DOORBELLS + 12, 3);
-	drv_settle(d);
+	drv_finish(d);
 	assert_false(drv_take(d, 1, &cqe));
 	assert_false(drv_take(d, 0, &cqe));
 	assert_int_equal(d->nvme->sq[1].head, 5);
