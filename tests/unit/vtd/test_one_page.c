@@ -416,11 +416,12 @@ static void test_no_event_is_lost(void **state)
 
 /* ------------------------------------------------ records that are no run */
 
-/* An access that is refused, and its fault in this record. */
+/* An access that is refused, and its fault in this record, which is there before FSTS tells of it. */
 static void fault_in(struct machine *m, unsigned i)
 {
 	machine_expect_read(m, IOVA + i * UINT64_C(4096), -EACCES);
 	machine_await32(m, machine_fault_record(m, i) + TOP, F_TOP | 0xff, F_TOP | VTD_FR_READ);
+	machine_await32(m, VTD_FSTS, VTD_FSTS_PPF, VTD_FSTS_PPF);
 }
 
 static void switch_translation(struct machine *m)
