@@ -172,6 +172,9 @@ static void test_elsewhere_addresses_stay(void **state)
 	put(&b, APERTURE - 8, 1, -EFAULT); /* no memory there, and nobody's fault */
 	put(&b, LAST + 1, 1, -EFAULT);
 	assert_string_equal(b.told, "");
+	/* And what is cached of them covers nothing of the aperture. */
+	put(&b, map(&b, HIGH + PAGE, PAGE), BUSY, 0);
+	assert_true(word(b.high + PAGE) == BUSY);
 	end(&b);
 }
 
@@ -222,6 +225,8 @@ static void test_flush_waits_for_what_is_in_flight(void **state)
 	(void)state;
 	begin(&b);
 	iova = map(&b, HIGH, PAGE);
+	put(&b, iova, 1, 0);
+	vi_driver_store32(&b.memory, entry_gpa(&b, iova), (uint32_t)(2 * PAGE) | GART_PTE_VALID);
 	viommu_enter(b.thread);
 	assert_int_equal(viommu_translate(b.thread, b.device, iova, 8, VIOMMU_WRITE, &span), 0);
 	for (unsigned again = 0; again < 2; again++) {
@@ -233,6 +238,9 @@ static void test_flush_waits_for_what_is_in_flight(void **state)
 	while (viommu_process(b.viommu, 64) & VIOMMU_PROCESS_PENDING)
 		continue;
 	assert_false(cache_control(&b) & GART_CACHE_INV);
+	/* Now nothing is left of what was cached, though the section kept its context from being freed. */
+	put(&b, iova, 2, 0);
+	assert_true(word(b.high) == 1 && word(b.low + 2 * PAGE) == 2);
 	end(&b);
 }
 
@@ -282,6 +290,10 @@ static void test_driver_refuses(void **state)
 	iova = map(&b, HIGH, VI_BIT(SIZE_LG2) - PAGE);
 	assert_int_equal(vi_driver_gart_map(&b.gart, 0, 2 * PAGE, &iova), -ENOSPC);
 	assert_int_equal(map(&b, 0, PAGE), LAST + 1 - PAGE);
+	put(&b, LAST - 7, BUSY, 0); /* the last page is one, too */
+	assert_true(word(b.low + PAGE - 8) == BUSY);
+	put(&b, APERTURE, BUSY, 0);
+	assert_true(word(b.high) == BUSY);
 	assert_int_equal(vi_driver_gart_unmap(&b.gart, APERTURE + 3 * PAGE, 2 * PAGE), 0);
 	assert_int_equal(vi_driver_gart_unmap(&b.gart, LAST + 1, PAGE), -EINVAL);
 	assert_int_equal(vi_driver_gart_unmap(&b.gart, LAST + 1 - PAGE, 2 * PAGE), -EINVAL);
