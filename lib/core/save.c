@@ -50,28 +50,40 @@ static void header_of(struct viommu *v, uint64_t length, struct header *h) VI_WI
 	h->length = htole64(length);
 }
 
-int64_t viommu_save(struct viommu *v, void *buf, size_t size)
+static uint64_t total_of(struct viommu *v) VI_WITH(v->lock)
 {
-	uint64_t length, total;
+	return sizeof(struct header) + length_of(v) + sizeof(uint32_t);
+}
+
+static void write_state(struct viommu *v, uint8_t *bytes, uint64_t total) VI_WITH(v->lock)
+{
+	uint64_t length = total - sizeof(struct header) - sizeof(uint32_t);
+	struct vi_state s = {.bytes = bytes + sizeof(struct header), .size = length};
 	struct header h;
 	uint32_t crc;
 
-	vi_lock_take(&v->lock);
-	if (buf)
-		come_to_rest(v); /* first: what is completed may change the length */
-	length = length_of(v);
-	total = sizeof(h) + length + sizeof(crc);
-	if (buf && size >= total) {
-		struct vi_state s = {.bytes = (uint8_t *)buf + sizeof(h), .size = length};
+	header_of(v, length, &h);
+	memcpy(bytes, &h, sizeof(h));
+	if (v->model)
+		v->model->state(v->model_state, &s);
+	assert(!s.bad && s.used == length);
+	crc = htole32(vi_crc32c(0, bytes, sizeof(h) + length));
+	memcpy(bytes + sizeof(h) + length, &crc, sizeof(crc));
+}
 
-		header_of(v, length, &h);
-		memcpy(buf, &h, sizeof(h));
-		if (v->model)
-			v->model->state(v->model_state, &s);
-		assert(!s.bad && s.used == length);
-		crc = htole32(vi_crc32c(0, buf, sizeof(h) + length));
-		memcpy((uint8_t *)buf + sizeof(h) + length, &crc, sizeof(crc));
+/* What is begun, and then completed, may change the length. */
+int64_t viommu_save(struct viommu *v, void *buf, size_t size)
+{
+	uint64_t total;
+
+	vi_lock_take(&v->lock);
+	total = total_of(v);
+	if (buf && size >= total) {
+		come_to_rest(v);
+		total = total_of(v);
 	}
+	if (buf && size >= total)
+		write_state(v, buf, total);
 	vi_lock_give(&v->lock);
 	return buf && size < total ? -ENOSPC : (int64_t)total;
 }
