@@ -21,10 +21,9 @@
 #define VI_ANALYSED(attribute)
 #endif
 
-#define VI_WITH(...)	VI_ANALYSED(requires_capability(__VA_ARGS__))
-#define VI_WITHOUT(...) VI_ANALYSED(locks_excluded(__VA_ARGS__))
-#define VI_TAKES(...)	VI_ANALYSED(acquire_capability(__VA_ARGS__))
-#define VI_GIVES(...)	VI_ANALYSED(release_capability(__VA_ARGS__))
+#define VI_WITH(...)  VI_ANALYSED(requires_capability(__VA_ARGS__))
+#define VI_TAKES(...) VI_ANALYSED(acquire_capability(__VA_ARGS__))
+#define VI_GIVES(...) VI_ANALYSED(release_capability(__VA_ARGS__))
 
 struct VI_ANALYSED(capability("mutex")) vi_lock {
 	pthread_mutex_t mutex;

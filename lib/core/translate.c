@@ -312,7 +312,8 @@ static __attribute__((noinline)) int translate_slowly(struct viommu_thread *t, s
 	int ret;
 
 	reason = vi_context_get(t, r, &scratch, &c);
-	if (!reason && v->model && access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST))
+	if (!reason && v->model && v->model->check_request &&
+	    access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST))
 		reason = v->model->check_request(v->model_state, &c->t, access);
 	if (reason) {
 		report(t, r, c, iova, access, reason);

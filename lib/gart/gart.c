@@ -103,23 +103,6 @@ static vi_reason describe(void *state, uint16_t rid, struct vi_translation *ret_
 	return vi_gart_resolve(state, rid, ret_translation);
 }
 
-/* Device-TLBs came later; such requests are accesses like others. */
-static vi_reason check_request(void *state, const struct vi_translation *t, unsigned access)
-{
-	(void)state;
-	(void)t;
-	(void)access;
-	return 0;
-}
-
-static bool is_protected(void *state, uint64_t first, uint64_t last)
-{
-	(void)state;
-	(void)first;
-	(void)last;
-	return false;
-}
-
 static vi_reason walk_reason(enum vi_walk_result result, bool top, bool write)
 {
 	(void)top;
@@ -162,7 +145,7 @@ static int process(void *state, unsigned budget)
 
 	vi_lock_assert(&g->unit->lock);
 	done = take_faults(g, budget);
-	if (g->drain.active && vi_drain_poll(g->unit, &g->drain))
+	if (g->drain.active && vi_drain_soon(g->unit, &g->drain))
 		done++;
 	return g->drain.active || !vi_fault_queue_is_empty(&g->unit->faults) ? done | VIOMMU_PROCESS_PENDING
 									     : done;
@@ -174,7 +157,7 @@ static bool settle(void *state)
 
 	vi_lock_assert(&g->unit->lock);
 	take_faults(g, VI_FAULT_QUEUE_SIZE);
-	return g->drain.active && !vi_drain_poll(g->unit, &g->drain);
+	return g->drain.active && !vi_drain_soon(g->unit, &g->drain);
 }
 
 static size_t registers_size(const void *state)
@@ -189,7 +172,7 @@ struct numbers {
 
 static void go_through(struct numbers *n, struct vi_state *s)
 {
-	vi_state_number(s, &n->control, UINT32_MAX);
+	vi_state_number(s, &n->control, GART_CONTROL_WRITABLE);
 	vi_state_number(s, &n->aperture_base, GART_APERTURE_BASE_ADDR);
 	vi_state_number(s, &n->table_base, GART_TABLE_BASE_ADDR);
 	vi_state_number(s, &n->cache, GART_CACHE_PTE_ERR);
@@ -213,10 +196,10 @@ static int restore(void *state, const uint8_t *numbers, size_t length)
 	go_through(&n, &s);
 	if (s.bad || s.used != length)
 		return -EBADMSG;
-	vi_gart_regs_write(g, GART_CONTROL, 4, n.control);
-	vi_gart_regs_write(g, GART_APERTURE_BASE, 4, n.aperture_base);
-	vi_gart_regs_write(g, GART_TABLE_BASE, 4, n.table_base);
-	g->cache = (uint32_t)n.cache;
+	atomic_store(&g->control, (uint32_t)n.control);
+	atomic_store(&g->aperture_base, (uint32_t)n.aperture_base);
+	atomic_store(&g->table_base, (uint32_t)n.table_base & GART_TABLE_BASE_ADDR);
+	g->cache = (uint32_t)n.cache & GART_CACHE_PTE_ERR;
 	return 0;
 }
 
@@ -234,8 +217,6 @@ const struct vi_model_ops vi_gart_model = {
 	.settle = settle,
 	.resolve = vi_gart_resolve,
 	.describe = describe,
-	.check_request = check_request,
-	.is_protected = is_protected,
 	.walk_reason = walk_reason,
 	.out_of_bounds = VI_GART_BEYOND_HOST,
 	.leads_to_message = VI_GART_MESSAGE,

@@ -40,7 +40,7 @@ static void invalidate(struct vi_gart *g) VI_WITH(g->unit->lock)
 	vi_context_drop_all(g->unit, &g->drain);
 	vi_iotlb_invalidate_all(g->unit, &g->drain);
 	vi_drain_begin(g->unit, &g->drain);
-	if (!vi_drain_poll(g->unit, &g->drain))
+	if (!vi_drain_soon(g->unit, &g->drain))
 		vi_kick(g->unit);
 }
 
@@ -54,9 +54,7 @@ static void store(struct vi_gart *g, uint64_t offset, uint32_t value) VI_WITH(g-
 {
 	switch (offset) {
 	case GART_CONTROL:
-		change(g, &g->control,
-		       value & (GART_CONTROL_EN | GART_CONTROL_SIZE | GART_CONTROL_DIS_CPU |
-				GART_CONTROL_DIS_IO | GART_CONTROL_DIS_PRB));
+		change(g, &g->control, value & GART_CONTROL_WRITABLE);
 		break;
 	case GART_APERTURE_BASE:
 		change(g, &g->aperture_base, value & GART_APERTURE_BASE_ADDR);

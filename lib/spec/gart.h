@@ -21,7 +21,8 @@
 #define GART_CONTROL_DIS_CPU  VI_BIT(4)	    /* accesses of processors are not remapped */
 #define GART_CONTROL_DIS_IO   VI_BIT(5)	    /* accesses of devices are not remapped */
 #define GART_CONTROL_DIS_PRB  VI_BIT(6)	    /* table walks do not probe caches */
-#define GART_SIZE_SMALLEST    25	    /* log2 of bytes, with SIZE 0 */
+#define GART_CONTROL_WRITABLE VI_BITS(6, 0)
+#define GART_SIZE_SMALLEST    25 /* log2 of bytes, with SIZE 0 */
 #define GART_SIZE_FIELD_LIMIT 6
 
 #define GART_APERTURE_BASE_ADDR VI_BITS(14, 0) /* bits 39..25 of the address */

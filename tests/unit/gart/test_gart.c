@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The GART, driven by the guest's half, and what it is not: protection. */
+#include <endian.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "core/unit.h"
 #include "driver/gart.h"
 #include "machine.h"
 #include "spec/gart.h"
@@ -124,6 +126,12 @@ static uint64_t word(const uint8_t *at)
 	return value;
 }
 
+static void settle(struct bed *b)
+{
+	while (viommu_process(b->viommu, 64) & VIOMMU_PROCESS_PENDING)
+		continue;
+}
+
 static uint64_t entry_gpa(const struct bed *b, uint64_t iova)
 {
 	return b->gart.table + (iova - APERTURE) / PAGE * GART_PTE_SIZE;
@@ -235,8 +243,7 @@ static void test_flush_waits_for_what_is_in_flight(void **state)
 		assert_true(cache_control(&b) & GART_CACHE_INV);
 	}
 	viommu_exit(b.thread);
-	while (viommu_process(b.viommu, 64) & VIOMMU_PROCESS_PENDING)
-		continue;
+	settle(&b);
 	assert_false(cache_control(&b) & GART_CACHE_INV);
 	/* Now nothing is left of what was cached, though the section kept its context from being freed. */
 	put(&b, iova, 2, 0);
@@ -251,8 +258,7 @@ static void expect_refusal(struct bed *b, uint64_t iova, const char *words)
 	write_register(b, GART_CACHE_CONTROL, 4, GART_CACHE_PTE_ERR);
 	assert_int_equal(cache_control(b), 0);
 	put(b, iova, 1, -EACCES);
-	while (viommu_process(b->viommu, 64) & VIOMMU_PROCESS_PENDING)
-		continue;
+	settle(b);
 	assert_non_null(strstr(b->told, words));
 	assert_int_equal(cache_control(b), GART_CACHE_PTE_ERR);
 }
@@ -318,8 +324,7 @@ static void test_registers(void **state)
 	assert_int_equal(viommu_regs_size(b.viommu), 4096);
 	for (unsigned offset = 0; offset < 4096; offset += 4)
 		write_register(&b, offset, 4, UINT32_MAX);
-	while (viommu_process(b.viommu, 64) & VIOMMU_PROCESS_PENDING)
-		continue;
+	settle(&b);
 	assert_int_equal(read_register(&b, GART_CONTROL, 4), 0x7f);
 	assert_int_equal(read_register(&b, GART_APERTURE_BASE, 4), 0x7fff);
 	assert_int_equal(read_register(&b, GART_TABLE_BASE, 4), 0xfffffff0);
@@ -410,6 +415,30 @@ static void test_saved_and_restored(void **state)
 	end(&b);
 }
 
+/* With a right checksum: a number that no register can hold, and one too few. */
+static void test_forged_states_are_refused(void **state)
+{
+	uint64_t numbers[4] = {htole64(GART_CONTROL_EN), 0, 0, 0};
+	const uint8_t *bytes = (const uint8_t *)numbers;
+	struct bed b;
+
+	(void)state;
+	begin_off(&b);
+	for (unsigned i = 0; i < VI_ARRAY_SIZE(numbers); i++) {
+		uint64_t kept = numbers[i];
+
+		numbers[i] = htole64(VI_BIT(32));
+		assert_int_equal(vi_gart_model.restore(b.viommu->model_state, bytes, sizeof(numbers)),
+				 -EBADMSG);
+		numbers[i] = kept;
+	}
+	assert_int_equal(vi_gart_model.restore(b.viommu->model_state, bytes, sizeof(numbers) - 8), -EBADMSG);
+	assert_int_equal(read_register(&b, GART_CONTROL, 4), 0);
+	assert_int_equal(vi_gart_model.restore(b.viommu->model_state, bytes, sizeof(numbers)), 0);
+	assert_int_equal(read_register(&b, GART_CONTROL, 4), GART_CONTROL_EN);
+	end(&b);
+}
+
 /* ----------------------------------------------------------------- the contrast */
 
 #define SECRET_GPA (UINT64_C(3) << 20)
@@ -457,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_registers),
 		cmocka_unit_test(test_described_and_reached),
 		cmocka_unit_test(test_saved_and_restored),
+		cmocka_unit_test(test_forged_states_are_refused),
 		cmocka_unit_test(test_same_rogue_access_behind_vtd_and_gart),
 	};
 
