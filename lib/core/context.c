@@ -84,7 +84,7 @@ void vi_context_reclaim(struct viommu *v, bool all)
 static const struct vi_context *publish(struct viommu *v, struct viommu_requester *r,
 					struct vi_context *resolved, uint64_t changes)
 {
-	struct vi_context *c = malloc(sizeof(*c)), *found;
+	struct vi_context *c = aligned_alloc(_Alignof(struct vi_context), sizeof(*c)), *found;
 	bool published;
 
 	if (!c)

@@ -21,7 +21,7 @@
 struct vi_context {
 	/* `domain`, where a cached page is all that an access needs: every iova up to `t.last`, both rights.
 	 */
-	struct vi_domain *fast;
+	_Alignas(64) struct vi_domain *fast;
 	struct vi_device_counters *counters; /* what accesses by this context are charged to */
 	struct vi_domain *domain;	     /* NULL: do not cache */
 	struct vi_account *account;	     /* whose counters those are; NULL: the device's own */
@@ -99,9 +99,10 @@ struct vi_model_ops {
 	 * the tables to levels and table. */
 	vi_reason (*describe)(void *state, uint16_t rid, struct vi_translation *ret_translation,
 			      struct viommu_requester_info *ret_info);
-	/* Any thread: may this kind of request pass (ATS flags), before translation? */
+	/* Any thread: may this kind of request pass (ATS flags), before translation? NULL: each may. */
 	vi_reason (*check_request)(void *state, const struct vi_translation *t, unsigned access);
-	/* Any thread: is this address out of bounds though nothing translates (protected memory)? */
+	/* Any thread: is this address out of bounds though nothing translates (protected memory)? Asked where
+	 * a translation is `guarded`. */
 	bool (*is_protected)(void *state, uint64_t first, uint64_t last);
 	/* Any thread, inside a section: what becomes of a device's interrupt message, or why it is refused.
 	 * NULL: all pass as they are. */
