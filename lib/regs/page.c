@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/bits.h"
+
 static const struct vi_regs_word *find_word(const struct vi_regs_page *p, unsigned offset)
 {
 	const struct vi_regs_layout *l = p->layout;
@@ -32,6 +34,10 @@ void vi_regs_init(struct vi_regs_page *p, const struct vi_regs_layout *layout, v
 			p->read_only[p->read_only_count++] = w->offset;
 		else if (w->rule != VI_REGS_PLAIN)
 			p->watched[p->watched_count++] = w->offset;
+		if (w->rule != VI_REGS_CLEAR)
+			continue;
+		assert(p->clear_count < VI_REGS_CLEARS);
+		p->clear[p->clear_count++] = w;
 	}
 }
 
@@ -50,6 +56,29 @@ static bool replace(struct vi_regs_page *p, unsigned offset, uint32_t found, uin
 					   false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+/* The value as it is shown: with another sentinel, if there is something to clear. */
+static uint32_t with_sentinel(struct vi_regs_page *p, const struct vi_regs_word *w, uint32_t value)
+{
+	if (!w || w->rule != VI_REGS_CLEAR || !(value & w->writable))
+		return value;
+	p->to_clear = true;
+	p->number = (uint16_t)(p->number % (vi_field(w->sentinel, w->sentinel) - 1) + 1);
+	return value | (uint32_t)vi_to_field(w->sentinel, p->number);
+}
+
+/* What the guest has written meanwhile is left to the next look. */
+static void change_sentinels(struct vi_regs_page *p)
+{
+	p->to_clear = false;
+	for (unsigned i = 0; i < p->clear_count; i++) {
+		const struct vi_regs_word *w = p->clear[i];
+		uint32_t shown = p->shown[w->offset / 4], now = with_sentinel(p, w, shown & ~w->sentinel);
+
+		if (now != shown && replace(p, w->offset, shown, now))
+			p->shown[w->offset / 4] = now;
+	}
+}
+
 /*
  * A guest that writes all the time gets its last word put back, for the next
  * look, unless it has written yet another since: that one is the last.
@@ -61,10 +90,7 @@ void vi_regs_show(struct vi_regs_page *p, unsigned offset, uint32_t (*value)(voi
 	uint32_t before, now, written = 0;
 
 	for (unsigned i = 0; i < 2; i++) {
-		now = value(arg);
-
-		if (w && w->rule == VI_REGS_CLEAR && (now & w->writable))
-			now |= w->sentinel;
+		now = with_sentinel(p, w, value(arg));
 		before = p->shown[offset / 4];
 		written = exchange(p, offset, now);
 		p->shown[offset / 4] = now;
@@ -81,6 +107,16 @@ static void act(const struct vi_regs_page *p, const struct vi_regs_word *w, uint
 		w->on_write(p->model, value);
 }
 
+/* False: the guest has written yet another command. */
+static bool leave_command(struct vi_regs_page *p, const struct vi_regs_word *w, uint32_t found,
+			  uint32_t command)
+{
+	if (!replace(p, w->offset, found, command & w->lasting))
+		return false;
+	p->shown[w->offset / 4] = command & w->lasting;
+	return true;
+}
+
 void vi_regs_write(struct vi_regs_page *p, unsigned offset, uint32_t value)
 {
 	const struct vi_regs_word *w = find_word(p, offset);
@@ -88,6 +124,8 @@ void vi_regs_write(struct vi_regs_page *p, unsigned offset, uint32_t value)
 
 	if (!w || w->rule == VI_REGS_READ_ONLY)
 		return;
+	if (w->rule == VI_REGS_COMMAND)
+		leave_command(p, w, p->shown[offset / 4], value);
 	if (w->rule == VI_REGS_COMMAND || w->rule == VI_REGS_CLEAR) {
 		act(p, w, value & w->writable);
 		return;
@@ -109,13 +147,10 @@ static bool take(struct vi_regs_page *p, unsigned offset, uint32_t found)
 {
 	const struct vi_regs_word *w = find_word(p, offset);
 
-	if (w->rule == VI_REGS_COMMAND) {
-		if (w->is_busy && w->is_busy(p->model))
-			return false;
-		found = exchange(p, offset, w->sentinel);
-	} else {
+	if (w->rule != VI_REGS_COMMAND)
 		p->shown[offset / 4] = found;
-	}
+	else if ((w->is_busy && w->is_busy(p->model)) || !leave_command(p, w, found, found))
+		return false;
 	act(p, w, found);
 	return true;
 }
@@ -174,6 +209,8 @@ int vi_regs_poll(struct vi_regs_page *p)
 		n += look(p, p->watched[i]);
 	if (vi_regs_is_shared(p))
 		put_page_back(p);
+	if (vi_regs_is_shared(p) && p->to_clear)
+		change_sentinels(p);
 	return n;
 }
 
@@ -202,8 +239,6 @@ void vi_regs_state(struct vi_regs_page *p, struct vi_state *s)
 
 static uint32_t loaded(const struct vi_regs_word *w, uint32_t value)
 {
-	if (w && w->rule == VI_REGS_COMMAND)
-		return w->sentinel;
 	if (w && w->rule == VI_REGS_PLAIN)
 		return value & w->writable;
 	return w && w->rule == VI_REGS_LEVEL ? value & w->readable : 0;
@@ -218,9 +253,6 @@ void vi_regs_loaded(struct vi_regs_page *p)
 
 void vi_regs_reset(struct vi_regs_page *p)
 {
-	for (unsigned i = 0; i < VI_REGS_PAGE_SIZE; i += 4) {
-		const struct vi_regs_word *w = find_word(p, i);
-
-		vi_regs_store32(p, i, w && w->rule == VI_REGS_COMMAND ? w->sentinel : 0);
-	}
+	for (unsigned i = 0; i < VI_REGS_PAGE_SIZE; i += 4)
+		vi_regs_store32(p, i, 0);
 }

@@ -11,16 +11,42 @@
  * each of them has a rule that makes each write visible, since a look sees neither
  * two writes nor a write of the value that is shown:
  *
- *   COMMAND  a write is a command, and the same one may come twice. A look takes it
- *            by atomic exchange and leaves a sentinel, a reserved bit that no
- *            driver writes.
- *   CLEAR    status bits that a write of 1 clears. A driver writes the very bits
- *            that are set, so a reserved bit is shown with them. A driver that
- *            writes what it has read, the reserved bit too, is not seen until it
- *            writes another value.
+ *   COMMAND  commands. Those that last until they are taken back are shown while
+ *            they are asked for; one-shot commands and other bits are never shown.
+ *   CLEAR    status bits that a write of 1 clears.
  *   LEVEL    masks, tails, busy bits: the last value counts, so a write of the
  *            same value means nothing. A request is one if the model shows its
  *            busy bit as 0 before the next may come.
+ *
+ * Drivers write constants, or the word that they have read, or that word with bits
+ * set or cleared. The last two may leave no trace: when a driver reads and writes a
+ * word between two looks, and writes what it has read, the page is as if the driver
+ * had only read it. No rule can see such a write. The rules see to it that it means
+ * nothing, or that nothing hangs on it.
+ *
+ * COMMAND: it means nothing. The page shows the lasting commands A that were asked
+ * for last. A write W is not seen if W = A, and then no lasting command changes and
+ * no one-shot command is in W. Every other W is seen, as is the same one-shot command
+ * twice: a look takes W and leaves its lasting commands by one compare-and-exchange,
+ * after which W differs from what is shown. (Two writes of the same value between two
+ * looks are one. A driver waits for the first of them.)
+ *
+ * CLEAR: while there is something to clear, reserved bits are shown with it that hold
+ * a number, the sentinel: neither 0 nor all ones, and another one after each look and
+ * each time that the word is shown. So
+ *  - a constant is seen, as it has no such number in its reserved bits;
+ *  - a word that was read is seen if a look came between the read and the write, as
+ *    the page shows another number by then (of 15 bits: the same one is shown again
+ *    after 32,766 others);
+ *  - a word that was read and written between the same two looks is not seen, nor is
+ *    a write that another one has replaced before the look.
+ * So a model never knows that status, once a polled page has shown it, is still to be
+ * cleared, and whatever the status holds up has to go on in one of three ways:
+ *  - at once, where that does no harm to a driver that has not cleared the status;
+ *  - by an event, at once or after some looks (regs/reminder.h). A driver that has
+ *    cleared the status waits for it, for another one it is spurious;
+ *  - if neither will do, when a write is seen, and until then the driver gets its event
+ *    again and again, so that it reads the status and clears it once more.
  *
  * The others are PLAIN, which the model reads when it needs them, and READ_ONLY.
  * Words that the model watches by a rule of its own (`is_own`) are left alone.
@@ -53,6 +79,7 @@
 
 #define VI_REGS_PAGE_SIZE 4096
 #define VI_REGS_MOST	  32 /* watched words, and read-only ones, of a page */
+#define VI_REGS_CLEARS	  4  /* of those watched words that clear */
 
 enum vi_regs_rule { VI_REGS_READ_ONLY, VI_REGS_PLAIN, VI_REGS_COMMAND, VI_REGS_CLEAR, VI_REGS_LEVEL };
 
@@ -63,7 +90,8 @@ struct vi_regs_word {
 	uint32_t writable; /* bits that a write changes or that mean something when written */
 	uint32_t readable; /* bits that a trapped read returns */
 	void (*on_write)(void *model, uint32_t value); /* NULL: the model reads it when it looks */
-	uint32_t sentinel; /* of COMMAND and CLEAR: reserved bits that no driver writes */
+	uint32_t sentinel; /* of CLEAR: reserved bits for the number, not the highest bit of the word */
+	uint32_t lasting;  /* of COMMAND: commands that last until they are taken back */
 	/* Of COMMAND: one is under way, and the next stays on the page until its turn comes. NULL: never. */
 	bool (*is_busy)(const void *model);
 };
@@ -80,7 +108,10 @@ struct vi_regs_page {
 	void *model;	/* handed to what the layout calls */
 	uint8_t *bytes; /* what the guest sees: `own`, or a page that it writes directly */
 	uint16_t watched[VI_REGS_MOST], read_only[VI_REGS_MOST]; /* offsets */
-	uint16_t watched_count, read_only_count;
+	const struct vi_regs_word *clear[VI_REGS_CLEARS];
+	uint16_t watched_count, read_only_count, clear_count;
+	uint16_t number;    /* of the last sentinel */
+	bool to_clear;	    /* a word shows a sentinel */
 	uint16_t looked_at; /* offset of the word that is looked at next for what the guest may not change */
 	uint32_t shown[VI_REGS_PAGE_SIZE / 4];
 	_Alignas(VI_REGS_PAGE_SIZE) uint8_t own[VI_REGS_PAGE_SIZE];
@@ -88,13 +119,13 @@ struct vi_regs_page {
 
 /* All of it is 0 before. */
 void vi_regs_init(struct vi_regs_page *p, const struct vi_regs_layout *layout, void *model);
-/* Every word is 0, and the sentinels are in their places. */
+/* Every word is 0. */
 void vi_regs_reset(struct vi_regs_page *p);
 /* All words of it, of a saved state. */
 void vi_regs_state(struct vi_regs_page *p, struct vi_state *s);
 /*
  * The page was loaded from anywhere: nothing stays in it that a guest cannot have
- * written. Read-only words, and those that clear, are 0 until they are shown.
+ * written. Read-only words, commands, and what clears, are 0 until they are shown.
  */
 void vi_regs_loaded(struct vi_regs_page *p);
 

@@ -37,11 +37,17 @@ static uint32_t status(void *arg)
 	return s;
 }
 
+static bool is_quiet(const struct vi_vtd *m)
+{
+	return m->fault_status == 0 && m->pending_records == 0;
+}
+
 /* Write 1 to clear; PPF and FRI are not written. */
 static void clear(void *arg, uint32_t written)
 {
 	struct vi_vtd *m = arg;
 
+	m->fault_status_hidden = vi_regs_is_shared(&m->regs);
 	m->fault_status &= ~written;
 	if (m->queue_error && !(m->fault_status & VTD_FSTS_IQE)) {
 		m->queue_error = 0;
@@ -49,25 +55,37 @@ static void clear(void *arg, uint32_t written)
 	}
 }
 
+/*
+ * What a driver has written to a polled page is what it reads there until it is
+ * taken. A driver that had an event in that time has found nothing in FSTS, so it
+ * gets another one, now that FSTS is shown.
+ */
 void vi_vtd_fault_status_show(struct vi_vtd *m)
 {
 	vi_regs_show(&m->regs, VTD_FSTS, status, clear, m);
 	if (status(m) == 0)
 		vi_regs_interrupt_cancel(&m->fault_event);
+	if (m->fault_status_hidden && !is_quiet(m))
+		vi_regs_interrupt_raise(&m->fault_event);
+	m->fault_status_hidden = false;
 }
 
-static bool is_quiet(const struct vi_vtd *m)
+/*
+ * May the driver be waiting for an event (7.3)? On a polled page it may have
+ * cleared what FSTS shows (CLEAR in regs/page.h), so only records count.
+ */
+static bool may_wait(const struct vi_vtd *m)
 {
-	return m->fault_status == 0 && m->pending_records == 0;
+	return is_quiet(m) || (vi_regs_is_shared(&m->regs) && m->pending_records == 0);
 }
 
 void vi_vtd_fault_status_set(struct vi_vtd *m, uint32_t bits)
 {
-	bool was_quiet = is_quiet(m);
+	bool waits = may_wait(m);
 
 	m->fault_status |= bits;
 	vi_vtd_fault_status_show(m);
-	if (was_quiet)
+	if (waits)
 		vi_regs_interrupt_raise(&m->fault_event);
 }
 
@@ -86,17 +104,28 @@ void vi_vtd_fault_records_cleared(struct vi_vtd *m)
 		vi_regs_interrupt_raise(&m->fault_event);
 }
 
-/* 7.2.1: while PFO is set nothing is recorded; a record that is still in use sets it. */
+/*
+ * 7.2.1: a record that is still in use sets PFO, and while PFO is set nothing is
+ * recorded; but on a polled page it may have been cleared unseen, and a free record
+ * does no harm to a driver that has not cleared it.
+ */
+static bool is_full(struct vi_vtd *m)
+{
+	if (m->records[m->next_record].hi & VTD_FRCD_HI_F) {
+		m->fault_status |= VTD_FSTS_PFO;
+		return true;
+	}
+	return (m->fault_status & VTD_FSTS_PFO) && !vi_regs_is_shared(&m->regs);
+}
+
 static void record(struct vi_vtd *m, const struct vi_fault *f)
 {
 	unsigned i = m->next_record;
-	bool was_quiet;
+	bool waits;
 
 	vi_vtd_fault_records_poll(m); /* what the guest cleared before this fault is free for it */
-	was_quiet = is_quiet(m);
-	if (m->records[i].hi & VTD_FRCD_HI_F)
-		m->fault_status |= VTD_FSTS_PFO;
-	if (m->fault_status & VTD_FSTS_PFO) {
+	waits = may_wait(m);
+	if (is_full(m)) {
 		vi_count(&m->unit->counters, VI_COUNT_faults_lost, 1);
 		vi_vtd_fault_status_show(m);
 		return;
@@ -110,7 +139,7 @@ static void record(struct vi_vtd *m, const struct vi_fault *f)
 	vi_vtd_fault_record_publish(m, i);
 	vi_count(&m->unit->counters, VI_COUNT_faults_recorded, 1);
 	vi_vtd_fault_status_show(m);
-	if (was_quiet)
+	if (waits)
 		vi_regs_interrupt_raise(&m->fault_event);
 }
 

@@ -23,6 +23,9 @@ void vi_vtd_queue_enable(struct vi_vtd *m)
 {
 	uint64_t iqa = vi_regs_load64(&m->regs, VTD_IQA);
 
+	/* Who enables the queue means it to run, and may have cleared IQE unseen. */
+	if (vi_regs_is_shared(&m->regs) && (m->fault_status & VTD_FSTS_IQE))
+		vi_vtd_fault_status_write(m, VTD_FSTS_IQE);
 	m->queue.enabled = true;
 	m->queue.base = iqa & VTD_IQA_IQA;
 	m->queue.size = 4096u << vi_field(iqa, VTD_IQA_QS);
@@ -49,6 +52,7 @@ static void stop(struct vi_vtd *m, unsigned why)
 	m->queue_error = vi_to_field(VTD_IQERCD_IQEI, why);
 	vi_regs_store64(&m->regs, VTD_IQERCD, m->queue_error);
 	vi_vtd_fault_status_set(m, VTD_FSTS_IQE);
+	m->error_reminder = (struct vi_regs_reminder){0};
 	vi_guest_error(m->unit, VIOMMU_GUEST_BAD_DESCRIPTOR, &where,
 		       "the invalidation queue stopped at a bad descriptor");
 }
@@ -90,13 +94,18 @@ static void ignore_written(void *arg, uint32_t written)
 	(void)written;
 }
 
-/* ICS.IWC and the invalidation event, 6.5.2.10: while IWC is set there is no further interrupt. */
+/*
+ * ICS.IWC and the invalidation event, 6.5.2.10: while IWC is set there is no further
+ * interrupt, at once. A driver that has cleared it unseen gets one later.
+ */
 static void interrupt(struct vi_vtd *m)
 {
 	/* The guest may have cleared IWC and posted this descriptor since the page was looked at. */
 	vi_regs_poll_word(&m->regs, VTD_ICS);
-	if (m->wait_completed)
+	if (m->wait_completed) {
+		m->wait_again = true;
 		return;
+	}
 	m->wait_completed = true;
 	vi_regs_show(&m->regs, VTD_ICS, wait_status, ignore_written, m);
 	vi_regs_interrupt_raise(&m->queue_event);
@@ -105,7 +114,7 @@ static void interrupt(struct vi_vtd *m)
 void vi_vtd_wait_status_write(struct vi_vtd *m, uint32_t value)
 {
 	if (value & VTD_ICS_IWC)
-		m->wait_completed = false;
+		m->wait_completed = m->wait_again = false;
 	vi_regs_show(&m->regs, VTD_ICS, wait_status, ignore_written, m);
 	if (!m->wait_completed)
 		vi_regs_interrupt_cancel(&m->queue_event);
@@ -224,11 +233,29 @@ static bool step(struct vi_vtd *m, uint32_t tail, int *ret_pending)
 	return true;
 }
 
+/*
+ * On a polled page IWC and IQE may have been cleared unseen (CLEAR in regs/page.h).
+ * The queue stays where it is until IQE is seen to be cleared: a driver that has not
+ * cleared it may be writing the descriptor at the head.
+ */
+static void remind(struct vi_vtd *m)
+{
+	if (m->wait_again && vi_regs_reminder_is_due(&m->wait_reminder)) {
+		m->wait_again = false;
+		m->wait_reminder = (struct vi_regs_reminder){0};
+		vi_regs_interrupt_raise(&m->queue_event);
+	}
+	if ((m->fault_status & VTD_FSTS_IQE) && vi_regs_reminder_is_due(&m->error_reminder))
+		vi_regs_interrupt_raise(&m->fault_event);
+}
+
 int vi_vtd_queue_process(struct vi_vtd *m, unsigned budget)
 {
 	unsigned n = 0;
 	int pending = 0;
 
+	if (vi_regs_is_shared(&m->regs))
+		remind(m);
 	while (m->queue.enabled && !(m->fault_status & VTD_FSTS_IQE)) {
 		uint32_t tail = vi_regs_load32(&m->regs, VTD_IQT) & (uint32_t)VTD_IQT_QT;
 

@@ -2,14 +2,20 @@
 /*
  * The register set. The first page can be polled: regs/page.h has the rules by
  * which each write is seen there. Fault records have one of their own, in
- * fault_record.c.
+ * fault_record.c. What status holds up that a driver may have cleared unseen:
+ *   PFO  Faults are recorded nevertheless, as soon as there is room, and the next
+ *        one sends the fault event.
+ *   IQE  The queue stands until a write is seen, since a driver that has not cleared
+ *        IQE may be writing the descriptor at the head; the fault event comes again.
+ *        A driver that enables the queue has written all that it wants to.
+ *   IWC  The invalidation event comes after some looks, if another wait that asks for
+ *        it was completed.
+ * GCMD is write-only: a trapped read returns 0, a polled page shows TE and QIE.
  */
 #include "base/bits.h"
 #include "vtd/vtd.h"
 
-/* Reserved bits (11.4.4.1, 11.4.7.1, 11.4.9.6) that no driver writes. */
-#define COMMAND_SENTINEL 0x00000001u
-#define CLEAR_SENTINEL	 0x40000000u
+#define SENTINEL 0x7fff0000u /* reserved in FSTS and ICS (11.4.7.1, 11.4.9.6) */
 
 static void command_write(void *model, uint32_t value)
 {
@@ -94,14 +100,15 @@ static const struct vi_regs_word words[] = {
 	{VTD_CAP + 4, READ_ONLY, 0, ALL, NULL},
 	{VTD_ECAP, READ_ONLY, 0, ALL, NULL},
 	{VTD_ECAP + 4, READ_ONLY, 0, ALL, NULL},
-	{VTD_GCMD, COMMAND, ALL, 0, command_write, COMMAND_SENTINEL, is_command_busy},
+	{VTD_GCMD, COMMAND, ALL, 0, command_write, .lasting = VTD_LASTING_COMMANDS,
+	 .is_busy = is_command_busy},
 	{VTD_GSTS, READ_ONLY, 0, ALL, NULL},
 	{VTD_RTADDR, PLAIN, 0xfffffc00u, ALL, NULL},
 	{VTD_RTADDR + 4, PLAIN, ALL, ALL, NULL},
 	{VTD_CCMD, PLAIN, ALL, (uint32_t)VTD_CCMD_DID, NULL},
 	{VTD_CCMD + 4, LEVEL, 0xe0000003u, 0xf8000000u, context_command_write},
-	{VTD_FSTS, CLEAR, VTD_FSTS_PFO | VTD_FSTS_IQE | VTD_FSTS_ICE | VTD_FSTS_ITE, ~CLEAR_SENTINEL,
-	 fault_status_write, CLEAR_SENTINEL},
+	{VTD_FSTS, CLEAR, VTD_FSTS_PFO | VTD_FSTS_IQE | VTD_FSTS_ICE | VTD_FSTS_ITE, ~SENTINEL,
+	 fault_status_write, SENTINEL},
 	{VTD_FECTL, LEVEL, VTD_ECTL_IM, ALL, fault_control_write},
 	{VTD_FEDATA, PLAIN, ALL, ALL, NULL},
 	{VTD_FEADDR, PLAIN, ~3u, ALL, NULL},
@@ -119,7 +126,7 @@ static const struct vi_regs_word words[] = {
 	{VTD_IQT + 4, READ_ONLY, 0, ALL, NULL},
 	{VTD_IQA, PLAIN, 0xfffff007u, ALL, NULL},
 	{VTD_IQA + 4, PLAIN, ALL, ALL, NULL},
-	{VTD_ICS, CLEAR, VTD_ICS_IWC, ~CLEAR_SENTINEL, wait_status_write, CLEAR_SENTINEL},
+	{VTD_ICS, CLEAR, VTD_ICS_IWC, ~SENTINEL, wait_status_write, SENTINEL},
 	{VTD_IECTL, LEVEL, VTD_ECTL_IM, ALL, queue_control_write},
 	{VTD_IEDATA, PLAIN, ALL, ALL, NULL},
 	{VTD_IEADDR, PLAIN, ~3u, ALL, NULL},

@@ -108,6 +108,8 @@ static void show(struct vi_vtd *m)
 	vi_regs_store32(&m->regs, VTD_VER, VTD_VER_1_0);
 	vi_regs_store64(&m->regs, VTD_CAP, m->cap);
 	vi_regs_store64(&m->regs, VTD_ECAP, m->ecap);
+	m->completes = m->gsts;
+	vi_regs_store32(&m->regs, VTD_GCMD, m->gsts & VTD_LASTING_COMMANDS);
 	vi_regs_store32(&m->regs, VTD_GSTS, m->gsts);
 	clear_bits(m, VTD_CCMD + 4, (uint32_t)(VTD_CCMD_ICC >> 32));
 	vi_regs_interrupt_loaded(&m->fault_event);
@@ -115,6 +117,7 @@ static void show(struct vi_vtd *m)
 	vi_regs_store64(&m->regs, VTD_IQH, m->queue.head);
 	vi_regs_interrupt_loaded(&m->queue_event);
 	vi_vtd_wait_status_write(m, 0);
+	m->wait_again = m->wait_completed;
 	vi_regs_store64(&m->regs, VTD_IQERCD, m->queue_error);
 	clear_bits(m, VTD_IRO_OFFSET + VTD_IOTLB + 4, (uint32_t)(VTD_IOTLB_IVT >> 32));
 	vi_regs_store32(&m->regs, VTD_PMEN, protecting);

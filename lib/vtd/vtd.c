@@ -46,7 +46,8 @@ static void reset(void *state)
 	m->queue_error = 0;
 	m->command_drain = m->context_drain = m->iotlb_drain = m->protect_drain = (struct vi_drain){0};
 	m->queue = (struct vi_vtd_queue){.enabled = false};
-	m->wait_completed = false;
+	m->wait_completed = m->wait_again = false;
+	m->wait_reminder = m->error_reminder = (struct vi_regs_reminder){0};
 	m->fault_status = 0;
 	m->first_pending = m->next_record = 0;
 	m->pending_records = 0;

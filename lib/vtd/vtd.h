@@ -22,6 +22,7 @@
 #include "core/unit.h"
 #include "regs/interrupt.h"
 #include "regs/page.h"
+#include "regs/reminder.h"
 #include "spec/vtd_registers.h"
 
 #define VTD_PAGE_SIZE	      VI_REGS_PAGE_SIZE
@@ -30,6 +31,7 @@
 #define VTD_FRO_SECOND_PAGE   0x1000u /* more than that */
 #define VTD_RECORDS_ON_PAGE   ((VTD_PAGE_SIZE - VTD_FRO_OFFSET) / VTD_FRCD_SIZE)
 #define VTD_MAX_FAULT_RECORDS 255
+#define VTD_LASTING_COMMANDS  (VTD_GCMD_TE | VTD_GCMD_QIE) /* as GCMD shows them on a polled page */
 
 struct vi_vtd_queue {
 	bool enabled;
@@ -80,10 +82,13 @@ struct vi_vtd {
 
 	struct vi_vtd_queue queue;
 	bool wait_completed;  /* ICS.IWC */
+	bool wait_again;      /* another was completed while it was set: of interest on a polled page */
 	uint64_t queue_error; /* IQERCD */
+	struct vi_regs_reminder wait_reminder, error_reminder;
 
-	uint32_t fault_status; /* FSTS without PPF and FRI, which follow from the records */
-	uint8_t first_pending; /* FSTS.FRI */
+	uint32_t fault_status;	  /* FSTS without PPF and FRI, which follow from the records */
+	bool fault_status_hidden; /* by what the guest wrote on a polled page */
+	uint8_t first_pending;	  /* FSTS.FRI */
 	uint8_t next_record;
 	struct {
 		uint64_t lo, hi;

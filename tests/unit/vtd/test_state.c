@@ -523,6 +523,12 @@ static void fill_registers(struct machine *m)
 static const uint16_t filled[] = {VTD_VER,   VTD_CAP, VTD_CAP + 4, VTD_ECAP,  VTD_GCMD,	  VTD_GSTS, VTD_FSTS,
 				  VTD_FECTL, VTD_IQH, VTD_ICS,	   VTD_IECTL, VTD_IQERCD, VTD_PMEN};
 
+/* Bits that hold a number, another one after each look, while there is something to clear. */
+static uint32_t number_bits(unsigned offset)
+{
+	return offset == VTD_FSTS || offset == VTD_ICS ? 0x7fff0000 : 0;
+}
+
 /* Whatever a state says of the page: words that the guest cannot write follow from the unit. */
 static void test_forged_pages_come_right(void **state)
 {
@@ -545,8 +551,7 @@ static void test_forged_pages_come_right(void **state)
 	assert_int_equal(viommu_restore(m.viommu, bytes, size), 0);
 	for (unsigned offset = 0; offset < VTD_PAGE_SIZE; offset += 4) {
 		memcpy(&now, (uint8_t *)m.page + offset, sizeof(now));
-		if (now !=
-		    ((before[offset / 4] & ~plain_bits(offset)) | (~before[offset / 4] & plain_bits(offset))))
+		if ((now ^ before[offset / 4] ^ plain_bits(offset)) & ~number_bits(offset))
 			fail_msg("register 0x%x is 0x%x, was 0x%x", offset, now, before[offset / 4]);
 	}
 	free(bytes);
