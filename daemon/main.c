@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/descriptors.h"
-#include "daemon/sandbox.h"
+#include "daemon/sandbox/sandbox.h"
 #include "daemon/served_vms.h"
 #include "daemon/sigbus.h"
 

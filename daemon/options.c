@@ -15,7 +15,7 @@
 #include "daemon/counters.h"
 #include "daemon/directory.h"
 #include "daemon/disk_image.h"
-#include "daemon/sandbox.h"
+#include "daemon/sandbox/sandbox.h"
 #include "daemon/value_list.h"
 
 #define WHY_SIZE 512

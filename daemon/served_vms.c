@@ -6,8 +6,8 @@
 
 #include "control/protocol.h"
 #include "control/server.h"
-#include "daemon/commands.h"
-#include "daemon/work_thread.h"
+#include "daemon/commands/commands.h"
+#include "daemon/sidecore/work_thread.h"
 
 /* --------------------------------------------------------------------- open */
 

@@ -11,7 +11,7 @@
 #include "daemon/loop.h"
 #include "daemon/options.h"
 #include "daemon/vm.h"
-#include "daemon/waker.h"
+#include "daemon/sidecore/waker.h"
 
 struct control_server;
 struct work_thread;

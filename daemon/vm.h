@@ -12,14 +12,14 @@
 
 #include "daemon/counters.h"
 #include "daemon/directory.h"
-#include "daemon/iommu_function.h"
+#include "daemon/functions/iommu.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
-#include "daemon/nvme_function.h"
+#include "daemon/functions/nvme.h"
 #include "daemon/options.h"
-#include "daemon/unit.h"
+#include "daemon/functions/unit.h"
 #include "daemon/unmapper.h"
-#include "daemon/waker.h"
+#include "daemon/sidecore/waker.h"
 
 /* A state that comes in pieces. */
 struct incoming_state {

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "daemon/hidden_config.h"
+#include "daemon/functions/hidden_config.h"
 
 #define COMMAND	 0x04
 #define BAR0	 0x10

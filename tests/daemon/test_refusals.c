@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What daemon/sandbox.c refuses: a line a case. Each case is a child that goes
+ * What daemon/sandbox/sandbox.c refuses: a line a case. Each case is a child that goes
  * into the sandbox as viommud does and then tries it.
  */
 #include <arpa/inet.h>
@@ -28,7 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/sandbox.h"
+#include "daemon/sandbox/sandbox.h"
 
 #define KILLED	    1000 /* by the filter */
 #define SKIPPED	    1001
@@ -371,7 +371,7 @@ static int run(const struct refusal *r)
 
 /*
  * What serving may call with any arguments. A second list beside that of
- * daemon/syscalls.c: a call is added there and here, or this test tells of it.
+ * daemon/sandbox/syscalls.c: a call is added there and here, or this test tells of it.
  */
 static const int served[] = {
 	SCMP_SYS(epoll_wait),

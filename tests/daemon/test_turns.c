@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "daemon/turns.h"
+#include "daemon/sidecore/turns.h"
 
 #define LOOK_NS 20
 #define SECOND	UINT64_C(1000000000)
@@ -34,7 +34,7 @@ static uint64_t do_work(struct load *l, uint64_t now)
 	return now;
 }
 
-/* As daemon/work_thread.c does it. */
+/* As daemon/sidecore/work_thread.c does it. */
 static uint64_t take_turn(struct turns *t, unsigned who, struct load *l, uint64_t now)
 {
 	uint64_t began = now;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* daemon/unit.c on a library that has run out of memory. */
+/* daemon/functions/unit.c on a library that has run out of memory. */
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,9 +14,9 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "daemon/unit.h"
+#include "daemon/functions/unit.h"
 #include "daemon/vm.h"
-#include "daemon/work_thread.h"
+#include "daemon/sidecore/work_thread.h"
 
 static int64_t removed_part, removed_all;
 static const struct viommu_host_ops *unit_ops;
@@ -34,7 +34,7 @@ int viommu_mem_add(struct viommu *v, uint64_t gpa, uint64_t len, void *host, uns
 	return 0;
 }
 
-/* What else daemon/unit.c asks for, and these tests do not. */
+/* What else daemon/functions/unit.c asks for, and these tests do not. */
 int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct viommu_options *opts,
 		  struct viommu **ret_unit)
 {

@@ -14,7 +14,7 @@
 
 #include "control/message.h"
 #include "control/server.h"
-#include "daemon/commands.h"
+#include "daemon/commands/commands.h"
 #include "daemon/served_vms.h"
 #include "failing_alloc.h"
 #include "sweep.h"

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/commands/saved_state.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "daemon/vm.h"
+#include "daemon/sidecore/work_thread.h"
+
+#define MAGIC	"viommuST"
+#define VERSION 1
+#define ALIGN	8
+
+enum kind { KIND_FUNCTION = 1, KIND_UNIT, KIND_NVME };
+
+struct header {
+	char magic[8];
+	uint32_t version, sections;
+	uint64_t length; /* of all, with the checksum */
+};
+
+struct section {
+	uint32_t kind, index;
+	uint64_t length; /* of what follows; then zeros up to ALIGN */
+};
+
+/* What one visit of the work thread is about. */
+struct visit {
+	struct vm *vm;
+	uint8_t *bytes; /* aligned as malloc() does */
+	size_t size, used;
+	uint32_t sections;
+	int err;
+	char *why;
+	size_t why_size;
+};
+
+static bool fail(struct visit *v, int err, const char *format, ...)
+{
+	va_list args;
+
+	v->err = err;
+	va_start(args, format);
+	vsnprintf(v->why, v->why_size, format, args);
+	va_end(args);
+	return false;
+}
+
+/* ---------------------------------------------------------------------- save */
+
+static bool begin_section(struct visit *v, enum kind kind, unsigned index, size_t length)
+{
+	struct section s = {.kind = htole32(kind), .index = htole32(index), .length = htole64(length)};
+
+	if (v->size - v->used < sizeof(s) + length + ALIGN)
+		return fail(v, -E2BIG, "the state is larger than it can be");
+	memcpy(v->bytes + v->used, &s, sizeof(s));
+	v->used += sizeof(s);
+	v->sections++;
+	return true;
+}
+
+static void end_section(struct visit *v, size_t length)
+{
+	v->used += (length + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+}
+
+static bool save_function(struct visit *v)
+{
+	struct hidden_state s;
+
+	iommu_function_save(v->vm->iommu, &s);
+	if (!begin_section(v, KIND_FUNCTION, 0, sizeof(s)))
+		return false;
+	memcpy(v->bytes + v->used, &s, sizeof(s));
+	end_section(v, sizeof(s));
+	return true;
+}
+
+static bool save_unit(struct visit *v, unsigned index)
+{
+	struct viommu *unit = v->vm->units[index]->v;
+	int64_t length = viommu_save(unit, NULL, 0);
+
+	if (!begin_section(v, KIND_UNIT, index, (size_t)length))
+		return false;
+	length = viommu_save(unit, v->bytes + v->used, v->size - v->used);
+	if (length < 0)
+		return fail(v, (int)length, "the IOMMU cannot be saved: %s", strerror((int)-length));
+	end_section(v, (size_t)length);
+	return true;
+}
+
+static bool save_nvme(struct visit *v, unsigned index)
+{
+	struct nvme *nvme = nvme_function_controller(v->vm->nvme[index]);
+	int64_t length = nvme_save(nvme, NULL, 0);
+
+	if (length == -EBUSY)
+		return fail(
+			v, -EAGAIN,
+			"commands of nvme%u are under way; a guest that has taken bus mastering away keeps "
+			"them so",
+			index);
+	if (!begin_section(v, KIND_NVME, index, (size_t)length))
+		return false;
+	nvme_save(nvme, v->bytes + v->used, v->size - v->used);
+	end_section(v, (size_t)length);
+	return true;
+}
+
+static bool save_all(struct visit *v)
+{
+	struct vm *vm = v->vm;
+
+	for (unsigned i = 0; i < vm->nvme_count; i++)
+		nvme_function_hold(vm->nvme[i], SAVED_HOLD_MS);
+	for (unsigned i = 0; i < vm->nvme_count; i++) {
+		if (!save_nvme(v, i))
+			return false;
+	}
+	for (unsigned i = 0; i < vm->unit_count; i++) {
+		if (!save_unit(v, i))
+			return false;
+	}
+	return !vm->iommu || save_function(v);
+}
+
+static void finish_file(struct visit *v)
+{
+	struct header h = {.magic = MAGIC,
+			   .version = htole32(VERSION),
+			   .sections = htole32(v->sections),
+			   .length = htole64(v->used + sizeof(uint32_t))};
+	uint32_t crc;
+
+	memcpy(v->bytes, &h, sizeof(h));
+	crc = htole32((uint32_t)crc32(0, v->bytes, (uInt)v->used));
+	memcpy(v->bytes + v->used, &crc, sizeof(crc));
+	v->used += sizeof(crc);
+}
+
+/*
+ * Nobody answers messages meanwhile: a unit that would ask for memory without a
+ * file is told no at once, which can only happen to a guest that put its queue there.
+ */
+static void hold_memory(struct vm *vm, bool hold)
+{
+	for (unsigned i = 0; i < vm->unit_count; i++)
+		(hold ? vfu_dma_hold : vfu_dma_release)(vm->units[i]->memory);
+}
+
+static void save_on_work_thread(void *arg)
+{
+	struct visit *v = arg;
+
+	hold_memory(v->vm, true);
+	if (save_all(v)) {
+		finish_file(v);
+		v->vm->frozen = true;
+	}
+	hold_memory(v->vm, false);
+}
+
+static bool memory_has_files(const struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->unit_count; i++) {
+		if (vm->units[i]->told)
+			return false;
+	}
+	return true;
+}
+
+static int visit(struct visit *v, void (*work)(void *arg))
+{
+	int err = work_thread_visit(v->vm->work, work, v);
+
+	if (!err)
+		return v->err;
+	snprintf(v->why, v->why_size, "the work thread does not come to it; try again");
+	return err;
+}
+
+int saved_state_take(struct vm *vm, uint8_t **ret_bytes, size_t *ret_size, char *why, size_t why_size)
+{
+	struct visit v = {.vm = vm,
+			  .size = SAVED_STATE_MAX,
+			  .used = sizeof(struct header),
+			  .why = why,
+			  .why_size = why_size};
+	int err;
+
+	if (!memory_has_files(vm)) {
+		snprintf(
+			why, why_size,
+			"the guest's memory came without a file, and whoever goes on would not have it; give "
+			"QEMU's memory backend share=on");
+		return -ENOTSUP;
+	}
+	v.bytes = calloc(1, v.size);
+	if (!v.bytes) {
+		snprintf(why, why_size, "there is no memory for it");
+		return -ENOMEM;
+	}
+	err = visit(&v, save_on_work_thread);
+	if (err) {
+		free(v.bytes);
+		return err;
+	}
+	*ret_bytes = v.bytes;
+	*ret_size = v.used;
+	return 0;
+}
+
+/* ------------------------------------------------------------------- restore */
+
+static bool check_header(struct visit *v)
+{
+	struct header h;
+	uint32_t crc;
+
+	if (v->size < sizeof(h) + sizeof(crc))
+		return fail(v, -EBADMSG, "this is no saved state: it is too short");
+	memcpy(&h, v->bytes, sizeof(h));
+	if (memcmp(h.magic, MAGIC, sizeof(h.magic)))
+		return fail(v, -EBADMSG, "this is no saved state: 'viommu save' did not write it");
+	if (le32toh(h.version) != VERSION)
+		return fail(v, -ENOTSUP, "the state is of version %u; this viommud knows version %u",
+			    le32toh(h.version), VERSION);
+	memcpy(&crc, v->bytes + v->size - sizeof(crc), sizeof(crc));
+	if (le64toh(h.length) != v->size ||
+	    le32toh(crc) != (uint32_t)crc32(0, v->bytes, (uInt)(v->size - sizeof(crc))))
+		return fail(v, -EBADMSG, "the state is damaged; save it again");
+	v->sections = le32toh(h.sections);
+	v->used = sizeof(h);
+	v->size -= sizeof(crc);
+	return true;
+}
+
+/* The next section, which is of this kind and number, or else the state is of another machine. */
+static const uint8_t *next_section(struct visit *v, enum kind kind, unsigned index, size_t *ret_length)
+{
+	struct section s;
+	uint64_t length, room;
+	const uint8_t *at;
+
+	if (v->sections == 0 || v->size - v->used < sizeof(s))
+		return NULL;
+	memcpy(&s, v->bytes + v->used, sizeof(s));
+	length = le64toh(s.length);
+	room = v->size - v->used - sizeof(s);
+	if (le32toh(s.kind) != kind || le32toh(s.index) != index || length > room ||
+	    ((length + ALIGN - 1) & ~(uint64_t)(ALIGN - 1)) > room)
+		return NULL;
+	at = v->bytes + v->used + sizeof(s);
+	v->used += sizeof(s) + ((length + ALIGN - 1) & ~(uint64_t)(ALIGN - 1));
+	v->sections--;
+	*ret_length = length;
+	return at;
+}
+
+struct found {
+	const uint8_t *at;
+	size_t length;
+};
+
+/* Where the parts are. */
+struct parts {
+	struct found function, unit[NVME_MAX], nvme[NVME_MAX];
+};
+
+static bool find_part(struct visit *v, enum kind kind, unsigned index, struct found *ret)
+{
+	ret->at = next_section(v, kind, index, &ret->length);
+	return ret->at || fail(v, -ENOTSUP,
+			       "the state is of a viommud with other options: another IOMMU, or other disks");
+}
+
+static bool find_parts(struct visit *v, struct parts *p)
+{
+	struct vm *vm = v->vm;
+
+	for (unsigned i = 0; i < vm->nvme_count; i++) {
+		if (!find_part(v, KIND_NVME, i, &p->nvme[i]))
+			return false;
+	}
+	for (unsigned i = 0; i < vm->unit_count; i++) {
+		if (!find_part(v, KIND_UNIT, i, &p->unit[i]))
+			return false;
+	}
+	if (vm->iommu && !find_part(v, KIND_FUNCTION, 0, &p->function))
+		return false;
+	return (v->sections == 0 && v->used == v->size) ||
+	       fail(v, -ENOTSUP, "the state holds more than this viommud serves: it had other options");
+}
+
+static bool explain(struct visit *v, int err, const char *what, unsigned index)
+{
+	switch (err) {
+	case -ENOTSUP:
+		return fail(v, err,
+			    "the state is of a viommud with other options, or of another version: %s%u", what,
+			    index);
+	case -EBUSY:
+		return fail(v, err, "%s%u has requests at its disk; restore before the guest runs", what,
+			    index);
+	case -EBADMSG:
+		return fail(v, err, "the state of %s%u cannot be: it was changed, or this is a bug", what,
+			    index);
+	default:
+		return fail(v, err, "%s%u: %s", what, index, strerror(-err));
+	}
+}
+
+/* All that can be refused comes before the first change, but what the unit finds; and nothing changes before
+ * it. */
+static bool check_parts(struct visit *v, const struct parts *p)
+{
+	struct vm *vm = v->vm;
+	int err;
+
+	if (vm->iommu && !iommu_function_can_be(p->function.at, p->function.length))
+		return explain(v, -EBADMSG, "function", 0);
+	for (unsigned i = 0; i < vm->nvme_count; i++) {
+		err = nvme_restore_check(nvme_function_controller(vm->nvme[i]), p->nvme[i].at,
+					 p->nvme[i].length);
+		if (err)
+			return explain(v, err, "nvme", i);
+	}
+	return true;
+}
+
+static bool restore_parts(struct visit *v, const struct parts *p)
+{
+	struct vm *vm = v->vm;
+	int err;
+
+	/* With several units none has a model, and none can refuse what another took. */
+	for (unsigned i = 0; i < vm->unit_count; i++) {
+		err = viommu_restore(vm->units[i]->v, p->unit[i].at, p->unit[i].length);
+		if (err)
+			return explain(v, err, "iommu", i);
+	}
+	for (unsigned i = 0; i < vm->nvme_count; i++)
+		nvme_restore(nvme_function_controller(vm->nvme[i]), p->nvme[i].at, p->nvme[i].length);
+	return true;
+}
+
+static void restore_on_work_thread(void *arg)
+{
+	struct visit *v = arg;
+	struct parts p = {0};
+
+	if (!check_header(v) || !find_parts(v, &p) || !check_parts(v, &p))
+		return;
+	hold_memory(v->vm, true);
+	if (restore_parts(v, &p)) {
+		if (v->vm->iommu)
+			iommu_function_restore(v->vm->iommu, p.function.at);
+		vm_restored(v->vm);
+		v->vm->frozen = false;
+	}
+	hold_memory(v->vm, false);
+}
+
+int saved_state_apply(struct vm *vm, const uint8_t *bytes, size_t size, char *why, size_t why_size)
+{
+	struct visit v = {.vm = vm,
+			  .bytes = (uint8_t *)(uintptr_t)bytes,
+			  .size = size,
+			  .why = why,
+			  .why_size = why_size};
+	int err = visit(&v, restore_on_work_thread);
+
+	for (unsigned i = 0; i < vm->nvme_count && !err; i++)
+		nvme_function_restored(vm->nvme[i]);
+	return err;
+}

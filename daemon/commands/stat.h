@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What was counted and refused so far, as the commands `stat` and `counters` tell it. Main thread. */
+#ifndef DAEMON_COMMANDS_STAT_H
+#define DAEMON_COMMANDS_STAT_H
+
+#include <json-c/json.h>
+
+struct vm;
+
+/* {"counters": {name: {"value", "unit", "doc"}}} */
+struct json_object *stat_counters(struct vm *vm, struct json_object *request);
+
+/*
+ * All, in one reply whose size is bounded:
+ *
+ *   time_ns           when, by the monotonic clock
+ *   tables            what there is: [{name, unit, doc, scope, per_device, per_domain, maximum}]
+ *   counters          {name: value} for the VM
+ *   sidecore          {name: value}, and busy_share since it started; all VMs of the daemon share it
+ *   drains            p50_ns, p99_ns (upper bounds), worst_ns, buckets [{at_most_ns, count}]
+ *   faults_by_reason  [{reason, text, count}]
+ *   last_faults       [{number, ago_ns, device, address, write, iova, reason, text}], the youngest at the end
+ *   devices           [{device, address, translation, domain, counters}]
+ *   domains           [{domain, devices, counters}], the most active first
+ *   domains_rest      counters of domains that are not told apart any more
+ *   no_domain         counters of accesses that no domain is charged with
+ */
+struct json_object *stat_all(struct vm *vm, struct json_object *request);
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/functions/unit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/vm.h"
+#include "daemon/sidecore/work_thread.h"
+
+/* ---------------------------------------------------- what the unit asks for */
+
+/*
+ * Memory without an fd is reached by asking the client, which the main thread
+ * must never do: the client may be waiting for it.
+ */
+static int mem_read(void *opaque, uint64_t gpa, void *buf, size_t len)
+{
+	struct unit *u = opaque;
+
+	vm_count(&u->vm->counters, VM_COUNT_memory_requests);
+	return work_thread_is_current() ? vfu_dma_read(u->memory, gpa, buf, len) : -EDEADLK;
+}
+
+static int mem_write(void *opaque, uint64_t gpa, const void *buf, size_t len)
+{
+	struct unit *u = opaque;
+
+	vm_count(&u->vm->counters, VM_COUNT_memory_requests);
+	return work_thread_is_current() ? vfu_dma_write(u->memory, gpa, buf, len) : -EDEADLK;
+}
+
+static void msi(void *opaque, uint16_t rid, uint64_t address, uint32_t data)
+{
+	struct unit *u = opaque;
+
+	vm_send_interrupt(u->vm, rid, address, data);
+}
+
+static void kick(void *opaque)
+{
+	struct unit *u = opaque;
+
+	waker_kick(u->vm->waker);
+}
+
+static void guest_error(void *opaque, const struct viommu_guest_event *event)
+{
+	struct unit *u = opaque;
+	struct log_bucket *log = &u->vm->guest_errors;
+
+	switch (event->error) {
+	case VIOMMU_GUEST_FAULT:
+		log_limited(log,
+			    "blocked: device %02x:%02x.%u wanted to %s 0x%" PRIx64 ": %s (reason 0x%02x)",
+			    event->rid >> 8, event->rid >> 3 & 0x1f, event->rid & 7,
+			    event->write ? "write" : "read", event->address, event->text, event->reason);
+		break;
+	case VIOMMU_GUEST_BAD_DESCRIPTOR:
+		log_limited(log, "the guest's invalidation queue stopped: %s", event->text);
+		break;
+	case VIOMMU_GUEST_BAD_STATUS_ADDRESS:
+		log_limited(log, "%s: 0x%" PRIx64, event->text, event->address);
+		break;
+	default:
+		log_limited(log, "the guest used IOMMU register 0x%" PRIx64 " wrongly: %s", event->address,
+			    event->text);
+		break;
+	}
+}
+
+static uint64_t now_ns(void *opaque)
+{
+	struct timespec t;
+
+	(void)opaque;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static const struct viommu_host_ops host_ops = {
+	.sz = sizeof(host_ops),
+	.mem_read = mem_read,
+	.mem_write = mem_write,
+	.msi = msi,
+	.kick = kick,
+	.guest_error = guest_error,
+	.now_ns = now_ns,
+};
+
+/* ------------------------------------------------------------------- memory */
+
+static int add(struct unit *u, const struct vfu_dma_map *map, unsigned flags)
+{
+	int err = viommu_mem_add(u->v, map->iova, map->size, map->host, flags);
+
+	if (!err)
+		u->lent += map->size;
+	return err;
+}
+
+/* BARs, firmware and the VGA window come without a file in any machine; on the q35 they lie elsewhere. */
+static bool is_ram(const struct vfu_dma_map *map)
+{
+	return map->writable && map->size > UINT64_C(1) << 20 && map->iova < UINT64_C(1) << 31;
+}
+
+static void tell_of_memory_without_file(struct unit *u, const struct vfu_dma_map *map,
+					const char *consequence)
+{
+	if (u->told || !is_ram(map))
+		return;
+	u->told = true;
+	log_line("%smemory at 0x%" PRIx64 " came without a file (share=on?): %s", u->vm->label, map->iova,
+		 consequence);
+}
+
+/* To get at it the work thread waits for its client, which holds only that client's VM as long as there is no
+ * other. */
+static bool would_hold_others(const struct unit *u, const struct vfu_dma_map *map)
+{
+	return !map->host && u->vm->options->name;
+}
+
+int unit_lend(struct unit *u, const struct vfu_dma_map *map)
+{
+	unsigned flags = (map->readable ? VIOMMU_MEM_READ : 0) | (map->writable ? VIOMMU_MEM_WRITE : 0);
+	int err;
+
+	if (would_hold_others(u, map)) {
+		tell_of_memory_without_file(u, map,
+					    "devices cannot use it, since other VMs would wait for it");
+		return 0;
+	}
+	err = add(u, map, flags);
+	if (err == -EINVAL) {
+		/* QEMU announces every mappable BAR, also those above what the IOMMU can address. */
+		log_limited(&u->vm->guest_errors,
+			    "memory at 0x%" PRIx64 " is out of the IOMMU's reach and left out", map->iova);
+		return 0;
+	}
+	if (!err && !map->host)
+		tell_of_memory_without_file(u, map, "it is slow, and tables there cannot be walked");
+	return err;
+}
+
+void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
+{
+	int64_t taken = viommu_mem_remove(u->v, gpa, size);
+
+	/* No memory to cut a region in two: then none is left at all, as this part is about to be unmapped.
+	 */
+	if (taken == -ENOMEM) {
+		log_limited(&u->vm->guest_errors,
+			    "no memory to take back a part of a region at 0x%" PRIx64
+			    ": devices lose all memory until the guest's is announced again",
+			    gpa);
+		taken = viommu_mem_remove(u->v, 0, UINT64_MAX);
+	}
+	if (taken < 0) {
+		/* Nothing would keep devices from what comes to that address next. */
+		log_line("%smemory at 0x%" PRIx64 " cannot be taken back: %s. Ending", u->vm->label, gpa,
+			 strerror((int)-taken));
+		abort();
+	}
+	u->lent -= (uint64_t)taken;
+}
+
+/* ------------------------------------------------------------ begin and end */
+
+int unit_create(struct vm *vm, const struct viommu_options *opts, struct unit **ret_unit)
+{
+	struct unit *u = calloc(1, sizeof(*u));
+	int err;
+
+	if (!u)
+		return -ENOMEM;
+	u->vm = vm;
+	err = viommu_create(&host_ops, u, opts, &u->v);
+	if (!err)
+		err = viommu_thread_create(u->v, &u->thread);
+	if (err) {
+		unit_destroy(u);
+		return err;
+	}
+	*ret_unit = u;
+	return 0;
+}
+
+void unit_destroy(struct unit *u)
+{
+	if (!u)
+		return;
+	viommu_thread_destroy(u->thread);
+	viommu_destroy(u->v);
+	free(u);
+}
