@@ -5,32 +5,25 @@
 #include <sys/resource.h>
 
 #include "control/protocol.h"
+#include "daemon/functions/kind.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
-#include "devices/nvme/nvme.h"
-#include "vfio_user/connection.h"
 
 /* stdio, signals, epoll, the waker, the folder, and what the C library and sanitizers have. */
 #define OF_PROCESS 32
 /* What the kernel gives us with one message, before we close what is too much. */
 #define OF_MESSAGE 253
-/* Listener, epoll, wake, spare, the signaller's file and the connection, and a message that has come in part.
- */
-#define OF_SERVER (6 + VFU_MAX_MSG_FDS)
-/* Of a controller: errors, INTx with its mask and unmask, MSI-X. */
-#define OF_IRQS (4 + NVME_MSIX_VECTORS)
-/* The file twice, the ring and its eventfd. */
-#define OF_DISK 4
-/* Errors, the page of registers, and the timer of lost registers. */
-#define OF_UNIT 3
 /* Listener, epoll, timer, spare and again, and callers. */
 #define OF_CONTROL (5 + CONTROL_CLIENTS_MAX)
 
 /* With the folder of a VM that has a name. */
 static unsigned of_vm(const struct vm_options *vm)
 {
-	return OF_CONTROL + 1 + (vm->iommu.vtd ? OF_SERVER + OF_UNIT : 0) +
-	       vm->nvme_count * (OF_SERVER + OF_IRQS + OF_DISK);
+	unsigned needed = OF_CONTROL + 1;
+
+	for (unsigned k = 0; function_kinds[k]; k++)
+		needed += function_kinds[k]->count(vm) * function_kinds[k]->descriptors;
+	return needed;
 }
 
 static rlim_t raise_limit(void)

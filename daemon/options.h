@@ -30,7 +30,7 @@ struct nvme_choice {
 	unsigned queues; /* 0: the controller's usual */
 	bool rogue, readonly;
 	bool raw; /* whatever it begins with */
-	int fd;	  /* of the file, once vm_open_disks() has been called */
+	int fd;	  /* of the file, once vm_open_files() has been called */
 };
 
 struct vm_options {

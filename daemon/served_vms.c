@@ -17,15 +17,15 @@ static int open_vm(struct served_vms *s, struct vm_options *options, struct dire
 	struct served_vm *served = &s->vms[s->count];
 
 	served->directory.fd = -1;
-	if (vm_open_disks(options, why, why_size))
+	if (vm_open_files(options, why, why_size))
 		return -1;
 	if (options->name &&
 	    directory_open_within(&served->directory, directory, options->name, why, why_size))
 		return -1;
-	served->vm = (struct vm){.options = options,
-				 .directory = options->name ? &served->directory : directory,
-				 .loop = s->loop,
-				 .waker = &s->waker,
+	served->vm = (struct vm){.host = {.directory = options->name ? &served->directory : directory,
+					  .loop = s->loop,
+					  .waker = &s->waker},
+				 .options = options,
 				 .sidecore = &s->sidecore};
 	s->count++;
 	return 0;
@@ -54,11 +54,11 @@ static int open_control(struct served_vms *s, struct served_vm *served, char *wh
 	char path[SOCKET_PATH_MAX];
 	int err;
 
-	directory_socket(served->vm.directory, CONTROL_SOCKET_NAME, path);
+	directory_socket(served->vm.host.directory, CONTROL_SOCKET_NAME, path);
 	err = control_server_create(path, commands_handle, &served->vm, &served->control);
 	if (!err)
 		err = loop_add(s->loop, control_server_fd(served->control), process_control, served->control,
-			       &served->vm.counters);
+			       &served->vm.host.counters);
 	if (err)
 		snprintf(why, why_size, "%s cannot be opened: %s", path, strerror(-err));
 	return err;
@@ -69,8 +69,8 @@ static int start_vms(struct served_vms *s, const struct daemon_options *options,
 	int err = 0;
 
 	for (unsigned i = 0; i < s->count && !err; i++) {
-		s->vms[i].vm.verbose = options->verbose;
-		unmapper_share_init(&s->vms[i].vm.unmapper, s->unmapper);
+		s->vms[i].vm.host.verbose = options->verbose;
+		unmapper_share_init(&s->vms[i].vm.host.unmapper, s->unmapper);
 		err = vm_start(&s->vms[i].vm, why, why_size);
 	}
 	return err;

@@ -5,30 +5,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/functions/kind.h"
+#include "daemon/sidecore/work_thread.h"
+#include "vfio_user/server.h"
+
 /* --------------------------------------------------------------- interrupts */
+
+static bool send_through(struct function *f, uint64_t address, uint32_t data)
+{
+	return f->ops->send && f->ops->send(f, address, data);
+}
 
 /*
  * QEMU takes an interrupt message from any function that may master the bus.
- * The hidden IOMMU function never may, so its own go out through a device.
+ * The hidden function of a unit never may, so its own go out through a device.
  */
-void vm_send_interrupt(struct vm *vm, uint16_t rid, uint64_t address, uint32_t data)
+static void send_interrupt(struct host *h, uint16_t rid, uint64_t address, uint32_t data)
 {
-	for (unsigned i = 0; rid && i < vm->nvme_count; i++) {
-		if (nvme_function_rid(vm->nvme[i]) == rid && nvme_function_send(vm->nvme[i], address, data))
-			return;
-	}
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		if (nvme_function_send(vm->nvme[i], address, data))
-			return;
-	}
-	vm_count(&vm->counters, VM_COUNT_interrupts_lost);
-	log_limited(&vm->guest_errors,
-		    "an interrupt of the IOMMU was lost: no served device masters the bus");
-}
+	struct vm *vm = (struct vm *)h;
 
-bool vm_registers_are_polled(const struct vm *vm)
-{
-	return vm->iommu && iommu_function_is_polled(vm->iommu);
+	for (unsigned i = 0; rid && i < vm->function_count; i++) {
+		if (vm->functions[i]->devfn == rid && send_through(vm->functions[i], address, data))
+			return;
+	}
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (send_through(vm->functions[i], address, data))
+			return;
+	}
+	vm_count(&h->counters, VM_COUNT_interrupts_lost);
+	log_limited(&h->guest_errors, "an interrupt of the IOMMU was lost: no served device masters the bus");
 }
 
 /* -------------------------------------------------------------- translation */
@@ -47,26 +52,50 @@ static bool was_ever_on(struct viommu *unit)
 	return false;
 }
 
-static bool is_on(struct vm *vm)
+bool vm_remaps(const struct vm *vm)
+{
+	return vm->host.unit_count && vm->host.units[0]->registers;
+}
+
+/* By which its unit tells whether translation is on. */
+static struct function *first_device(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (function_is_device(vm->functions[i]))
+			return vm->functions[i];
+	}
+	return NULL;
+}
+
+static bool is_on(struct function *device)
 {
 	struct viommu_requester_info info = {.sz = sizeof(info)};
 
-	viommu_requester_describe(nvme_function_requester(vm->nvme[0]), &info);
+	viommu_requester_describe(device->requester, &info);
 	return info.translation != VIOMMU_TRANSLATION_OFF;
+}
+
+const char *vm_iommu_text(const struct vm *vm)
+{
+	return vm_remaps(vm) ? "vtd" : "none";
 }
 
 const char *vm_translation_text(struct vm *vm)
 {
-	if (!vm->iommu || !vm->nvme_count)
+	struct function *device = first_device(vm);
+
+	if (!vm_remaps(vm) || !device)
 		return NULL;
-	if (is_on(vm))
+	if (is_on(device))
 		return "on";
-	return vm->was_restored_on || was_ever_on(vm->units[0]->v) ? "off" : "never";
+	return vm->was_restored_on || was_ever_on(device->unit->v) ? "off" : "never";
 }
 
 void vm_restored(struct vm *vm)
 {
-	if (vm->iommu && vm->nvme_count && is_on(vm))
+	struct function *device = first_device(vm);
+
+	if (vm_remaps(vm) && device && is_on(device))
 		vm->was_restored_on = true;
 }
 
@@ -77,64 +106,40 @@ static void process_server(void *arg)
 	vfu_server_process(arg);
 }
 
-static int watch(struct vm *vm, struct vfu_server *server)
+static int start_function(struct vm *vm, const struct function_kind *kind, unsigned index, char *why,
+			  size_t why_size)
 {
-	return loop_add(vm->loop, vfu_server_fd(server), process_server, server, &vm->counters);
-}
+	struct host *h = &vm->host;
+	struct function *f;
+	int err = kind->create(h, vm->options, index, &f, why, why_size);
 
-static int start_iommu(struct vm *vm, char *why, size_t why_size)
-{
-	const char *reason;
-	int err = iommu_function_create(vm, &vm->iommu, &reason);
-
-	if (err) {
-		snprintf(why, why_size, "%s in %s: %s", reason, vm->directory->path, strerror(-err));
+	if (err)
 		return err;
-	}
-	vm->units[vm->unit_count++] = iommu_function_unit(vm->iommu);
-	return watch(vm, iommu_function_server(vm->iommu));
-}
-
-static int start_nvme(struct vm *vm, char *why, size_t why_size)
-{
-	struct unit *unit = vm->iommu ? iommu_function_unit(vm->iommu) : NULL;
-	unsigned index = vm->nvme_count;
-	const char *reason;
-	int err = nvme_function_create(vm, index, unit, &vm->nvme[index], &reason);
-
-	if (err) {
-		snprintf(why, why_size, "--nvme %s: %s (%s)", vm->options->nvme[index].path, reason,
-			 strerror(-err));
-		return err;
-	}
-	vm->nvme_count++;
-	if (!unit)
-		vm->units[vm->unit_count++] = nvme_function_unit(vm->nvme[index]);
-	return watch(vm, nvme_function_server(vm->nvme[index]));
+	vm->functions[vm->function_count++] = f;
+	if (f->owns_unit)
+		h->units[h->unit_count++] = f->unit;
+	return loop_add(h->loop, vfu_server_fd(f->server), process_server, f->server, &h->counters);
 }
 
 static int start_all(struct vm *vm, char *why, size_t why_size)
 {
 	int err = 0;
 
-	if (vm->options->iommu.vtd)
-		err = start_iommu(vm, why, why_size);
-	while (!err && vm->nvme_count < vm->options->nvme_count)
-		err = start_nvme(vm, why, why_size);
+	for (unsigned k = 0; function_kinds[k] && !err; k++) {
+		for (unsigned i = 0; i < function_kinds[k]->count(vm->options) && !err; i++)
+			err = start_function(vm, function_kinds[k], i, why, why_size);
+	}
 	return err;
 }
 
-int vm_open_disks(struct vm_options *options, char *why, size_t why_size)
+int vm_open_files(struct vm_options *options, char *why, size_t why_size)
 {
-	for (unsigned i = 0; i < options->nvme_count; i++) {
-		struct nvme_choice *choice = &options->nvme[i];
-		const char *reason = "";
+	for (unsigned k = 0; function_kinds[k]; k++) {
+		const struct function_kind *kind = function_kinds[k];
 
-		choice->fd = nvme_open_file(choice->path, choice->readonly, &reason);
-		if (choice->fd < 0) {
-			snprintf(why, why_size, "--nvme %s: %s (%s)", choice->path, reason,
-				 strerror(-choice->fd));
-			return -1;
+		for (unsigned i = 0; kind->open && i < kind->count(options); i++) {
+			if (kind->open(options, i, why, why_size))
+				return -1;
 		}
 	}
 	return 0;
@@ -142,11 +147,15 @@ int vm_open_disks(struct vm_options *options, char *why, size_t why_size)
 
 int vm_start(struct vm *vm, char *why, size_t why_size)
 {
+	struct host *h = &vm->host;
 	int err;
 
 	if (vm->options->name)
-		snprintf(vm->label, sizeof(vm->label), "%s: ", vm->options->name);
-	log_bucket_init(&vm->guest_errors, vm->label);
+		snprintf(h->label, sizeof(h->label), "%s: ", vm->options->name);
+	h->beside_others = vm->options->name;
+	h->send_interrupt = send_interrupt;
+	h->may_wait = work_thread_is_current;
+	log_bucket_init(&h->guest_errors, h->label);
 	why[0] = '\0';
 	err = start_all(vm, why, why_size);
 	if (err && !why[0])
@@ -154,17 +163,11 @@ int vm_start(struct vm *vm, char *why, size_t why_size)
 	return err ? -1 : 0;
 }
 
-static void end_session(struct vfu_server *server)
-{
-	vfu_server_end(server, "viommud ends");
-}
-
+/* Devices before the units that they stand behind. */
 void vm_disconnect(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->nvme_count; i++)
-		end_session(nvme_function_server(vm->nvme[i]));
-	if (vm->iommu)
-		end_session(iommu_function_server(vm->iommu));
+	for (unsigned i = vm->function_count; i > 0; i--)
+		vfu_server_end(vm->functions[i - 1]->server, "viommud ends");
 }
 
 void incoming_state_drop(struct incoming_state *in)
@@ -175,8 +178,7 @@ void incoming_state_drop(struct incoming_state *in)
 
 void vm_stop(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->nvme_count; i++)
-		nvme_function_destroy(vm->nvme[i]);
-	iommu_function_destroy(vm->iommu);
+	for (unsigned i = vm->function_count; i > 0; i--)
+		vm->functions[i - 1]->ops->destroy(vm->functions[i - 1]);
 	incoming_state_drop(&vm->incoming);
 }

@@ -32,7 +32,7 @@ struct range {
  */
 struct reach {
 	struct control_work work;
-	struct nvme_function *f;
+	struct function *f;
 	bool dump;
 	uint64_t iova, steps; /* where the next piece begins; done so far */
 	struct range open;    /* the next piece may go on with it */
@@ -109,13 +109,13 @@ static struct json_object *object_of(struct reach *r, bool blocked, bool complet
 {
 	struct json_object *reply = control_ok(), *entries;
 
-	control_set_string(reply, "device", nvme_function_name(r->f));
+	control_set_string(reply, "device", r->f->name);
 	control_set_bool(reply, "blocked", blocked);
 	control_set_bool(reply, "complete", complete && r->count <= REACH_RANGES_MAX);
 	control_set_u64(reply, "range_count", r->count);
 	control_set_u64(reply, "pages", r->pages);
 	control_set_u64(reply, "writable_pages", r->writable_pages);
-	control_set_u64(reply, "memory_pages", nvme_function_unit(r->f)->lent >> PAGE_SHIFT);
+	control_set_u64(reply, "memory_pages", r->f->unit->lent >> PAGE_SHIFT);
 	if (!r->dump)
 		return reply;
 	entries = control_object();
@@ -143,8 +143,7 @@ static bool step(struct control_work *w, struct control_reply *ret_reply)
 {
 	struct reach *r = (struct reach *)w;
 	bool first = r->steps == 0;
-	int more = viommu_reach_some(nvme_function_requester(r->f), &r->iova, REACH_STEPS_AT_ONCE, note_range,
-				     r);
+	int more = viommu_reach_some(r->f->requester, &r->iova, REACH_STEPS_AT_ONCE, note_range, r);
 
 	r->steps += REACH_STEPS_AT_ONCE;
 	if (more == 1 && r->steps < REACH_STEPS)
@@ -163,7 +162,7 @@ static void drop(struct control_work *w)
 	free(r);
 }
 
-static struct json_object *begin(struct nvme_function *f, bool dump, struct control_work **ret_work)
+static struct json_object *begin(struct function *f, bool dump, struct control_work **ret_work)
 {
 	struct reach *r = calloc(1, sizeof(*r));
 
@@ -209,11 +208,11 @@ static void add_entry(struct json_object *object, const struct viommu_entry *ent
 	control_add(object, key, e);
 }
 
-void device_describe(struct nvme_function *f, struct json_object *ret_info)
+void device_describe(struct function *f, struct json_object *ret_info)
 {
 	struct viommu_requester_info info = {.sz = sizeof(info)};
 
-	viommu_requester_describe(nvme_function_requester(f), &info);
+	viommu_requester_describe(f->requester, &info);
 	control_set_string(ret_info, "translation", device_translation_text(info.translation));
 	control_set_bool(ret_info, "cached", info.cached);
 	control_set_bool(ret_info, "faults_silent", info.faults_silent);
@@ -236,13 +235,15 @@ void device_describe(struct nvme_function *f, struct json_object *ret_info)
 /* ------------------------------------------------------------------ commands */
 
 /* Or NULL, and *ret_error is the reply. */
-static struct nvme_function *find(struct vm *vm, struct json_object *request, struct json_object **ret_error)
+static struct function *find(struct vm *vm, struct json_object *request, struct json_object **ret_error)
 {
 	const char *device = control_get_string(request, "device");
 
-	for (unsigned i = 0; device && i < vm->nvme_count; i++) {
-		if (!strcmp(device, nvme_function_name(vm->nvme[i])))
-			return vm->nvme[i];
+	for (unsigned i = 0; device && i < vm->function_count; i++) {
+		struct function *f = vm->functions[i];
+
+		if (function_is_device(f) && !strcmp(device, f->name))
+			return f;
 	}
 	*ret_error = device ? control_error("there is no device '%s'; status lists them", device)
 			    : control_error("this needs a \"device\" such as nvme0");
@@ -252,7 +253,7 @@ static struct nvme_function *find(struct vm *vm, struct json_object *request, st
 struct json_object *device_reach(struct vm *vm, struct json_object *request, struct control_work **ret_work)
 {
 	struct json_object *reply;
-	struct nvme_function *f = find(vm, request, &reply);
+	struct function *f = find(vm, request, &reply);
 
 	return f ? begin(f, false, ret_work) : reply;
 }
@@ -260,7 +261,7 @@ struct json_object *device_reach(struct vm *vm, struct json_object *request, str
 struct json_object *device_dump(struct vm *vm, struct json_object *request, struct control_work **ret_work)
 {
 	struct json_object *reply;
-	struct nvme_function *f = find(vm, request, &reply);
+	struct function *f = find(vm, request, &reply);
 
 	return f ? begin(f, true, ret_work) : reply;
 }

@@ -11,7 +11,7 @@
 #include <viommu/viommu.h>
 
 struct control_work;
-struct nvme_function;
+struct function;
 struct vm;
 
 struct json_object *device_reach(struct vm *vm, struct json_object *request, struct control_work **ret_work);
@@ -20,6 +20,6 @@ struct json_object *device_dump(struct vm *vm, struct json_object *request, stru
 /* As "paged". */
 const char *device_translation_text(enum viommu_translation translation);
 /* Fill in what the device's entries say now. */
-void device_describe(struct nvme_function *f, struct json_object *ret_info);
+void device_describe(struct function *f, struct json_object *ret_info);
 
 #endif

@@ -17,7 +17,7 @@
 #define VERSION 1
 #define ALIGN	8
 
-enum kind { KIND_FUNCTION = 1, KIND_UNIT, KIND_NVME };
+#define KIND_UNIT 2 /* those of functions are their kinds' own */
 
 struct header {
 	char magic[8];
@@ -54,7 +54,7 @@ static bool fail(struct visit *v, int err, const char *format, ...)
 
 /* ---------------------------------------------------------------------- save */
 
-static bool begin_section(struct visit *v, enum kind kind, unsigned index, size_t length)
+static bool begin_section(struct visit *v, uint32_t kind, unsigned index, size_t length)
 {
 	struct section s = {.kind = htole32(kind), .index = htole32(index), .length = htole64(length)};
 
@@ -71,21 +71,25 @@ static void end_section(struct visit *v, size_t length)
 	v->used += (length + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
-static bool save_function(struct visit *v)
+static bool save_function(struct visit *v, struct function *f)
 {
-	struct hidden_state s;
+	int64_t length = f->ops->save(f, NULL, 0);
 
-	iommu_function_save(v->vm->iommu, &s);
-	if (!begin_section(v, KIND_FUNCTION, 0, sizeof(s)))
+	if (length == -EBUSY)
+		return fail(v, -EAGAIN,
+			    "commands of %s are under way; a guest that has taken bus mastering away keeps "
+			    "them so",
+			    f->name);
+	if (!begin_section(v, f->ops->state_kind, f->index, (size_t)length))
 		return false;
-	memcpy(v->bytes + v->used, &s, sizeof(s));
-	end_section(v, sizeof(s));
+	f->ops->save(f, v->bytes + v->used, v->size - v->used);
+	end_section(v, (size_t)length);
 	return true;
 }
 
 static bool save_unit(struct visit *v, unsigned index)
 {
-	struct viommu *unit = v->vm->units[index]->v;
+	struct viommu *unit = v->vm->host.units[index]->v;
 	int64_t length = viommu_save(unit, NULL, 0);
 
 	if (!begin_section(v, KIND_UNIT, index, (size_t)length))
@@ -97,39 +101,39 @@ static bool save_unit(struct visit *v, unsigned index)
 	return true;
 }
 
-static bool save_nvme(struct visit *v, unsigned index)
+static void hold(struct vm *vm)
 {
-	struct nvme *nvme = nvme_function_controller(v->vm->nvme[index]);
-	int64_t length = nvme_save(nvme, NULL, 0);
-
-	if (length == -EBUSY)
-		return fail(
-			v, -EAGAIN,
-			"commands of nvme%u are under way; a guest that has taken bus mastering away keeps "
-			"them so",
-			index);
-	if (!begin_section(v, KIND_NVME, index, (size_t)length))
-		return false;
-	nvme_save(nvme, v->bytes + v->used, v->size - v->used);
-	end_section(v, (size_t)length);
-	return true;
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (vm->functions[i]->ops->hold)
+			vm->functions[i]->ops->hold(vm->functions[i], SAVED_HOLD_MS);
+	}
 }
 
-static bool save_all(struct visit *v)
+static bool save_functions(struct visit *v, bool devices)
 {
 	struct vm *vm = v->vm;
 
-	for (unsigned i = 0; i < vm->nvme_count; i++)
-		nvme_function_hold(vm->nvme[i], SAVED_HOLD_MS);
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		if (!save_nvme(v, i))
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (function_is_device(vm->functions[i]) == devices && !save_function(v, vm->functions[i]))
 			return false;
 	}
-	for (unsigned i = 0; i < vm->unit_count; i++) {
+	return true;
+}
+
+static bool save_units(struct visit *v)
+{
+	for (unsigned i = 0; i < v->vm->host.unit_count; i++) {
 		if (!save_unit(v, i))
 			return false;
 	}
-	return !vm->iommu || save_function(v);
+	return true;
+}
+
+/* Devices first, as they may be busy. Whoever restores finds the sections in this order. */
+static bool save_all(struct visit *v)
+{
+	hold(v->vm);
+	return save_functions(v, true) && save_units(v) && save_functions(v, false);
 }
 
 static void finish_file(struct visit *v)
@@ -152,8 +156,8 @@ static void finish_file(struct visit *v)
  */
 static void hold_memory(struct vm *vm, bool hold)
 {
-	for (unsigned i = 0; i < vm->unit_count; i++)
-		(hold ? vfu_dma_hold : vfu_dma_release)(vm->units[i]->memory);
+	for (unsigned i = 0; i < vm->host.unit_count; i++)
+		(hold ? vfu_dma_hold : vfu_dma_release)(vm->host.units[i]->memory);
 }
 
 static void save_on_work_thread(void *arg)
@@ -163,15 +167,15 @@ static void save_on_work_thread(void *arg)
 	hold_memory(v->vm, true);
 	if (save_all(v)) {
 		finish_file(v);
-		v->vm->frozen = true;
+		v->vm->host.frozen = true;
 	}
 	hold_memory(v->vm, false);
 }
 
 static bool memory_has_files(const struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->unit_count; i++) {
-		if (vm->units[i]->told)
+	for (unsigned i = 0; i < vm->host.unit_count; i++) {
+		if (vm->host.units[i]->told)
 			return false;
 	}
 	return true;
@@ -244,7 +248,7 @@ static bool check_header(struct visit *v)
 }
 
 /* The next section, which is of this kind and number, or else the state is of another machine. */
-static const uint8_t *next_section(struct visit *v, enum kind kind, unsigned index, size_t *ret_length)
+static const uint8_t *next_section(struct visit *v, uint32_t kind, unsigned index, size_t *ret_length)
 {
 	struct section s;
 	uint64_t length, room;
@@ -272,49 +276,59 @@ struct found {
 
 /* Where the parts are. */
 struct parts {
-	struct found function, unit[NVME_MAX], nvme[NVME_MAX];
+	struct found functions[FUNCTIONS_MAX], units[UNITS_MAX];
 };
 
-static bool find_part(struct visit *v, enum kind kind, unsigned index, struct found *ret)
+static bool find_part(struct visit *v, uint32_t kind, unsigned index, struct found *ret)
 {
 	ret->at = next_section(v, kind, index, &ret->length);
 	return ret->at || fail(v, -ENOTSUP,
 			       "the state is of a viommud with other options: another IOMMU, or other disks");
 }
 
-static bool find_parts(struct visit *v, struct parts *p)
+static bool find_functions(struct visit *v, struct parts *p, bool devices)
 {
 	struct vm *vm = v->vm;
 
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		if (!find_part(v, KIND_NVME, i, &p->nvme[i]))
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		const struct function *f = vm->functions[i];
+
+		if (function_is_device(f) == devices &&
+		    !find_part(v, f->ops->state_kind, f->index, &p->functions[i]))
 			return false;
 	}
-	for (unsigned i = 0; i < vm->unit_count; i++) {
-		if (!find_part(v, KIND_UNIT, i, &p->unit[i]))
+	return true;
+}
+
+static bool find_units(struct visit *v, struct parts *p)
+{
+	for (unsigned i = 0; i < v->vm->host.unit_count; i++) {
+		if (!find_part(v, KIND_UNIT, i, &p->units[i]))
 			return false;
 	}
-	if (vm->iommu && !find_part(v, KIND_FUNCTION, 0, &p->function))
+	return true;
+}
+
+static bool find_parts(struct visit *v, struct parts *p)
+{
+	if (!find_functions(v, p, true) || !find_units(v, p) || !find_functions(v, p, false))
 		return false;
 	return (v->sections == 0 && v->used == v->size) ||
 	       fail(v, -ENOTSUP, "the state holds more than this viommud serves: it had other options");
 }
 
-static bool explain(struct visit *v, int err, const char *what, unsigned index)
+static bool explain(struct visit *v, int err, const char *what)
 {
 	switch (err) {
 	case -ENOTSUP:
-		return fail(v, err,
-			    "the state is of a viommud with other options, or of another version: %s%u", what,
-			    index);
+		return fail(v, err, "the state is of a viommud with other options, or of another version: %s",
+			    what);
 	case -EBUSY:
-		return fail(v, err, "%s%u has requests at its disk; restore before the guest runs", what,
-			    index);
+		return fail(v, err, "%s has requests at its disk; restore before the guest runs", what);
 	case -EBADMSG:
-		return fail(v, err, "the state of %s%u cannot be: it was changed, or this is a bug", what,
-			    index);
+		return fail(v, err, "the state of %s cannot be: it was changed, or this is a bug", what);
 	default:
-		return fail(v, err, "%s%u: %s", what, index, strerror(-err));
+		return fail(v, err, "%s: %s", what, strerror(-err));
 	}
 }
 
@@ -323,33 +337,40 @@ static bool explain(struct visit *v, int err, const char *what, unsigned index)
 static bool check_parts(struct visit *v, const struct parts *p)
 {
 	struct vm *vm = v->vm;
-	int err;
 
-	if (vm->iommu && !iommu_function_can_be(p->function.at, p->function.length))
-		return explain(v, -EBADMSG, "function", 0);
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		err = nvme_restore_check(nvme_function_controller(vm->nvme[i]), p->nvme[i].at,
-					 p->nvme[i].length);
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		struct function *f = vm->functions[i];
+		int err = f->ops->restore_check(f, p->functions[i].at, p->functions[i].length);
+
 		if (err)
-			return explain(v, err, "nvme", i);
+			return explain(v, err, f->name);
 	}
 	return true;
 }
 
-static bool restore_parts(struct visit *v, const struct parts *p)
+static bool restore_units(struct visit *v, const struct parts *p)
 {
 	struct vm *vm = v->vm;
+	char name[16];
 	int err;
 
 	/* With several units none has a model, and none can refuse what another took. */
-	for (unsigned i = 0; i < vm->unit_count; i++) {
-		err = viommu_restore(vm->units[i]->v, p->unit[i].at, p->unit[i].length);
+	for (unsigned i = 0; i < vm->host.unit_count; i++) {
+		err = viommu_restore(vm->host.units[i]->v, p->units[i].at, p->units[i].length);
+		snprintf(name, sizeof(name), "iommu%u", i);
 		if (err)
-			return explain(v, err, "iommu", i);
+			return explain(v, err, name);
 	}
-	for (unsigned i = 0; i < vm->nvme_count; i++)
-		nvme_restore(nvme_function_controller(vm->nvme[i]), p->nvme[i].at, p->nvme[i].length);
 	return true;
+}
+
+static void restore_functions(struct vm *vm, const struct parts *p)
+{
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		struct function *f = vm->functions[i];
+
+		f->ops->restore(f, p->functions[i].at, p->functions[i].length);
+	}
 }
 
 static void restore_on_work_thread(void *arg)
@@ -360,11 +381,10 @@ static void restore_on_work_thread(void *arg)
 	if (!check_header(v) || !find_parts(v, &p) || !check_parts(v, &p))
 		return;
 	hold_memory(v->vm, true);
-	if (restore_parts(v, &p)) {
-		if (v->vm->iommu)
-			iommu_function_restore(v->vm->iommu, p.function.at);
+	if (restore_units(v, &p)) {
+		restore_functions(v->vm, &p);
 		vm_restored(v->vm);
-		v->vm->frozen = false;
+		v->vm->host.frozen = false;
 	}
 	hold_memory(v->vm, false);
 }
@@ -376,9 +396,6 @@ int saved_state_apply(struct vm *vm, const uint8_t *bytes, size_t size, char *wh
 			  .size = size,
 			  .why = why,
 			  .why_size = why_size};
-	int err = visit(&v, restore_on_work_thread);
 
-	for (unsigned i = 0; i < vm->nvme_count && !err; i++)
-		nvme_function_restored(vm->nvme[i]);
-	return err;
+	return visit(&v, restore_on_work_thread);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The state of a VM as bytes: its unit, its controllers and the hidden PCI
- * function, one section each behind a header, a checksum at the end. Numbers
+ * The state of a VM as bytes: its devices, its units and the functions
+ * with their registers, one section each behind a header, a checksum at the end. Numbers
  * are little-endian. Guest memory and disks are not in it.
  *
  * Main thread; the work is done by the work thread, between two of its rounds.

@@ -28,8 +28,8 @@ static void read_units(struct vm *vm, const struct counter_info *infos, uint64_t
 {
 	uint64_t values[COUNTERS_MAX];
 
-	for (unsigned u = 0; u < vm->unit_count; u++) {
-		size_t n = viommu_counters_read(vm->units[u]->v, values, COUNTERS_MAX);
+	for (unsigned u = 0; u < vm->host.unit_count; u++) {
+		size_t n = viommu_counters_read(vm->host.units[u]->v, values, COUNTERS_MAX);
 
 		for (size_t i = 0; i < n; i++) {
 			if (!(infos[i].flags & VIOMMU_COUNTER_MAXIMUM))
@@ -50,7 +50,7 @@ static size_t read_all(struct vm *vm, struct counter_info infos[COUNTERS_MAX], u
 	for (unsigned i = 0; i < SIDECORE_COUNTER_COUNT; i++)
 		values[at++] = load(&vm->sidecore->values[i]);
 	for (unsigned i = 0; i < VM_COUNTER_COUNT; i++)
-		values[at++] = load(&vm->counters.values[i]);
+		values[at++] = load(&vm->host.counters.values[i]);
 	return count;
 }
 
@@ -159,8 +159,8 @@ static void add_drains(struct vm *vm, struct json_object *reply, uint64_t worst)
 	struct json_object *drains = control_object(), *buckets = control_array();
 	uint64_t counts[VIOMMU_DRAIN_BUCKETS], sums[VIOMMU_DRAIN_BUCKETS] = {0};
 
-	for (unsigned u = 0; u < vm->unit_count; u++) {
-		viommu_drain_times_read(vm->units[u]->v, counts, VIOMMU_DRAIN_BUCKETS);
+	for (unsigned u = 0; u < vm->host.unit_count; u++) {
+		viommu_drain_times_read(vm->host.units[u]->v, counts, VIOMMU_DRAIN_BUCKETS);
 		for (unsigned i = 0; i < VIOMMU_DRAIN_BUCKETS; i++)
 			sums[i] += counts[i];
 	}
@@ -186,8 +186,8 @@ static void add_refusals(struct vm *vm, struct json_object *reply)
 	uint64_t counts[VIOMMU_REASONS], sums[VIOMMU_REASONS] = {0};
 	struct json_object *refusals = control_array();
 
-	for (unsigned u = 0; u < vm->unit_count; u++) {
-		viommu_refusals_read(vm->units[u]->v, counts, VIOMMU_REASONS);
+	for (unsigned u = 0; u < vm->host.unit_count; u++) {
+		viommu_refusals_read(vm->host.units[u]->v, counts, VIOMMU_REASONS);
 		for (unsigned i = 0; i < VIOMMU_REASONS; i++)
 			sums[i] += counts[i];
 	}
@@ -198,7 +198,7 @@ static void add_refusals(struct vm *vm, struct json_object *reply)
 			continue;
 		refusal = control_object();
 		control_set_u64(refusal, "reason", i);
-		control_set_string(refusal, "text", viommu_reason_text(vm->units[0]->v, (uint8_t)i));
+		control_set_string(refusal, "text", viommu_reason_text(vm->host.units[0]->v, (uint8_t)i));
 		control_set_u64(refusal, "count", sums[i]);
 		control_append(refusals, refusal);
 	}
@@ -209,9 +209,11 @@ static void set_device_name(struct vm *vm, struct json_object *object, uint16_t 
 {
 	char text[16];
 
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		if (nvme_function_rid(vm->nvme[i]) == rid)
-			control_set_string(object, "device", nvme_function_name(vm->nvme[i]));
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		const struct function *f = vm->functions[i];
+
+		if (function_is_device(f) && f->devfn == rid)
+			control_set_string(object, "device", f->name);
 	}
 	snprintf(text, sizeof(text), "%02x:%02x.%u", rid >> 8, rid >> 3 & 0x1f, rid & 7u);
 	control_set_string(object, "address", text);
@@ -239,7 +241,7 @@ static void add_faults(struct vm *vm, struct json_object *reply, uint64_t now)
 	unsigned count = 0, from;
 
 	while (count < VIOMMU_FAULTS_KEPT &&
-	       viommu_fault_find(vm->units[0]->v, fault.number + 1, &fault) == 0)
+	       viommu_fault_find(vm->host.units[0]->v, fault.number + 1, &fault) == 0)
 		all[count++] = describe_fault(vm, &fault, now);
 	from = count > FAULTS_TOLD ? count - FAULTS_TOLD : 0;
 	for (unsigned i = 0; i < count; i++) {
@@ -253,24 +255,29 @@ static void add_faults(struct vm *vm, struct json_object *reply, uint64_t now)
 
 /* -------------------------------------------------------- devices and domains */
 
+static struct json_object *describe_device(struct vm *vm, const struct function *f)
+{
+	struct json_object *device = control_object();
+	struct viommu_requester_info info = {.sz = sizeof(info)};
+	uint64_t values[COUNTERS_MAX];
+	size_t n = viommu_requester_counters_read(f->requester, values, COUNTERS_MAX);
+
+	viommu_requester_describe(f->requester, &info);
+	set_device_name(vm, device, info.rid);
+	control_set_string(device, "translation", device_translation_text(info.translation));
+	if (info.translation >= VIOMMU_TRANSLATION_PASS_THROUGH)
+		control_set_u64(device, "domain", info.domain_id);
+	control_add(device, "counters", some_counters(values, n, VIOMMU_COUNTER_OF_DEVICE));
+	return device;
+}
+
 static void add_devices(struct vm *vm, struct json_object *reply)
 {
 	struct json_object *devices = control_array();
-	uint64_t values[COUNTERS_MAX];
 
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		struct json_object *device = control_object();
-		struct viommu_requester *r = nvme_function_requester(vm->nvme[i]);
-		struct viommu_requester_info info = {.sz = sizeof(info)};
-		size_t n = viommu_requester_counters_read(r, values, COUNTERS_MAX);
-
-		viommu_requester_describe(r, &info);
-		set_device_name(vm, device, info.rid);
-		control_set_string(device, "translation", device_translation_text(info.translation));
-		if (info.translation >= VIOMMU_TRANSLATION_PASS_THROUGH)
-			control_set_u64(device, "domain", info.domain_id);
-		control_add(device, "counters", some_counters(values, n, VIOMMU_COUNTER_OF_DEVICE));
-		control_append(devices, device);
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (function_is_device(vm->functions[i]))
+			control_append(devices, describe_device(vm, vm->functions[i]));
 	}
 	control_add(reply, "devices", devices);
 }
@@ -284,7 +291,7 @@ struct domain {
 
 static bool read_domain(struct vm *vm, uint32_t id, struct domain *ret)
 {
-	int64_t n = viommu_domain_counters_read(vm->units[0]->v, id, ret->values, COUNTERS_MAX);
+	int64_t n = viommu_domain_counters_read(vm->host.units[0]->v, id, ret->values, COUNTERS_MAX);
 
 	if (n < 0)
 		return false; /* it came to its end meanwhile, and is in the rest */
@@ -305,16 +312,23 @@ static int by_activity(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
+static bool is_in_domain(const struct function *f, uint32_t id)
+{
+	struct viommu_requester_info info = {.sz = sizeof(info)};
+
+	if (!function_is_device(f))
+		return false;
+	viommu_requester_describe(f->requester, &info);
+	return info.translation >= VIOMMU_TRANSLATION_PASS_THROUGH && info.domain_id == id;
+}
+
 static struct json_object *describe_domain(struct vm *vm, const struct domain *d)
 {
 	struct json_object *object = control_object(), *devices = control_array();
 
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		struct viommu_requester_info info = {.sz = sizeof(info)};
-
-		viommu_requester_describe(nvme_function_requester(vm->nvme[i]), &info);
-		if (info.translation >= VIOMMU_TRANSLATION_PASS_THROUGH && info.domain_id == d->id)
-			control_append(devices, json_object_new_string(nvme_function_name(vm->nvme[i])));
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (is_in_domain(vm->functions[i], d->id))
+			control_append(devices, json_object_new_string(vm->functions[i]->name));
 	}
 	control_set_u64(object, "domain", d->id);
 	control_add(object, "devices", devices);
@@ -327,7 +341,7 @@ static void add_domains(struct vm *vm, struct json_object *reply)
 	struct json_object *list = control_array();
 	struct domain *domains = calloc(DOMAINS_TOLD, sizeof(*domains));
 	uint16_t ids[DOMAINS_TOLD];
-	size_t count = 0, n = viommu_domains_list(vm->units[0]->v, ids, DOMAINS_TOLD);
+	size_t count = 0, n = viommu_domains_list(vm->host.units[0]->v, ids, DOMAINS_TOLD);
 
 	for (size_t i = 0; domains && i < n && i < DOMAINS_TOLD; i++)
 		count += read_domain(vm, ids[i], &domains[count]);
@@ -345,8 +359,8 @@ static void add_without_domain(struct vm *vm, struct json_object *reply, const c
 	uint64_t values[COUNTERS_MAX], sums[COUNTERS_MAX] = {0};
 	int64_t n = 0;
 
-	for (unsigned u = 0; u < vm->unit_count; u++) {
-		n = viommu_domain_counters_read(vm->units[u]->v, id, values, COUNTERS_MAX);
+	for (unsigned u = 0; u < vm->host.unit_count; u++) {
+		n = viommu_domain_counters_read(vm->host.units[u]->v, id, values, COUNTERS_MAX);
 		for (int64_t i = 0; i < n; i++)
 			sums[i] += values[i];
 	}
@@ -370,10 +384,10 @@ struct json_object *stat_all(struct vm *vm, struct json_object *request)
 
 	(void)request;
 	control_set_string(reply, "version", VIOMMU_VERSION);
-	control_set_string(reply, "directory", vm->directory->path);
+	control_set_string(reply, "directory", vm->host.directory->path);
 	if (vm->options->name)
 		control_set_string(reply, "vm", vm->options->name);
-	control_set_string(reply, "iommu", vm->iommu ? "vtd" : "none");
+	control_set_string(reply, "iommu", vm_iommu_text(vm));
 	control_set_string(reply, "registers", vm->options->trap ? "trap" : "sidecore");
 	control_set_u64(reply, "time_ns", now);
 	add_counters(vm, reply);

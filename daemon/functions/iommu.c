@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "daemon/functions/iommu.h"
-
+/*
+ * The PCI function that carries the registers of the VT-d unit. Its client's
+ * memory is the memory of the unit. Main thread, unless a function says otherwise.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,19 +13,21 @@
 #include <unistd.h>
 
 #include "control/message.h"
+#include "daemon/functions/function.h"
+#include "daemon/functions/hidden_config.h"
+#include "daemon/functions/host.h"
+#include "daemon/functions/kind.h"
 #include "daemon/functions/lost_registers.h"
-#include "daemon/vm.h"
+#include "daemon/functions/unit.h"
+#include "vfio_user/server.h"
 
 #define PAGE_SIZE 4096
 
 struct iommu_function {
-	struct vm *vm;
-	struct unit *unit;
-	struct vfu_server *server;
+	struct function base;
 	struct log_bucket log;	     /* what the client does wrong */
 	struct log_bucket placement; /* what must not drown among that */
 	struct log_bucket sessions;
-	char socket[SOCKET_PATH_MAX];
 	struct hidden_config config;
 
 	/* Sidecore mode: page 0 of the registers, shared with the client. */
@@ -36,6 +40,11 @@ struct iommu_function {
 	uint64_t expected_base;
 	struct lost_registers lost;
 };
+
+static struct iommu_function *of(struct function *function)
+{
+	return (struct iommu_function *)function;
+}
 
 /* ------------------------------------------------------------ configuration */
 
@@ -72,9 +81,9 @@ static void registers_read(struct iommu_function *f, uint64_t offset, void *buf,
 	memset(buf, 0xff, len);
 	if (!is_register_access(offset, len))
 		return;
-	vm_count(&f->vm->counters, VM_COUNT_register_reads);
+	vm_count(&f->base.host->counters, VM_COUNT_register_reads);
 	/* The BAR is larger than the register set: zeros, as reserved registers read. */
-	if (viommu_regs_read(f->unit->v, offset, (unsigned)len, &value))
+	if (viommu_regs_read(f->base.unit->v, offset, (unsigned)len, &value))
 		value = 0;
 	memcpy(buf, &value, len);
 }
@@ -86,10 +95,10 @@ static void registers_write(struct iommu_function *f, uint64_t offset, const voi
 	if (!is_register_access(offset, len))
 		return;
 	memcpy(&value, buf, len);
-	vm_count(&f->vm->counters, VM_COUNT_register_writes);
-	viommu_regs_write(f->unit->v, offset, (unsigned)len, value);
+	vm_count(&f->base.host->counters, VM_COUNT_register_writes);
+	viommu_regs_write(f->base.unit->v, offset, (unsigned)len, value);
 	/* What was left of the work is for the work thread. */
-	waker_kick(f->vm->waker);
+	waker_kick(f->base.host->waker);
 }
 
 /* --------------------------------------------------------------- the device */
@@ -132,11 +141,11 @@ static void reset(void *device)
 	if (f->config.hidden)
 		lost_registers_await(&f->lost);
 	hidden_config_reset(&f->config);
-	f->vm->frozen = false;
+	f->base.host->frozen = false;
 	/* It waits for accesses in flight, and their answers would have to come through here. */
-	vfu_dma_hold(f->server);
-	viommu_reset(f->unit->v);
-	vfu_dma_release(f->server);
+	vfu_dma_hold(f->base.server);
+	viommu_reset(f->base.unit->v);
+	vfu_dma_release(f->base.server);
 }
 
 static bool is_own_page(const struct iommu_function *f, const struct vfu_dma_map *map)
@@ -150,14 +159,14 @@ static int dma_map(void *device, const struct vfu_dma_map *map)
 	struct iommu_function *f = device;
 
 	/* QEMU announces whatever the guest has mapped, our own register page too. That is not memory. */
-	return is_own_page(f, map) ? 0 : unit_lend(f->unit, map);
+	return is_own_page(f, map) ? 0 : unit_lend(f->base.unit, map);
 }
 
 static void dma_unmap(void *device, uint64_t iova, uint64_t size)
 {
 	struct iommu_function *f = device;
 
-	unit_take_back(f->unit, iova, size);
+	unit_take_back(f->base.unit, iova, size);
 }
 
 static void connected(void *device)
@@ -165,8 +174,8 @@ static void connected(void *device)
 	struct iommu_function *f = device;
 
 	/* A sleeping work thread must learn that there is a page to poll. */
-	waker_kick(f->vm->waker);
-	if (f->vm->verbose)
+	waker_kick(f->base.host->waker);
+	if (f->base.host->verbose)
 		log_limited(&f->sessions, "iommu: a client is there");
 }
 
@@ -175,7 +184,7 @@ static void disconnected(void *device, const char *why)
 	struct iommu_function *f = device;
 
 	lost_registers_forget(&f->lost);
-	if (f->vm->verbose)
+	if (f->base.host->verbose)
 		log_limited(&f->sessions, "iommu: the client is gone: %s", why ? why : "no reason known");
 }
 
@@ -197,6 +206,120 @@ static const struct vfu_device_ops device_ops = {
 	.log = log_op,
 };
 
+/* -------------------------------------------------------- what others ask for */
+
+static void poll_unit(struct function *function, unsigned budget, struct function_look *look)
+{
+	unit_poll(function->unit, budget, look);
+}
+
+/* Is a client there that may write to the shared page? */
+static bool has_silent_work(const struct function *function)
+{
+	const struct iommu_function *f = (const struct iommu_function *)function;
+
+	return f->page && vfu_server_connected(function->server);
+}
+
+static void expect(struct function *function, uint64_t base)
+{
+	struct iommu_function *f = of(function);
+
+	f->expected = true;
+	f->expected_base = base;
+	f->mismatch = false;
+	if (f->config.hidden && f->config.base != base)
+		f->mismatch = true;
+}
+
+static void device_used(struct function *function)
+{
+	lost_registers_device_used(&of(function)->lost);
+}
+
+static int64_t save(struct function *function, void *buf, size_t size)
+{
+	struct hidden_state s;
+
+	if (!buf)
+		return sizeof(s);
+	if (size < sizeof(s))
+		return -ENOSPC;
+	hidden_config_save(&of(function)->config, &s);
+	memcpy(buf, &s, sizeof(s));
+	return sizeof(s);
+}
+
+static int restore_check(struct function *function, const void *state, size_t length)
+{
+	struct hidden_state s;
+
+	(void)function;
+	if (length != sizeof(s))
+		return -EBADMSG;
+	memcpy(&s, state, sizeof(s));
+	return hidden_config_is_possible(&s) ? 0 : -EBADMSG;
+}
+
+static void restore(struct function *function, const void *state, size_t length)
+{
+	struct iommu_function *f = of(function);
+	struct hidden_state s;
+
+	(void)length;
+	memcpy(&s, state, sizeof(s));
+	hidden_config_restore(&f->config, &s);
+	lost_registers_forget(&f->lost);
+	if (f->config.hidden)
+		check_placement(f);
+}
+
+static void describe(struct function *function, struct json_object *object, struct json_object *status)
+{
+	struct iommu_function *f = of(function);
+
+	control_set_string(object, "kind", function->ops->kind);
+	control_set_string(object, "name", function->name);
+	function_describe_socket(function, object);
+	control_set_bool(object, "memory_decode", f->config.hidden);
+	if (f->config.hidden)
+		control_set_u64(object, "bar", f->config.base);
+	control_set_u64(status, "placements", f->placements);
+	control_set_bool(status, "registers_lost", f->lost.told);
+	if (f->expected) {
+		control_set_u64(status, "expected_base", f->expected_base);
+		control_set_bool(status, "base_mismatch", f->mismatch);
+	}
+}
+
+static void destroy(struct function *function)
+{
+	struct iommu_function *f = of(function);
+
+	vfu_server_destroy(f->base.server);
+	unit_destroy(f->base.unit);
+	lost_registers_finish(&f->lost);
+	if (f->page)
+		munmap(f->page, PAGE_SIZE);
+	if (f->page_fd >= 0)
+		close(f->page_fd);
+	free(f);
+}
+
+static const struct function_ops function_ops = {
+	.kind = "iommu",
+	.state_kind = 1,
+	.poll = poll_unit,
+	.has_silent_work = has_silent_work,
+	.save = save,
+	.restore_check = restore_check,
+	.restore = restore,
+	.describe = describe,
+	.expect = expect,
+	.device_used = device_used,
+	.destroy = destroy,
+};
+
 /* ------------------------------------------------------------ begin and end */
 
 /* A memfd of one page that no client can shrink under us. */
@@ -211,7 +334,7 @@ static int open_page(struct iommu_function *f)
 		f->page = NULL;
 		return -errno;
 	}
-	return viommu_regs_share(f->unit->v, f->page);
+	return viommu_regs_share(f->base.unit->v, f->page);
 }
 
 static int open_server(struct iommu_function *f)
@@ -226,12 +349,12 @@ static int open_server(struct iommu_function *f)
 				       .writable = true,
 				       .fd = -1},
 	};
-	struct vfu_server_options opts = {.path = f->socket,
+	struct vfu_server_options opts = {.path = f->base.socket,
 					  .regions = regions,
 					  .irq_counts = irqs,
 					  .ops = &device_ops,
 					  .device = f,
-					  .unmapper = &f->vm->unmapper.of_servers};
+					  .unmapper = &f->base.host->unmapper.of_servers};
 	int err;
 
 	if (f->page) {
@@ -239,15 +362,14 @@ static int open_server(struct iommu_function *f)
 		regions[VFU_REGION_BAR0].areas = &shared_page;
 		regions[VFU_REGION_BAR0].area_count = 1;
 	}
-	err = vfu_server_create(&opts, &f->server);
+	err = vfu_server_create(&opts, &f->base.server);
 	if (!err)
-		f->unit->memory = f->server;
+		f->base.unit->memory = f->base.server;
 	return err;
 }
 
-static int open_unit(struct iommu_function *f)
+static int open_unit(struct iommu_function *f, const struct iommu_choice *choice)
 {
-	const struct iommu_choice *choice = &f->vm->options->iommu;
 	const struct viommu_vtd_options vtd = {
 		.sz = sizeof(vtd),
 		.caching_mode = choice->caching_mode,
@@ -259,31 +381,20 @@ static int open_unit(struct iommu_function *f)
 		.host_address_width = UNIT_ADDRESS_WIDTH,
 		.model_options = &vtd,
 	};
+	int err = unit_create(f->base.host, &opts, &f->base.unit);
 
-	return unit_create(f->vm, &opts, &f->unit);
+	if (!err)
+		f->base.unit->registers = &f->base;
+	return err;
 }
 
-int iommu_function_create(struct vm *vm, struct iommu_function **ret_function, const char **ret_why)
+static int open_all(struct iommu_function *f, const struct vm_options *o, const char **ret_why)
 {
-	struct iommu_function *f = calloc(1, sizeof(*f));
-	int err;
+	int err = lost_registers_init(&f->lost, f->base.host);
 
-	*ret_why = "the IOMMU cannot be made";
-	if (!f)
-		return -ENOMEM;
-	f->vm = vm;
-	f->page_fd = -1;
-	log_bucket_init(&f->log, vm->label);
-	log_bucket_init(&f->placement, vm->label);
-	log_bucket_init(&f->sessions, vm->label);
-	hidden_config_reset(&f->config);
-	if (vm->options->expected_base)
-		iommu_function_expect(f, vm->options->expected_base);
-	directory_socket(vm->directory, "iommu.sock", f->socket);
-	err = lost_registers_init(&f->lost, vm);
 	if (!err)
-		err = open_unit(f);
-	if (!err && !vm->options->trap) {
+		err = open_unit(f, &o->iommu);
+	if (!err && !o->trap) {
 		*ret_why = "the IOMMU's registers cannot be shared";
 		err = open_page(f);
 	}
@@ -291,104 +402,57 @@ int iommu_function_create(struct vm *vm, struct iommu_function **ret_function, c
 		*ret_why = "the socket iommu.sock cannot be opened";
 		err = open_server(f);
 	}
+	return err;
+}
+
+static void init(struct iommu_function *f, struct host *host, const struct vm_options *o)
+{
+	f->base = (struct function){.ops = &function_ops,
+				    .host = host,
+				    .name = "iommu",
+				    .devfn = o->iommu.devfn,
+				    .owns_unit = true,
+				    .wake_fd = -1};
+	directory_socket(host->directory, "iommu.sock", f->base.socket);
+	f->page_fd = -1;
+	log_bucket_init(&f->log, host->label);
+	log_bucket_init(&f->placement, host->label);
+	log_bucket_init(&f->sessions, host->label);
+	hidden_config_reset(&f->config);
+	if (o->expected_base)
+		expect(&f->base, o->expected_base);
+}
+
+static int create(struct host *host, const struct vm_options *o, unsigned index,
+		  struct function **ret_function, char *why, size_t why_size)
+{
+	struct iommu_function *f = calloc(1, sizeof(*f));
+	const char *reason = "the IOMMU cannot be made";
+	int err = -ENOMEM;
+
+	(void)index;
+	if (f) {
+		init(f, host, o);
+		err = open_all(f, o, &reason);
+	}
 	if (err) {
-		iommu_function_destroy(f);
+		snprintf(why, why_size, "%s in %s: %s", reason, host->directory->path, strerror(-err));
+		if (f)
+			destroy(&f->base);
 		return err;
 	}
-	*ret_function = f;
+	*ret_function = &f->base;
 	return 0;
 }
 
-void iommu_function_destroy(struct iommu_function *f)
+static unsigned count(const struct vm_options *o)
 {
-	if (!f)
-		return;
-	vfu_server_destroy(f->server);
-	unit_destroy(f->unit);
-	lost_registers_finish(&f->lost);
-	if (f->page)
-		munmap(f->page, PAGE_SIZE);
-	if (f->page_fd >= 0)
-		close(f->page_fd);
-	free(f);
+	return o->iommu.vtd;
 }
 
-/* -------------------------------------------------------- what others ask for */
-
-struct unit *iommu_function_unit(struct iommu_function *f)
-{
-	return f->unit;
-}
-
-struct vfu_server *iommu_function_server(struct iommu_function *f)
-{
-	return f->server;
-}
-
-void iommu_function_expect(struct iommu_function *f, uint64_t base)
-{
-	f->expected = true;
-	f->expected_base = base;
-	f->mismatch = false;
-	if (f->config.hidden && f->config.base != base)
-		f->mismatch = true;
-}
-
-void iommu_function_device_used(struct iommu_function *f)
-{
-	lost_registers_device_used(&f->lost);
-}
-
-bool iommu_function_is_polled(const struct iommu_function *f)
-{
-	return f->page && vfu_server_connected(f->server);
-}
-
-void iommu_function_save(const struct iommu_function *f, struct hidden_state *ret_state)
-{
-	hidden_config_save(&f->config, ret_state);
-}
-
-bool iommu_function_can_be(const void *state, size_t length)
-{
-	struct hidden_state s;
-
-	if (length != sizeof(s))
-		return false;
-	memcpy(&s, state, sizeof(s));
-	return hidden_config_is_possible(&s);
-}
-
-void iommu_function_restore(struct iommu_function *f, const void *state)
-{
-	struct hidden_state s;
-
-	memcpy(&s, state, sizeof(s));
-	hidden_config_restore(&f->config, &s);
-	lost_registers_forget(&f->lost);
-	if (f->config.hidden)
-		check_placement(f);
-}
-
-void iommu_function_describe(const struct iommu_function *f, struct json_object *function,
-			     struct json_object *status)
-{
-	unsigned devfn = f->vm->options->iommu.devfn;
-	char address[32];
-
-	snprintf(address, sizeof(address), "%x.%u", devfn >> 3, devfn & 7);
-	control_set_string(function, "kind", "iommu");
-	control_set_string(function, "name", "iommu");
-	control_set_string(function, "socket", f->socket);
-	control_set_string(function, "address", address);
-	control_set_bool(function, "connected", vfu_server_connected(f->server));
-	control_set_bool(function, "memory_decode", f->config.hidden);
-	if (f->config.hidden)
-		control_set_u64(function, "bar", f->config.base);
-	control_set_u64(status, "placements", f->placements);
-	control_set_bool(status, "registers_lost", f->lost.told);
-	if (f->expected) {
-		control_set_u64(status, "expected_base", f->expected_base);
-		control_set_bool(status, "base_mismatch", f->mismatch);
-	}
-}
+const struct function_kind iommu_kind = {
+	/* Errors, the page of registers, and the timer of lost registers. */
+	.descriptors = SERVER_DESCRIPTORS + 3,
+	.count = count,
+	.create = create,
+};

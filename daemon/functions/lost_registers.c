@@ -6,7 +6,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "daemon/vm.h"
+#include "daemon/functions/host.h"
 
 static void set_timer(struct lost_registers *l, unsigned ms)
 {
@@ -20,7 +20,7 @@ static void tell(struct lost_registers *l, const char *how)
 {
 	l->told = true;
 	log_limited(
-		&l->vm->guest_errors,
+		&l->host->guest_errors,
 		"THE GUEST HAS LOST ITS IOMMU: %s, and no firmware has given the IOMMU's registers an "
 		"address since. It was woken from S3 (suspend to RAM), which this IOMMU does not outlive; "
 		"reset the machine, and leave S3 off: -global ICH9-LPC.disable_s3=1, for -M pc "
@@ -39,16 +39,16 @@ static void on_timer(void *arg)
 		tell(l, "the machine was reset 10 s ago (a paused one, or slow firmware, is no harm)");
 }
 
-int lost_registers_init(struct lost_registers *l, struct vm *vm)
+int lost_registers_init(struct lost_registers *l, struct host *host)
 {
-	*l = (struct lost_registers){.vm = vm};
+	*l = (struct lost_registers){.host = host};
 	l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	return l->timer < 0 ? -errno : loop_add(vm->loop, l->timer, on_timer, l, &vm->counters);
+	return l->timer < 0 ? -errno : loop_add(host->loop, l->timer, on_timer, l, &host->counters);
 }
 
 void lost_registers_finish(struct lost_registers *l)
 {
-	if (l->vm && l->timer >= 0)
+	if (l->host && l->timer >= 0)
 		close(l->timer);
 }
 
@@ -70,7 +70,7 @@ void lost_registers_found(struct lost_registers *l)
 	if (!l->awaited)
 		return;
 	if (l->told)
-		log_limited(&l->vm->guest_errors, "the IOMMU's registers have an address again");
+		log_limited(&l->host->guest_errors, "the IOMMU's registers have an address again");
 	lost_registers_forget(l);
 }
 

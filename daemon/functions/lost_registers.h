@@ -17,17 +17,17 @@
 /* Firmware takes a second, in a guest that emulates its processors. Linux panics after ten. */
 #define LOST_REGISTERS_MS 10000
 
-struct vm;
+struct host;
 
 struct lost_registers {
-	struct vm *vm;
+	struct host *host;
 	int timer;
 	bool awaited; /* a reset took the address away, and none was given since */
 	bool told;
 };
 
 /* 0 or a negative errno. Also after that, lost_registers_finish() is needed, and enough. */
-int lost_registers_init(struct lost_registers *l, struct vm *vm);
+int lost_registers_init(struct lost_registers *l, struct host *host);
 void lost_registers_finish(struct lost_registers *l);
 
 /* A reset took an address away. */
@@ -36,7 +36,7 @@ void lost_registers_await(struct lost_registers *l);
 void lost_registers_found(struct lost_registers *l);
 /* The client has gone, and no guest waits for anything. */
 void lost_registers_forget(struct lost_registers *l);
-/* A device of the same VM begins to master the bus. */
+/* A device behind the unit begins to master the bus. */
 void lost_registers_device_used(struct lost_registers *l);
 
 #endif

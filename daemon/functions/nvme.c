@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "daemon/functions/nvme.h"
-
+/*
+ * An NVMe controller as a PCI function on its own socket. Main thread, unless a
+ * function says otherwise.
+ */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -9,7 +11,12 @@
 #include <time.h>
 
 #include "control/message.h"
-#include "daemon/vm.h"
+#include "daemon/functions/function.h"
+#include "daemon/functions/host.h"
+#include "daemon/functions/kind.h"
+#include "daemon/functions/unit.h"
+#include "devices/nvme/nvme.h"
+#include "vfio_user/server.h"
 
 #define CONFIG_SIZE	   256
 #define PCI_COMMAND	   0x04
@@ -17,18 +24,14 @@
 #define PCI_COMMAND_MASTER 0x04
 #define PCI_BAR0	   0x10
 
+#define DEEP 8 /* commands that wait in the queues: as many as it likes */
+
 struct nvme_function {
-	struct vm *vm;
+	struct function base;
 	const struct nvme_choice *choice;
 	struct nvme *nvme;
-	struct vfu_server *server;
-	struct unit *unit;
-	bool own_unit;
-	struct viommu_requester *requester;
 	struct log_bucket log; /* what client and guest do wrong */
 	struct log_bucket sessions;
-	char name[12];
-	char socket[SOCKET_PATH_MAX];
 
 	_Atomic bool bus_master; /* main thread writes, senders of interrupts read */
 
@@ -45,12 +48,17 @@ struct nvme_function {
 	uint64_t held_until_ns; /* the work thread's; 0: not held */
 };
 
+static struct nvme_function *of(struct function *function)
+{
+	return (struct nvme_function *)function;
+}
+
 /* --------------------------------------------------------------- interrupts */
 
 static void deliver_pin(struct nvme_function *f)
 {
 	if (f->pin_high)
-		vfu_irq_raise(f->server, VFU_IRQ_INTX, 0);
+		vfu_irq_raise(f->base.server, VFU_IRQ_INTX, 0);
 }
 
 static void intx(void *opaque, bool level)
@@ -70,7 +78,7 @@ static void irq_masked(void *device, unsigned index, unsigned first, unsigned co
 	if (index != VFU_IRQ_INTX || masked)
 		return;
 	f->unmask_asked = true;
-	waker_kick(f->vm->waker);
+	waker_kick(f->base.host->waker);
 }
 
 static uint64_t now_ns(void)
@@ -81,15 +89,18 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-void nvme_function_hold(struct nvme_function *f, unsigned ms)
+static void hold(struct function *function, unsigned ms)
 {
+	struct nvme_function *f = of(function);
+
 	f->held_until_ns = now_ns() + ms * UINT64_C(1000000);
 	nvme_hold(f->nvme, true);
 }
 
-bool nvme_function_is_held(const struct nvme_function *f)
+/* A hold ends by time, and then there may be work. */
+static bool is_held(const struct function *function)
 {
-	return f->held_until_ns;
+	return ((const struct nvme_function *)function)->held_until_ns;
 }
 
 static void release_when_due(struct nvme_function *f)
@@ -100,31 +111,40 @@ static void release_when_due(struct nvme_function *f)
 	nvme_hold(f->nvme, false);
 }
 
-unsigned nvme_function_poll(struct nvme_function *f, unsigned budget)
+static void poll_controller(struct function *function, unsigned budget, struct function_look *look)
 {
+	struct nvme_function *f = of(function);
 	/* Looked at before the poll: the doorbells before it are seen by that poll. */
 	bool unmask = f->unmask_asked && atomic_exchange(&f->unmask_asked, false);
-	unsigned steps;
 
+	if (function->owns_unit)
+		unit_poll(function->unit, budget, look);
 	if (f->held_until_ns)
 		release_when_due(f);
-	steps = nvme_poll(f->nvme, budget);
+	look->steps += nvme_poll(f->nvme, budget);
+	look->deep = look->deep || nvme_backlog(f->nvme) >= DEEP;
 	if (unmask)
 		deliver_pin(f);
-	return steps;
+}
+
+static bool arm(struct function *function)
+{
+	return nvme_arm(of(function)->nvme);
 }
 
 static void msix(void *opaque, unsigned vector)
 {
 	struct nvme_function *f = opaque;
 
-	vfu_irq_trigger(f->server, VFU_IRQ_MSIX, vector);
+	vfu_irq_trigger(f->base.server, VFU_IRQ_MSIX, vector);
 }
 
-bool nvme_function_send(struct nvme_function *f, uint64_t address, uint32_t data)
+static bool send_message(struct function *function, uint64_t address, uint32_t data)
 {
-	return f->bus_master && vfu_server_connected(f->server) &&
-	       !vfu_dma_write_posted(f->server, address, &data, sizeof(data));
+	struct nvme_function *f = of(function);
+
+	return f->bus_master && vfu_server_connected(f->base.server) &&
+	       !vfu_dma_write_posted(f->base.server, address, &data, sizeof(data));
 }
 
 /* ------------------------------------------- what the controller asks for */
@@ -133,14 +153,14 @@ static void kick(void *opaque)
 {
 	struct nvme_function *f = opaque;
 
-	waker_kick(f->vm->waker);
+	waker_kick(f->base.host->waker);
 }
 
 static void log_op(void *opaque, const char *line)
 {
 	struct nvme_function *f = opaque;
 
-	log_limited(&f->log, "%s: %s", f->name, line);
+	log_limited(&f->log, "%s: %s", f->base.name, line);
 }
 
 /* A VMM that ends takes the memory away before its last connection ends. */
@@ -148,7 +168,7 @@ static bool memory_gone(void *opaque)
 {
 	struct nvme_function *f = opaque;
 
-	return !vfu_server_connected(f->unit->memory);
+	return !vfu_server_connected(f->base.unit->memory);
 }
 
 static const struct nvme_host_ops host_ops = {
@@ -188,8 +208,8 @@ static int region_write(void *device, unsigned region, uint64_t offset, const vo
 		return nvme_bar_write(f->nvme, region, offset, buf, len);
 	err = nvme_config_write(f->nvme, offset, buf, len);
 	f->bus_master = config_get(f, PCI_COMMAND) & PCI_COMMAND_MASTER;
-	if (f->vm->iommu && f->bus_master && !was_master)
-		iommu_function_device_used(f->vm->iommu);
+	if (f->bus_master && !was_master)
+		unit_device_used(f->base.unit);
 	return err;
 }
 
@@ -200,44 +220,106 @@ static void reset(void *device)
 	f->bus_master = false;
 	nvme_reset(f->nvme);
 	f->pin_high = false;
-	f->vm->frozen = false;
-}
-
-void nvme_function_restored(struct nvme_function *f)
-{
-	f->bus_master = config_get(f, PCI_COMMAND) & PCI_COMMAND_MASTER;
+	f->base.host->frozen = false;
 }
 
 static int dma_map(void *device, const struct vfu_dma_map *map)
 {
 	struct nvme_function *f = device;
 
-	return unit_lend(f->unit, map);
+	return unit_lend(f->base.unit, map);
 }
 
 static void dma_unmap(void *device, uint64_t iova, uint64_t size)
 {
 	struct nvme_function *f = device;
 
-	unit_take_back(f->unit, iova, size);
+	unit_take_back(f->base.unit, iova, size);
 }
 
 static void connected(void *device)
 {
 	struct nvme_function *f = device;
 
-	if (f->vm->verbose)
-		log_limited(&f->sessions, "%s: a client is there", f->name);
+	if (f->base.host->verbose)
+		log_limited(&f->sessions, "%s: a client is there", f->base.name);
 }
 
 static void disconnected(void *device, const char *why)
 {
 	struct nvme_function *f = device;
 
-	if (f->vm->verbose)
-		log_limited(&f->sessions, "%s: the client is gone: %s", f->name,
+	if (f->base.host->verbose)
+		log_limited(&f->sessions, "%s: the client is gone: %s", f->base.name,
 			    why ? why : "no reason known");
 }
+
+/* -------------------------------------------------------- what others ask for */
+
+static int64_t save(struct function *function, void *buf, size_t size)
+{
+	return nvme_save(of(function)->nvme, buf, size);
+}
+
+static int restore_check(struct function *function, const void *state, size_t length)
+{
+	return nvme_restore_check(of(function)->nvme, state, length);
+}
+
+static void restore(struct function *function, const void *state, size_t length)
+{
+	struct nvme_function *f = of(function);
+
+	nvme_restore(f->nvme, state, length);
+	f->bus_master = config_get(f, PCI_COMMAND) & PCI_COMMAND_MASTER;
+}
+
+static void describe(struct function *function, struct json_object *object, struct json_object *status)
+{
+	struct nvme_function *f = of(function);
+	bool decode = config_get(f, PCI_COMMAND) & PCI_COMMAND_MEMORY;
+
+	(void)status;
+	control_set_string(object, "kind", function->ops->kind);
+	control_set_string(object, "name", function->name);
+	control_set_string(object, "file", f->choice->path);
+	control_set_string(object, "serial", f->choice->serial);
+	function_describe_socket(function, object);
+	control_set_bool(object, "bus_master", f->bus_master);
+	control_set_bool(object, "memory_decode", decode);
+	if (decode)
+		control_set_u64(object, "bar",
+				(config_get(f, PCI_BAR0) & ~0xfu) | (uint64_t)config_get(f, PCI_BAR0 + 4)
+									    << 32);
+}
+
+static void destroy(struct function *function)
+{
+	struct nvme_function *f = of(function);
+
+	vfu_server_destroy(function->server);
+	if (f->nvme)
+		nvme_destroy(f->nvme);
+	viommu_requester_remove(function->requester);
+	if (function->owns_unit)
+		unit_destroy(function->unit);
+	free(f);
+}
+
+static const struct function_ops function_ops = {
+	.kind = "nvme",
+	.state_kind = 3,
+	.poll = poll_controller,
+	.arm = arm,
+	.has_silent_work = is_held,
+	.hold = hold,
+	.save = save,
+	.restore_check = restore_check,
+	.restore = restore,
+	.send = send_message,
+	.describe = describe,
+	.destroy = destroy,
+};
 
 /* ------------------------------------------------------------ begin and end */
 
@@ -259,32 +341,34 @@ static int open_server(struct nvme_function *f)
 		.region_write = region_write,
 		.reset = reset,
 		/* Behind the VT-d unit the IOMMU function's client lends the memory, once for all. */
-		.dma_map = f->own_unit ? dma_map : NULL,
-		.dma_unmap = f->own_unit ? dma_unmap : NULL,
+		.dma_map = f->base.owns_unit ? dma_map : NULL,
+		.dma_unmap = f->base.owns_unit ? dma_unmap : NULL,
 		.irq_masked = irq_masked,
 		.connected = connected,
 		.disconnected = disconnected,
 		.log = log_op,
 	};
-	struct vfu_server_options opts = {.path = f->socket,
+	struct vfu_server_options opts = {.path = f->base.socket,
 					  .regions = regions,
 					  .irq_counts = irqs,
 					  .ops = &ops,
 					  .device = f,
-					  .unmapper = &f->vm->unmapper.of_servers};
+					  .unmapper = &f->base.host->unmapper.of_servers};
 
-	return vfu_server_create(&opts, &f->server);
+	return vfu_server_create(&opts, &f->base.server);
 }
 
-static int open_unit(struct nvme_function *f, struct unit *unit)
+static int open_unit(struct nvme_function *f, const struct vm_options *o)
 {
 	struct viommu_options opts = {.sz = sizeof(opts),
 				      .model = VIOMMU_MODEL_NONE,
 				      .host_address_width = 52};
 
-	f->unit = unit;
-	f->own_unit = !unit;
-	return unit ? 0 : unit_create(f->vm, &opts, &f->unit);
+	f->base.owns_unit = !o->iommu.vtd;
+	if (f->base.owns_unit)
+		return unit_create(f->base.host, &opts, &f->base.unit);
+	f->base.unit = f->base.host->units[0];
+	return 0;
 }
 
 static int open_controller(struct nvme_function *f, const char **ret_why)
@@ -296,117 +380,94 @@ static int open_controller(struct nvme_function *f, const char **ret_why)
 		.read_only = f->choice->readonly,
 		.rogue = f->choice->rogue,
 	};
+	int err = nvme_create(&opts, &host_ops, f, &f->nvme, ret_why);
 
-	return nvme_create(&opts, &host_ops, f, &f->nvme, ret_why);
-}
-
-static int open_all(struct nvme_function *f, struct unit *unit, const char **ret_why)
-{
-	int err = open_unit(f, unit);
-
-	if (!err)
-		err = viommu_requester_add(f->unit->v, nvme_function_rid(f), &f->requester);
 	if (err)
 		return err;
-	err = open_controller(f, ret_why);
-	if (err)
-		return err;
-	nvme_attach(f->nvme, f->requester, f->unit->thread);
-	*ret_why = "its socket cannot be opened";
-	err = open_server(f);
-	if (!err && f->own_unit)
-		f->unit->memory = f->server;
-	return err;
-}
-
-int nvme_function_create(struct vm *vm, unsigned index, struct unit *unit,
-			 struct nvme_function **ret_function, const char **ret_why)
-{
-	struct nvme_function *f = calloc(1, sizeof(*f));
-	char socket_name[20];
-	int err;
-
-	*ret_why = "it cannot be made";
-	if (!f)
-		return -ENOMEM;
-	f->vm = vm;
-	f->choice = &vm->options->nvme[index];
-	log_bucket_init(&f->log, vm->label);
-	log_bucket_init(&f->sessions, vm->label);
-	snprintf(f->name, sizeof(f->name), "nvme%u", index);
-	snprintf(socket_name, sizeof(socket_name), "nvme%u.sock", index);
-	directory_socket(vm->directory, socket_name, f->socket);
-	err = open_all(f, unit, ret_why);
-	if (err) {
-		nvme_function_destroy(f);
-		return err;
-	}
-	*ret_function = f;
+	nvme_attach(f->nvme, f->base.requester, f->base.unit->thread);
+	f->base.wake_fd = nvme_completion_fd(f->nvme);
 	return 0;
 }
 
-void nvme_function_destroy(struct nvme_function *f)
+static int open_all(struct nvme_function *f, const struct vm_options *o, const char **ret_why)
 {
-	if (!f)
-		return;
-	vfu_server_destroy(f->server);
-	if (f->nvme)
-		nvme_destroy(f->nvme);
-	viommu_requester_remove(f->requester);
-	if (f->own_unit)
-		unit_destroy(f->unit);
-	free(f);
+	int err = open_unit(f, o);
+
+	if (!err)
+		err = viommu_requester_add(f->base.unit->v, (uint16_t)f->base.devfn, &f->base.requester);
+	if (!err)
+		err = open_controller(f, ret_why);
+	if (err)
+		return err;
+	*ret_why = "its socket cannot be opened";
+	err = open_server(f);
+	if (!err && f->base.owns_unit)
+		f->base.unit->memory = f->base.server;
+	return err;
 }
 
-/* -------------------------------------------------------- what others ask for */
-
-struct nvme *nvme_function_controller(struct nvme_function *f)
+static void init(struct nvme_function *f, struct host *host, const struct nvme_choice *choice, unsigned index)
 {
-	return f->nvme;
+	char socket_name[20];
+
+	f->base = (struct function){
+		.ops = &function_ops, .host = host, .index = index, .devfn = choice->devfn, .wake_fd = -1};
+	f->choice = choice;
+	log_bucket_init(&f->log, host->label);
+	log_bucket_init(&f->sessions, host->label);
+	snprintf(f->base.name, sizeof(f->base.name), "nvme%u", index);
+	snprintf(socket_name, sizeof(socket_name), "nvme%u.sock", index);
+	directory_socket(host->directory, socket_name, f->base.socket);
 }
 
-struct viommu_requester *nvme_function_requester(struct nvme_function *f)
+static int create(struct host *host, const struct vm_options *o, unsigned index,
+		  struct function **ret_function, char *why, size_t why_size)
 {
-	return f->requester;
+	struct nvme_function *f = calloc(1, sizeof(*f));
+	const char *reason = "it cannot be made";
+	int err = -ENOMEM;
+
+	if (f) {
+		init(f, host, &o->nvme[index], index);
+		err = open_all(f, o, &reason);
+	}
+	if (err) {
+		snprintf(why, why_size, "--nvme %s: %s (%s)", o->nvme[index].path, reason, strerror(-err));
+		if (f)
+			destroy(&f->base);
+		return err;
+	}
+	*ret_function = &f->base;
+	return 0;
 }
 
-struct unit *nvme_function_unit(struct nvme_function *f)
+/* ----------------------------------------------------------------- the kind */
+
+static int open_disk(struct vm_options *o, unsigned index, char *why, size_t why_size)
 {
-	return f->unit;
+	struct nvme_choice *choice = &o->nvme[index];
+	const char *reason = "";
+
+	choice->fd = nvme_open_file(choice->path, choice->readonly, &reason);
+	if (choice->fd >= 0)
+		return 0;
+	snprintf(why, why_size, "--nvme %s: %s (%s)", choice->path, reason, strerror(-choice->fd));
+	return -1;
 }
 
-struct vfu_server *nvme_function_server(struct nvme_function *f)
+static unsigned count(const struct vm_options *o)
 {
-	return f->server;
+	return o->nvme_count;
 }
 
-const char *nvme_function_name(const struct nvme_function *f)
-{
-	return f->name;
-}
+/* Of interrupts: errors, INTx with its mask and unmask, MSI-X. Of a disk: the file twice, the ring and its
+ * eventfd. */
+#define IRQ_DESCRIPTORS	 (4 + NVME_MSIX_VECTORS)
+#define DISK_DESCRIPTORS 4
 
-uint16_t nvme_function_rid(const struct nvme_function *f)
-{
-	return (uint16_t)f->choice->devfn; /* bus 0 */
-}
-
-void nvme_function_describe(struct nvme_function *f, struct json_object *function)
-{
-	bool decode = config_get(f, PCI_COMMAND) & PCI_COMMAND_MEMORY;
-	char address[32];
-
-	snprintf(address, sizeof(address), "%x.%u", f->choice->devfn >> 3, f->choice->devfn & 7);
-	control_set_string(function, "kind", "nvme");
-	control_set_string(function, "name", f->name);
-	control_set_string(function, "file", f->choice->path);
-	control_set_string(function, "serial", f->choice->serial);
-	control_set_string(function, "socket", f->socket);
-	control_set_string(function, "address", address);
-	control_set_bool(function, "connected", vfu_server_connected(f->server));
-	control_set_bool(function, "bus_master", f->bus_master);
-	control_set_bool(function, "memory_decode", decode);
-	if (decode)
-		control_set_u64(function, "bar",
-				(config_get(f, PCI_BAR0) & ~0xfu) | (uint64_t)config_get(f, PCI_BAR0 + 4)
-									    << 32);
-}
+const struct function_kind nvme_kind = {
+	.descriptors = SERVER_DESCRIPTORS + IRQ_DESCRIPTORS + DISK_DESCRIPTORS,
+	.count = count,
+	.open = open_disk,
+	.create = create,
+};

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "daemon/vm.h"
-#include "daemon/sidecore/work_thread.h"
+#include "daemon/functions/function.h"
+#include "daemon/functions/host.h"
 
 /* ---------------------------------------------------- what the unit asks for */
 
@@ -20,36 +20,36 @@ static int mem_read(void *opaque, uint64_t gpa, void *buf, size_t len)
 {
 	struct unit *u = opaque;
 
-	vm_count(&u->vm->counters, VM_COUNT_memory_requests);
-	return work_thread_is_current() ? vfu_dma_read(u->memory, gpa, buf, len) : -EDEADLK;
+	vm_count(&u->host->counters, VM_COUNT_memory_requests);
+	return u->host->may_wait() ? vfu_dma_read(u->memory, gpa, buf, len) : -EDEADLK;
 }
 
 static int mem_write(void *opaque, uint64_t gpa, const void *buf, size_t len)
 {
 	struct unit *u = opaque;
 
-	vm_count(&u->vm->counters, VM_COUNT_memory_requests);
-	return work_thread_is_current() ? vfu_dma_write(u->memory, gpa, buf, len) : -EDEADLK;
+	vm_count(&u->host->counters, VM_COUNT_memory_requests);
+	return u->host->may_wait() ? vfu_dma_write(u->memory, gpa, buf, len) : -EDEADLK;
 }
 
 static void msi(void *opaque, uint16_t rid, uint64_t address, uint32_t data)
 {
 	struct unit *u = opaque;
 
-	vm_send_interrupt(u->vm, rid, address, data);
+	u->host->send_interrupt(u->host, rid, address, data);
 }
 
 static void kick(void *opaque)
 {
 	struct unit *u = opaque;
 
-	waker_kick(u->vm->waker);
+	waker_kick(u->host->waker);
 }
 
 static void guest_error(void *opaque, const struct viommu_guest_event *event)
 {
 	struct unit *u = opaque;
-	struct log_bucket *log = &u->vm->guest_errors;
+	struct log_bucket *log = &u->host->guest_errors;
 
 	switch (event->error) {
 	case VIOMMU_GUEST_FAULT:
@@ -90,6 +90,29 @@ static const struct viommu_host_ops host_ops = {
 	.now_ns = now_ns,
 };
 
+/* --------------------------------------------------------------------- work */
+
+#define STEPS 4 /* of a unit, for each of a controller */
+
+void unit_poll(struct unit *u, unsigned budget, struct function_look *look)
+{
+	int done = viommu_process(u->v, budget * STEPS);
+	unsigned steps;
+
+	if (done < 0)
+		return;
+	steps = (unsigned)done & ~(unsigned)VIOMMU_PROCESS_PENDING;
+	look->steps += steps;
+	look->pending = look->pending || done & VIOMMU_PROCESS_PENDING;
+	look->deep = look->deep || steps >= budget * STEPS / 2; /* faults get half of it */
+}
+
+void unit_device_used(struct unit *u)
+{
+	if (u->registers)
+		u->registers->ops->device_used(u->registers);
+}
+
 /* ------------------------------------------------------------------- memory */
 
 static int add(struct unit *u, const struct vfu_dma_map *map, unsigned flags)
@@ -113,7 +136,7 @@ static void tell_of_memory_without_file(struct unit *u, const struct vfu_dma_map
 	if (u->told || !is_ram(map))
 		return;
 	u->told = true;
-	log_line("%smemory at 0x%" PRIx64 " came without a file (share=on?): %s", u->vm->label, map->iova,
+	log_line("%smemory at 0x%" PRIx64 " came without a file (share=on?): %s", u->host->label, map->iova,
 		 consequence);
 }
 
@@ -121,7 +144,7 @@ static void tell_of_memory_without_file(struct unit *u, const struct vfu_dma_map
  * other. */
 static bool would_hold_others(const struct unit *u, const struct vfu_dma_map *map)
 {
-	return !map->host && u->vm->options->name;
+	return !map->host && u->host->beside_others;
 }
 
 int unit_lend(struct unit *u, const struct vfu_dma_map *map)
@@ -137,7 +160,7 @@ int unit_lend(struct unit *u, const struct vfu_dma_map *map)
 	err = add(u, map, flags);
 	if (err == -EINVAL) {
 		/* QEMU announces every mappable BAR, also those above what the IOMMU can address. */
-		log_limited(&u->vm->guest_errors,
+		log_limited(&u->host->guest_errors,
 			    "memory at 0x%" PRIx64 " is out of the IOMMU's reach and left out", map->iova);
 		return 0;
 	}
@@ -153,7 +176,7 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 	/* No memory to cut a region in two: then none is left at all, as this part is about to be unmapped.
 	 */
 	if (taken == -ENOMEM) {
-		log_limited(&u->vm->guest_errors,
+		log_limited(&u->host->guest_errors,
 			    "no memory to take back a part of a region at 0x%" PRIx64
 			    ": devices lose all memory until the guest's is announced again",
 			    gpa);
@@ -161,7 +184,7 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 	}
 	if (taken < 0) {
 		/* Nothing would keep devices from what comes to that address next. */
-		log_line("%smemory at 0x%" PRIx64 " cannot be taken back: %s. Ending", u->vm->label, gpa,
+		log_line("%smemory at 0x%" PRIx64 " cannot be taken back: %s. Ending", u->host->label, gpa,
 			 strerror((int)-taken));
 		abort();
 	}
@@ -170,14 +193,14 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 
 /* ------------------------------------------------------------ begin and end */
 
-int unit_create(struct vm *vm, const struct viommu_options *opts, struct unit **ret_unit)
+int unit_create(struct host *host, const struct viommu_options *opts, struct unit **ret_unit)
 {
 	struct unit *u = calloc(1, sizeof(*u));
 	int err;
 
 	if (!u)
 		return -ENOMEM;
-	u->vm = vm;
+	u->host = host;
 	err = viommu_create(&host_ops, u, opts, &u->v);
 	if (!err)
 		err = viommu_thread_create(u->v, &u->thread);

@@ -15,12 +15,10 @@
 #include "daemon/sidecore/turns.h"
 #include "daemon/vm.h"
 
-/* Steps of a controller before its unit gets its turn, and before other VMs get theirs, if there are any. */
+/* Steps of a function before the next gets its turn, and before other VMs get theirs, if there are any. */
 #define BUDGET_ALONE	64
 #define BUDGET_FIRST	8
 #define BUDGET_LEAST	2    /* a doorbell, and a command */
-#define UNIT_STEPS	4    /* of a unit, for each of a controller */
-#define DEEP		8    /* commands that wait in the queues of a controller: as many as it likes */
 #define COSTLY_NS	1000 /* a look that finds nothing and takes longer is work */
 #define LOOKS_PER_CLOCK 8    /* reading it costs a quarter of a look */
 #define ROUNDS_PER_LOOK 8    /* at the next of the quiet VMs */
@@ -53,7 +51,7 @@ struct work_thread {
 	unsigned rounds;
 	bool owing; /* a VM has no turn for a time; it may have work */
 	unsigned fd_count;
-	struct pollfd fds[1 + VM_MAX * NVME_MAX];
+	struct pollfd fds[1 + VM_MAX * FUNCTIONS_MAX];
 	uint64_t idle_since_ns; /* 0: it worked in the last round */
 	uint64_t counted_ns;	/* time is counted up to here */
 	unsigned busy_rounds;	/* since then */
@@ -114,36 +112,19 @@ static inline void relax(void)
 
 /* ------------------------------------------------------------------- a round */
 
-static unsigned process_unit(struct work_thread *w, struct unit *u, unsigned budget)
-{
-	int done = viommu_process(u->v, budget);
-	unsigned steps;
-
-	if (done < 0)
-		return 0;
-	if (done & VIOMMU_PROCESS_PENDING)
-		w->pending = true;
-	steps = (unsigned)done & ~(unsigned)VIOMMU_PROCESS_PENDING;
-	w->deep = w->deep || steps >= budget / 2; /* faults get half of it */
-	return steps;
-}
-
-/* Each returns the steps done. */
-
+/* Returns the steps done, as all that follow. */
 static unsigned work_for(struct work_thread *w, struct vm *vm, unsigned budget)
 {
-	unsigned steps = 0;
+	struct function_look found = {0};
 
 	w->deep = false;
-	if (vm->frozen)
+	if (vm->host.frozen)
 		return 0;
-	for (unsigned i = 0; i < vm->unit_count; i++)
-		steps += process_unit(w, vm->units[i], budget * UNIT_STEPS);
-	for (unsigned i = 0; i < vm->nvme_count; i++) {
-		steps += nvme_function_poll(vm->nvme[i], budget);
-		w->deep = w->deep || nvme_backlog(nvme_function_controller(vm->nvme[i])) >= DEEP;
-	}
-	return steps;
+	for (unsigned i = 0; i < vm->function_count; i++)
+		vm->functions[i]->ops->poll(vm->functions[i], budget, &found);
+	w->pending = w->pending || found.pending;
+	w->deep = found.deep;
+	return found.steps;
 }
 
 /* The clock is read after work, and else now and then: to find out that looking alone takes long. */
@@ -254,8 +235,10 @@ static bool keep_polling(struct work_thread *w)
 
 static bool arm(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->nvme_count && !vm->frozen; i++) {
-		if (!nvme_arm(nvme_function_controller(vm->nvme[i])))
+	for (unsigned i = 0; i < vm->function_count && !vm->host.frozen; i++) {
+		struct function *f = vm->functions[i];
+
+		if (f->ops->arm && !f->ops->arm(f))
 			return false;
 	}
 	return true;
@@ -270,25 +253,15 @@ static bool arm_all(struct work_thread *w)
 	return true;
 }
 
-/* A hold ends by time, and then there may be work. */
-static bool is_held(struct work_thread *w)
+static bool has_silent_work(struct work_thread *w)
 {
 	for (unsigned i = 0; i < w->options.vm_count; i++) {
 		struct vm *vm = w->options.vms[i];
 
-		for (unsigned k = 0; k < vm->nvme_count; k++) {
-			if (nvme_function_is_held(vm->nvme[k]))
+		for (unsigned k = 0; k < vm->function_count; k++) {
+			if (vm->functions[k]->ops->has_silent_work(vm->functions[k]))
 				return true;
 		}
-	}
-	return false;
-}
-
-static bool registers_are_polled(struct work_thread *w)
-{
-	for (unsigned i = 0; i < w->options.vm_count; i++) {
-		if (vm_registers_are_polled(w->options.vms[i]))
-			return true;
 	}
 	return false;
 }
@@ -298,7 +271,7 @@ static const struct timespec *next_nap(struct work_thread *w, struct timespec *n
 {
 	if (w->pending)
 		w->nap_us = WORK_NAP_FIRST_US;
-	else if (!registers_are_polled(w) && !is_held(w))
+	else if (!has_silent_work(w))
 		return NULL;
 	*nap = (struct timespec){.tv_nsec = w->nap_us * 1000L};
 	w->nap_us = w->nap_us * 2 < WORK_NAP_LAST_US ? w->nap_us * 2 : WORK_NAP_LAST_US;
@@ -443,8 +416,10 @@ static void add_vm(struct work_thread *w, unsigned who)
 
 	w->served[who].budget = BUDGET_FIRST;
 	w->all_trap = w->all_trap && vm->options->trap;
-	for (unsigned i = 0; i < vm->nvme_count; i++)
-		watch(w, nvme_completion_fd(nvme_function_controller(vm->nvme[i])));
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (vm->functions[i]->wake_fd >= 0)
+			watch(w, vm->functions[i]->wake_fd);
+	}
 }
 
 int work_thread_start(const struct work_options *o, struct work_thread **ret_thread)

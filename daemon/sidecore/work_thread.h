@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The work thread, or sidecore: processes the units' registers and queues and
- * polls the controllers.
+ * The work thread, or sidecore: polls all that is served: the registers
+ * and queues of units, and the queues of controllers.
  *
  * Sidecore mode: it polls without pause while there is work and for `idle_us`
  * afterwards. Then it arms the doorbells and sleeps; a kick or a disk wakes it

@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "daemon/functions/unit.h"
-#include "daemon/vm.h"
-#include "daemon/sidecore/work_thread.h"
+#include "daemon/functions/function.h"
+#include "daemon/functions/host.h"
 
 static int64_t removed_part, removed_all;
 static const struct viommu_host_ops *unit_ops;
@@ -70,25 +70,26 @@ int vfu_dma_write(struct vfu_server *s, uint64_t address, const void *buf, size_
 	return 0;
 }
 
-bool work_thread_is_current(void)
+int viommu_process(struct viommu *v, unsigned budget)
 {
-	return on_work_thread;
+	return 0;
 }
 
 void waker_kick(struct waker *w)
 {
 }
 
-void vm_send_interrupt(struct vm *vm, uint16_t rid, uint64_t address, uint32_t data)
+static bool may_wait(void)
 {
+	return on_work_thread;
 }
 
 /* The status of a child that takes a page back. */
 static int take_back(int64_t part, int64_t all, uint64_t left)
 {
 	static const struct rlimit no_core = {0, 0};
-	static struct vm vm;
-	static struct unit u = {.vm = &vm};
+	static struct host host;
+	static struct unit u = {.host = &host};
 	int status = 0;
 	pid_t pid = fork();
 
@@ -129,12 +130,12 @@ static void memory_that_cannot_be_taken_back_ends_the_process(void **state)
 /* The client that would have to answer may be waiting for the main thread. */
 static void memory_is_asked_for_on_the_work_thread_only(void **state)
 {
-	static struct vm vm;
+	static struct host host = {.may_wait = may_wait};
 	struct viommu_options options = {.sz = sizeof(options)};
 	struct unit *u;
 	uint8_t byte = 0;
 
-	assert_int_equal(unit_create(&vm, &options, &u), 0);
+	assert_int_equal(unit_create(&host, &options, &u), 0);
 	on_work_thread = false;
 	assert_int_equal(unit_ops->mem_read(unit_opaque, 0, &byte, 1), -EDEADLK);
 	assert_int_equal(unit_ops->mem_write(unit_opaque, 0, &byte, 1), -EDEADLK);

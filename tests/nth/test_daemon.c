@@ -160,7 +160,7 @@ static void free_memory(void *world)
 {
 	struct world *w = world;
 
-	unit_take_back(vm()->units[0], 0, RAM_SIZE);
+	unit_take_back(vm()->host.units[0], 0, RAM_SIZE);
 	free(w->ram);
 }
 
@@ -174,20 +174,20 @@ static int lend(void *world)
 {
 	struct vfu_dma_map map = part(world, 0, RAM_SIZE / 2);
 
-	return unit_lend(vm()->units[0], &map);
+	return unit_lend(vm()->host.units[0], &map);
 }
 
 static int lend_more(void *world)
 {
 	struct vfu_dma_map map = part(world, RAM_SIZE / 2, RAM_SIZE / 2);
 
-	return unit_lend(vm()->units[0], &map);
+	return unit_lend(vm()->host.units[0], &map);
 }
 
 /* It cannot fail: the client unmaps behind it. Without memory to cut a region all of it is gone. */
 static int take_back(void *world)
 {
-	unit_take_back(vm()->units[0], 4096, 4096);
+	unit_take_back(vm()->host.units[0], 4096, 4096);
 	return 0;
 }
 
