@@ -56,7 +56,7 @@ static void run_step(struct loop *l, const struct loop_source *source)
 }
 
 /*
- * A VM has up to thirteen connections, and a turn of each would be thirteen for it
+ * A VM has up to sixteen connections, and a turn of each would be sixteen for it
  * and one for another. So the one of its sources that has waited longest has a step
  * in a round; the others stay readable.
  */

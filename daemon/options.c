@@ -15,10 +15,11 @@
 #include "daemon/counters.h"
 #include "daemon/directory.h"
 #include "daemon/disk_image.h"
+#include "daemon/iommu_options.h"
 #include "daemon/sandbox/sandbox.h"
 #include "daemon/value_list.h"
 
-#define WHY_SIZE 512
+#define WHY_SIZE OPTION_WHY_SIZE
 
 /* -------------------------------------------------------------- the options */
 
@@ -43,40 +44,6 @@ static int take_dir(struct daemon_options *o, const char *argument, char *why)
 	}
 	o->dir = argument;
 	return 0;
-}
-
-static const char *take_width(const char *text, void *field)
-{
-	unsigned width;
-
-	if (value_number(text, 39, 48, &width) || (width != 39 && width != 48))
-		return "39 or 48";
-	*(unsigned *)field = width;
-	return NULL;
-}
-
-static const struct value_key iommu_keys[] = {
-	{"caching-mode", value_switch, offsetof(struct iommu_choice, caching_mode)},
-	{"aw", take_width, offsetof(struct iommu_choice, width)},
-	{"addr", value_pci_address, offsetof(struct iommu_choice, devfn)},
-	{NULL},
-};
-
-static int take_iommu(struct vm_options *o, const char *argument, char *why)
-{
-	bool none = !strcmp(argument, "none");
-	char *first = NULL;
-	int err = 0;
-
-	if (!none)
-		err = value_list_parse(argument, iommu_keys, &o->iommu, &first, why, WHY_SIZE);
-	if (!err && !none && strcmp(first, "vtd")) {
-		snprintf(why, WHY_SIZE, "'%s': write vtd or none", first);
-		err = -1;
-	}
-	free(first);
-	o->iommu.vtd = !none;
-	return err;
 }
 
 static int take_registers(struct vm_options *o, const char *argument, char *why)
@@ -121,6 +88,7 @@ static const struct value_key nvme_keys[] = {
 	{"serial", take_serial, offsetof(struct nvme_choice, serial)},
 	{"format", take_format, offsetof(struct nvme_choice, raw)},
 	{"queues", take_queues, offsetof(struct nvme_choice, queues)},
+	{"iommu", iommu_take_id, offsetof(struct nvme_choice, unit_id)},
 	{NULL},
 };
 
@@ -215,22 +183,6 @@ static int take_cpu(struct daemon_options *o, const char *argument, char *why)
 	return -1;
 }
 
-static int take_expect(struct vm_options *o, const char *argument, char *why)
-{
-	char *end;
-	unsigned long long base;
-
-	errno = 0;
-	base = strtoull(argument, &end, 16);
-	if (!errno && !*end && base && !(base & 0xfff) && argument[0] != '-') {
-		o->expected_base = base;
-		return 0;
-	}
-	snprintf(why, WHY_SIZE, "'%s': write the page-aligned hexadecimal address of the DMAR table",
-		 argument);
-	return -1;
-}
-
 static int take_verbose(struct daemon_options *o, const char *argument, char *why)
 {
 	(void)argument;
@@ -250,10 +202,7 @@ static bool is_name(const char *text)
 
 static struct vm_options *add_vm(struct daemon_options *o)
 {
-	struct vm_options *vm = &o->vms[o->vm_count++];
-
-	*vm = (struct vm_options){.iommu = {.vtd = true, .width = 48, .devfn = IOMMU_SLOT_USUAL << 3}};
-	return vm;
+	return &o->vms[o->vm_count++];
 }
 
 static int take_vm(struct daemon_options *o, const char *argument, char *why)
@@ -285,16 +234,17 @@ static const struct option_info infos[] = {
 	{"dir", "DIR", take_dir, NULL,
 	 "folder of the sockets, made when missing; default: a fresh one,\nnamed by the line 'viommud: ready "
 	 "DIR'"},
-	{"iommu", "vtd[,caching-mode=on][,aw=39|48][,addr=10.0] | none", NULL, take_iommu,
+	{"iommu", "vtd[,id=NAME][,caching-mode=on][,aw=39|48][,addr=10.0] | none", NULL, iommu_take,
 	 "which IOMMU the guest sees; default vtd. none: plain devices,\nto be put behind QEMU's own or no "
-	 "IOMMU\n"
+	 "IOMMU. May be repeated, up to 4\ntimes: a unit each\n"
+	 "id=NAME: what --nvme, and viommu's commands, call the unit;\nusually iommu, iommu1, ...\n"
 	 "caching-mode=on: the guest announces new mappings, too\n"
 	 "aw=39: guest addresses of 39 bits and tables of 3 levels; usual\nare 48 and 4\n"
-	 "addr=10.0: function 0 of a slot of PCI bus 0; the usual one"},
+	 "addr=10.0: function 0 of a slot of PCI bus 0; usually 10.0, f.0,\n..."},
 	{"registers", "sidecore|trap", NULL, take_registers,
 	 "whether a thread polls what the guest writes, or the guest\nexits for it; default sidecore"},
-	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N][,format=raw]", NULL,
-	 take_nvme,
+	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N][,format=raw][,iommu=NAME]",
+	 NULL, take_nvme,
 	 "an NVMe controller with FILE as its disk; may be repeated\n"
 	 "rogue=on: admin command 0xc0 reads or writes at any address\n"
 	 "readonly=on: the guest cannot write to the disk\n"
@@ -304,7 +254,8 @@ static const struct option_info infos[] = {
 	 "its folder\n"
 	 "queues=N: pairs of I/O queues, 1 to 64; usually 8\n"
 	 "format=raw: FILE is a raw disk even if it begins like a qcow2,\nvmdk, vhdx, vhd, vdi, qed or "
-	 "parallels image, which is refused"},
+	 "parallels image, which is refused\n"
+	 "iommu=NAME: the unit that it stands behind; usually the first"},
 	{"vm", "NAME", take_vm, NULL,
 	 "serve several VMs with one polling thread: what follows, --iommu,\n--registers, --nvme and "
 	 "--expect, is for the VM of that name, whose\nsockets are in DIR/NAME. At most 8"},
@@ -312,9 +263,9 @@ static const struct option_info infos[] = {
 	 "poll that many microseconds without work before backing off;\ndefault 200. Afterwards the IOMMU "
 	 "answers within 500"},
 	{"cpu", "N", take_cpu, NULL, "run the polling thread on this CPU"},
-	{"expect", "ADDRESS", NULL, take_expect,
+	{"expect", "ADDRESS[,iommu=NAME]", NULL, iommu_take_expectation,
 	 "complain when firmware places the IOMMU's registers elsewhere;\n'viommu run --print' tells the "
-	 "address"},
+	 "address. Once for each unit; usually\nthe first's"},
 	{"sandbox", "on|off", take_sandbox, NULL,
 	 "give up, once started, all that serving does not need: system\ncalls, files, capabilities; default "
 	 "on"},
@@ -369,7 +320,7 @@ static enum options_verdict check_addresses(const struct vm_options *o)
 {
 	for (unsigned i = 0; i < o->nvme_count; i++) {
 		unsigned devfn = o->nvme[i].devfn;
-		bool taken = o->iommu.vtd && devfn == o->iommu.devfn;
+		bool taken = iommu_has_address(o, devfn);
 
 		for (unsigned j = 0; j < i; j++)
 			taken = taken || devfn == o->nvme[j].devfn;
@@ -378,6 +329,13 @@ static enum options_verdict check_addresses(const struct vm_options *o)
 				   o->nvme[i].path, devfn >> 3, devfn & 7);
 	}
 	return OPTIONS_SERVE;
+}
+
+static enum options_verdict check_units(struct vm_options *o)
+{
+	char why[WHY_SIZE];
+
+	return iommu_resolve(o, why, sizeof(why)) ? bad("%s", why) : OPTIONS_SERVE;
 }
 
 static bool has_disk(const struct vm_options *o, unsigned count, const struct nvme_choice *disk)
@@ -453,6 +411,8 @@ static enum options_verdict check_vm(struct vm_options *o)
 	if (!o->nvme_count)
 		verdict = bad("there is no device to serve%s%s; give one with --nvme FILE",
 			      o->name ? " to " : "", o->name ? o->name : "");
+	if (verdict == OPTIONS_SERVE)
+		verdict = check_units(o);
 	if (verdict == OPTIONS_SERVE)
 		verdict = check_addresses(o);
 	if (verdict == OPTIONS_SERVE)

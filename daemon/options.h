@@ -6,20 +6,32 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VM_MAX		  8
-#define VM_NAME_MAX	  32
-#define NVME_MAX	  12   /* controllers of one VM */
-#define IOMMU_SLOT_USUAL  0x10 /* high slots, so that -device options of the user find theirs free */
+#define VM_MAX	     8
+#define VM_NAME_MAX  32
+#define NVME_MAX     12 /* controllers of one VM */
+#define IOMMU_MAX    4	/* units of one VM */
+#define IOMMU_ID_MAX 16
+#define IOMMU_SLOT_USUAL                                                                                     \
+	0x10 /* high slots, so that -device options of the user find theirs free; further units              \
+		take those below */
 #define NVME_SLOT_USUAL	  0x11 /* the first; the others follow */
 #define IDLE_US_USUAL	  200
 #define IDLE_US_MAX	  1000000
 #define SERIAL_LENGTH_MAX 20
 
+/* A remapping unit. */
 struct iommu_choice {
-	bool vtd; /* false: no remapping */
+	char id[IOMMU_ID_MAX + 1]; /* "" only until all options are read */
 	bool caching_mode;
 	unsigned width; /* of guest tables: 39 or 48 */
 	unsigned devfn;
+	uint64_t expected_base; /* of the registers; 0: nobody knows yet */
+};
+
+/* Where the DMAR table says that a unit's registers are. */
+struct expectation {
+	uint64_t base;
+	char unit_id[IOMMU_ID_MAX + 1]; /* "": of the first */
 };
 
 struct nvme_choice {
@@ -27,17 +39,22 @@ struct nvme_choice {
 	uint64_t identity[2]; /* the same for two paths to one file */
 	char *serial;	      /* NULL only until all options are read */
 	unsigned devfn;
-	unsigned queues; /* 0: the controller's usual */
+	char unit_id[IOMMU_ID_MAX + 1]; /* that it stands behind; "": the first */
+	unsigned unit;			/* its number, once all options are read */
+	unsigned queues;		/* 0: the controller's usual */
 	bool rogue, readonly;
 	bool raw; /* whatever it begins with */
 	int fd;	  /* of the file, once vm_open_files() has been called */
 };
 
 struct vm_options {
-	const char *name; /* also of its folder; NULL: the only VM, whose sockets are in --dir itself */
-	struct iommu_choice iommu;
-	bool trap;		/* the registers are trapped, not polled */
-	uint64_t expected_base; /* of the registers; 0: nobody knows yet */
+	const char *name;     /* also of its folder; NULL: the only VM, whose sockets are in --dir itself */
+	bool no_iommu;	      /* nothing is remapped */
+	unsigned iommu_count; /* 0 when all options are read: nothing is remapped */
+	struct iommu_choice iommus[IOMMU_MAX];
+	unsigned expectation_count;
+	struct expectation expectations[IOMMU_MAX];
+	bool trap; /* the registers are trapped, not polled */
 	unsigned nvme_count;
 	struct nvme_choice nvme[NVME_MAX];
 };

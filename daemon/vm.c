@@ -57,46 +57,55 @@ bool vm_remaps(const struct vm *vm)
 	return vm->host.unit_count && vm->host.units[0]->registers;
 }
 
-/* By which its unit tells whether translation is on. */
-static struct function *first_device(struct vm *vm)
-{
-	for (unsigned i = 0; i < vm->function_count; i++) {
-		if (function_is_device(vm->functions[i]))
-			return vm->functions[i];
-	}
-	return NULL;
-}
-
-static bool is_on(struct function *device)
-{
-	struct viommu_requester_info info = {.sz = sizeof(info)};
-
-	viommu_requester_describe(device->requester, &info);
-	return info.translation != VIOMMU_TRANSLATION_OFF;
-}
-
 const char *vm_iommu_text(const struct vm *vm)
 {
 	return vm_remaps(vm) ? "vtd" : "none";
 }
 
-const char *vm_translation_text(struct vm *vm)
+struct unit *vm_find_unit(struct vm *vm, const char *name)
 {
-	struct function *device = first_device(vm);
+	for (unsigned i = 0; i < vm->host.unit_count; i++) {
+		struct unit *u = vm->host.units[i];
 
-	if (!vm_remaps(vm) || !device)
+		if (unit_name(u) && !strcmp(unit_name(u), name))
+			return u;
+	}
+	return NULL;
+}
+
+/* A device is asked, as each behind a unit has the same answer. */
+static bool is_on(struct vm *vm, const struct unit *u)
+{
+	struct viommu_requester_info info = {.sz = sizeof(info)};
+
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		const struct function *f = vm->functions[i];
+
+		if (!function_is_device(f) || f->unit != u)
+			continue;
+		viommu_requester_describe(f->requester, &info);
+		return info.translation != VIOMMU_TRANSLATION_OFF;
+	}
+	return false;
+}
+
+const char *vm_translation_text(struct vm *vm, const struct unit *u)
+{
+	if (!u->registers)
 		return NULL;
-	if (is_on(device))
+	if (is_on(vm, u))
 		return "on";
-	return vm->was_restored_on || was_ever_on(device->unit->v) ? "off" : "never";
+	return u->was_restored_on || was_ever_on(u->v) ? "off" : "never";
 }
 
 void vm_restored(struct vm *vm)
 {
-	struct function *device = first_device(vm);
+	for (unsigned i = 0; i < vm->host.unit_count; i++) {
+		struct unit *u = vm->host.units[i];
 
-	if (vm_remaps(vm) && device && is_on(device))
-		vm->was_restored_on = true;
+		if (is_on(vm, u))
+			u->was_restored_on = true;
+	}
 }
 
 /* ------------------------------------------------------------ begin and end */

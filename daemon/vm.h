@@ -20,7 +20,7 @@
 #include "daemon/loop.h"
 #include "daemon/options.h"
 
-#define FUNCTIONS_MAX (1 + NVME_MAX)
+#define FUNCTIONS_MAX (IOMMU_MAX + NVME_MAX)
 
 /* A state that comes in pieces. */
 struct incoming_state {
@@ -36,7 +36,6 @@ struct vm {
 	unsigned function_count; /* units come before what stands behind them */
 	struct function *functions[FUNCTIONS_MAX];
 	struct incoming_state incoming;
-	_Atomic bool was_restored_on; /* translation was on in a state that was restored */
 };
 
 /* Open the files that the functions need, which vm_start() takes. 0, or -1 and a sentence in `why`. */
@@ -61,9 +60,11 @@ void incoming_state_drop(struct incoming_state *in);
 bool vm_remaps(const struct vm *vm);
 /* "vtd", or "none" when nothing is remapped. */
 const char *vm_iommu_text(const struct vm *vm);
-/* "on", "off" by now, or "never" turned on since this process runs, nor in a state that it has restored.
- * NULL: there is no IOMMU. */
-const char *vm_translation_text(struct vm *vm);
+/* The unit of this name, or NULL. */
+struct unit *vm_find_unit(struct vm *vm, const char *name);
+/* Of a unit: "on", "off" by now, or "never" turned on since this process runs, nor in a state that it has
+ * restored. NULL: it remaps nothing. */
+const char *vm_translation_text(struct vm *vm, const struct unit *u);
 /* A state was restored, and nothing has happened since. */
 void vm_restored(struct vm *vm);
 

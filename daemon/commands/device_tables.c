@@ -110,6 +110,8 @@ static struct json_object *object_of(struct reach *r, bool blocked, bool complet
 	struct json_object *reply = control_ok(), *entries;
 
 	control_set_string(reply, "device", r->f->name);
+	if (unit_name(r->f->unit))
+		control_set_string(reply, "iommu", unit_name(r->f->unit));
 	control_set_bool(reply, "blocked", blocked);
 	control_set_bool(reply, "complete", complete && r->count <= REACH_RANGES_MAX);
 	control_set_u64(reply, "range_count", r->count);

@@ -54,7 +54,7 @@ static bool fail(struct visit *v, int err, const char *format, ...)
 
 /* ---------------------------------------------------------------------- save */
 
-static bool begin_section(struct visit *v, uint32_t kind, unsigned index, size_t length)
+static bool begin_section(struct visit *v, uint32_t kind, uint32_t index, size_t length)
 {
 	struct section s = {.kind = htole32(kind), .index = htole32(index), .length = htole64(length)};
 
@@ -71,6 +71,17 @@ static void end_section(struct visit *v, size_t length)
 	v->used += (length + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
+/* The index of its section: its number among its kind and, of a device behind a unit, the number of the unit.
+ */
+static uint32_t number_of(const struct vm *vm, const struct function *f)
+{
+	uint32_t unit = 0;
+
+	while (!f->owns_unit && vm->host.units[unit] != f->unit)
+		unit++;
+	return f->index | unit << 16;
+}
+
 static bool save_function(struct visit *v, struct function *f)
 {
 	int64_t length = f->ops->save(f, NULL, 0);
@@ -80,7 +91,7 @@ static bool save_function(struct visit *v, struct function *f)
 			    "commands of %s are under way; a guest that has taken bus mastering away keeps "
 			    "them so",
 			    f->name);
-	if (!begin_section(v, f->ops->state_kind, f->index, (size_t)length))
+	if (!begin_section(v, f->ops->state_kind, number_of(v->vm, f), (size_t)length))
 		return false;
 	f->ops->save(f, v->bytes + v->used, v->size - v->used);
 	end_section(v, (size_t)length);
@@ -248,7 +259,7 @@ static bool check_header(struct visit *v)
 }
 
 /* The next section, which is of this kind and number, or else the state is of another machine. */
-static const uint8_t *next_section(struct visit *v, uint32_t kind, unsigned index, size_t *ret_length)
+static const uint8_t *next_section(struct visit *v, uint32_t kind, uint32_t index, size_t *ret_length)
 {
 	struct section s;
 	uint64_t length, room;
@@ -279,7 +290,7 @@ struct parts {
 	struct found functions[FUNCTIONS_MAX], units[UNITS_MAX];
 };
 
-static bool find_part(struct visit *v, uint32_t kind, unsigned index, struct found *ret)
+static bool find_part(struct visit *v, uint32_t kind, uint32_t index, struct found *ret)
 {
 	ret->at = next_section(v, kind, index, &ret->length);
 	return ret->at || fail(v, -ENOTSUP,
@@ -294,7 +305,7 @@ static bool find_functions(struct visit *v, struct parts *p, bool devices)
 		const struct function *f = vm->functions[i];
 
 		if (function_is_device(f) == devices &&
-		    !find_part(v, f->ops->state_kind, f->index, &p->functions[i]))
+		    !find_part(v, f->ops->state_kind, number_of(vm, f), &p->functions[i]))
 			return false;
 	}
 	return true;
@@ -332,9 +343,16 @@ static bool explain(struct visit *v, int err, const char *what)
 	}
 }
 
-/* All that can be refused comes before the first change, but what the unit finds; and nothing changes before
- * it. */
-static bool check_parts(struct visit *v, const struct parts *p)
+/* What an error calls a unit: the name, or the number of a unit that remaps nothing. */
+static const char *name_of_unit(const struct vm *vm, unsigned index, char text[16])
+{
+	const char *name = unit_name(vm->host.units[index]);
+
+	snprintf(text, 16, "iommu%u", index);
+	return name ? name : text;
+}
+
+static bool check_functions(struct visit *v, const struct parts *p)
 {
 	struct vm *vm = v->vm;
 
@@ -348,18 +366,33 @@ static bool check_parts(struct visit *v, const struct parts *p)
 	return true;
 }
 
+/* A unit takes all of a state or nothing, so one alone is not asked. Units that remap nothing have no state.
+ */
+static bool check_units(struct visit *v, const struct parts *p)
+{
+	struct vm *vm = v->vm;
+	unsigned count = vm_remaps(vm) && vm->host.unit_count > 1 ? vm->host.unit_count : 0;
+	char text[16];
+
+	for (unsigned i = 0; i < count; i++) {
+		int err = unit_restore_check(vm->host.units[i], p->units[i].at, p->units[i].length);
+
+		if (err)
+			return explain(v, err, name_of_unit(vm, i, text));
+	}
+	return true;
+}
+
 static bool restore_units(struct visit *v, const struct parts *p)
 {
 	struct vm *vm = v->vm;
-	char name[16];
-	int err;
+	char text[16];
 
-	/* With several units none has a model, and none can refuse what another took. */
 	for (unsigned i = 0; i < vm->host.unit_count; i++) {
-		err = viommu_restore(vm->host.units[i]->v, p->units[i].at, p->units[i].length);
-		snprintf(name, sizeof(name), "iommu%u", i);
+		int err = viommu_restore(vm->host.units[i]->v, p->units[i].at, p->units[i].length);
+
 		if (err)
-			return explain(v, err, name);
+			return explain(v, err, name_of_unit(vm, i, text));
 	}
 	return true;
 }
@@ -378,7 +411,8 @@ static void restore_on_work_thread(void *arg)
 	struct visit *v = arg;
 	struct parts p = {0};
 
-	if (!check_header(v) || !find_parts(v, &p) || !check_parts(v, &p))
+	/* All that can be refused comes before the first change, but what a unit alone finds. */
+	if (!check_header(v) || !find_parts(v, &p) || !check_functions(v, &p) || !check_units(v, &p))
 		return;
 	hold_memory(v->vm, true);
 	if (restore_units(v, &p)) {

@@ -8,7 +8,7 @@
 struct vm;
 
 struct json_object *status_tell(struct vm *vm, struct json_object *request);
-/* {"base"}: as function_ops.expect */
+/* {"base"}, and {"iommu"} of another unit than the first: as function_ops.expect. */
 struct json_object *status_expect(struct vm *vm, struct json_object *request);
 
 #endif

@@ -32,6 +32,7 @@ struct json_object *transfer_save(struct vm *vm, struct json_object *request)
 	if (err)
 		return failed(err, why);
 	reply = control_ok();
+	control_set_u64(reply, "units", vm_remaps(vm) ? vm->host.unit_count : 0);
 	text = hex_text(bytes, size);
 	control_add(reply, "state", text ? json_object_new_string_len(text, (int)(2 * size)) : NULL);
 	free(text);
@@ -63,6 +64,7 @@ static struct json_object *receive(struct vm *vm, uint64_t offset, const char *t
 struct json_object *transfer_restore(struct vm *vm, struct json_object *request)
 {
 	const char *data = control_get_string(request, "data");
+	struct json_object *reply;
 	char why[SAVED_WHY_SIZE];
 	int err;
 
@@ -74,5 +76,9 @@ struct json_object *transfer_restore(struct vm *vm, struct json_object *request)
 	if (err == -EAGAIN)
 		return failed(err, why);
 	incoming_state_drop(&vm->incoming);
-	return err ? failed(err, why) : control_ok();
+	if (err)
+		return failed(err, why);
+	reply = control_ok();
+	control_set_u64(reply, "units", vm_remaps(vm) ? vm->host.unit_count : 0);
+	return reply;
 }

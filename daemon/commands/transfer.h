@@ -7,9 +7,11 @@
 
 struct vm;
 
-/* Replies "state", in hexadecimal; or an error, with "busy" when asking again soon helps. */
+/* Replies "state", in hexadecimal, and of how many "units" it is; or an error, with "busy" when asking again
+ * soon helps. */
 struct json_object *transfer_save(struct vm *vm, struct json_object *request);
-/* {"offset", "data"}: a piece; without "data": go on from the pieces that have come. */
+/* {"offset", "data"}: a piece; without "data": go on from the pieces that have come, which are of so many
+ * "units". */
 struct json_object *transfer_restore(struct vm *vm, struct json_object *request);
 
 #endif

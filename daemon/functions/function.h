@@ -13,6 +13,7 @@
 #include <json-c/json.h>
 
 #include "daemon/directory.h"
+#include "daemon/options.h"
 
 struct function;
 struct host;
@@ -27,32 +28,34 @@ struct function_look {
 	bool deep;	/* many requests are waiting still */
 };
 
-/* What may be NULL says so. */
+/* What a kind of function can do. A member may be NULL where its comment says what NULL means. */
 struct function_ops {
 	const char *kind;    /* as `status` tells it */
-	uint32_t state_kind; /* of its section in a saved state; of no other kind */
+	uint32_t state_kind; /* of a function's section in a saved state; each kind has a number of its own */
 
 	/* --- work thread --- */
 
-	/* Do about `budget` steps. Adds to *look. */
+	/* Do about `budget` steps, and add what was found to *look. */
 	void (*poll)(struct function *f, unsigned budget, struct function_look *look);
-	/* The thread is about to sleep. False: there is work after all. NULL: there is nothing to arm. */
+	/* The work thread is about to sleep. False: there is work after all. NULL: always true. */
 	bool (*arm)(struct function *f);
-	/* Can there be work that wakes nobody? Then each sleep has an end. */
+	/* Can the function have work that does not wake the work thread? Then each sleep of the thread has an
+	 * end. */
 	bool (*has_silent_work)(const struct function *f);
 
 	/* --- work thread, and the main thread waits --- */
 
-	/* No request is begun for so long, unless it is called again. NULL: it begins none. */
+	/* Begin no request for `ms` from now. NULL: the function begins none at all. */
 	void (*hold)(struct function *f, unsigned ms);
 	/*
-	 * The state as bytes; `buf` NULL: only how many there are. Returns how many.
-	 * -EBUSY: requests are under way.
+	 * Write the function's state to `buf`; NULL: nothing is written. Returns how many
+	 * bytes the state has. -EBUSY: requests are under way.
 	 */
 	int64_t (*save)(struct function *f, void *buf, size_t size);
-	/* Can it go on from this state, from anywhere, aligned to 8 bytes? 0 or a negative errno. */
+	/* Can the function go on from this state, whoever wrote it? `state` is aligned to 8 bytes. 0 or a
+	 * negative errno. */
 	int (*restore_check)(struct function *f, const void *state, size_t length);
-	/* Go on from a state that can be. */
+	/* Go on from a state that restore_check() has accepted. */
 	void (*restore)(struct function *f, const void *state, size_t length);
 
 	/* --- any thread --- */
@@ -62,34 +65,38 @@ struct function_ops {
 
 	/* --- main thread --- */
 
-	/* Fill in what `status` tells: of the function, and of all that is served. */
-	void (*describe)(struct function *f, struct json_object *function, struct json_object *status);
+	/* Fill in what `status` tells of the function. */
+	void (*describe)(struct function *f, struct json_object *object);
 	/*
 	 * The machine's firmware tables say that the registers are at `base`: complain, and
-	 * remember, when firmware places them elsewhere from now on. NULL: no table tells.
+	 * remember, when firmware places the registers elsewhere from now on. NULL: no table
+	 * tells of this kind.
 	 */
 	void (*expect)(struct function *f, uint64_t base);
-	/* A device behind its unit begins to master the bus. NULL: it carries no unit's registers. */
+	/* Do these addresses belong to the unit's registers? NULL: the function carries no registers of a
+	 * unit. */
+	bool (*has_registers_in)(const struct function *f, uint64_t first, uint64_t size);
+	/* A device behind the unit begins to master the bus. NULL: as above. */
 	void (*device_used)(struct function *f);
-	/* The work thread has ended, and the functions behind its unit. */
+	/* The work thread has ended, and so have the devices behind the unit, if the function owns one. */
 	void (*destroy)(struct function *f);
 };
 
 struct function {
 	const struct function_ops *ops;
 	struct host *host;
-	char name[12];
+	char name[IOMMU_ID_MAX + 1];
 	char socket[SOCKET_PATH_MAX];
 	unsigned index; /* among those of its kind */
 	unsigned devfn; /* on bus 0 */
 	struct vfu_server *server;
-	struct unit *unit; /* that it stands before, with the registers, or behind */
+	struct unit *unit; /* whose registers the function carries, or behind which it stands */
 	bool owns_unit;
-	struct viommu_requester *requester; /* NULL: it has no DMA of its own */
+	struct viommu_requester *requester; /* of the function's DMA; NULL: it has none */
 	int wake_fd;			    /* readable when requests have completed; -1: none */
 };
 
-/* Does it have DMA of its own? */
+/* Does the function do DMA? */
 static inline bool function_is_device(const struct function *f)
 {
 	return f->requester;

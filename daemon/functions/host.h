@@ -18,7 +18,7 @@
 #include "daemon/sidecore/waker.h"
 #include "daemon/unmapper.h"
 
-#define UNITS_MAX NVME_MAX /* with VT-d one, else one for each controller */
+#define UNITS_MAX NVME_MAX /* without an IOMMU each controller has one */
 
 struct unit;
 

@@ -21,13 +21,16 @@
 #include "daemon/functions/unit.h"
 #include "vfio_user/server.h"
 
-#define PAGE_SIZE 4096
+#define PAGE_SIZE   4096
+#define REASON_SIZE 64
 
 struct iommu_function {
 	struct function base;
 	struct log_bucket log;	     /* what the client does wrong */
 	struct log_bucket placement; /* what must not drown among that */
 	struct log_bucket sessions;
+	struct viommu_vtd_options vtd;
+	struct viommu_options options; /* of the unit */
 	struct hidden_config config;
 
 	/* Sidecore mode: page 0 of the registers, shared with the client. */
@@ -55,10 +58,10 @@ static void check_placement(struct iommu_function *f)
 		return;
 	f->mismatch = true;
 	log_limited(&f->placement,
-		    "WRONG REGISTER ADDRESS: firmware placed the IOMMU's registers at 0x%" PRIx32
+		    "%sWRONG REGISTER ADDRESS: firmware placed the IOMMU's registers at 0x%" PRIx32
 		    ", but the guest's DMAR table says 0x%" PRIx64
 		    "; the guest has no working IOMMU. Start again with 'viommu run' and the same devices",
-		    f->config.base, f->expected_base);
+		    f->base.unit->label, f->config.base, f->expected_base);
 }
 
 static int config_access_fits(uint64_t offset, size_t len)
@@ -148,18 +151,11 @@ static void reset(void *device)
 	vfu_dma_release(f->base.server);
 }
 
-static bool is_own_page(const struct iommu_function *f, const struct vfu_dma_map *map)
-{
-	return f->config.hidden && map->iova >= f->config.base &&
-	       map->iova - f->config.base < HIDDEN_BAR_SIZE && map->size <= HIDDEN_BAR_SIZE;
-}
-
 static int dma_map(void *device, const struct vfu_dma_map *map)
 {
 	struct iommu_function *f = device;
 
-	/* QEMU announces whatever the guest has mapped, our own register page too. That is not memory. */
-	return is_own_page(f, map) ? 0 : unit_lend(f->base.unit, map);
+	return unit_lend(f->base.unit, map);
 }
 
 static void dma_unmap(void *device, uint64_t iova, uint64_t size)
@@ -176,7 +172,7 @@ static void connected(void *device)
 	/* A sleeping work thread must learn that there is a page to poll. */
 	waker_kick(f->base.host->waker);
 	if (f->base.host->verbose)
-		log_limited(&f->sessions, "iommu: a client is there");
+		log_limited(&f->sessions, "%s: a client is there", f->base.name);
 }
 
 static void disconnected(void *device, const char *why)
@@ -185,14 +181,15 @@ static void disconnected(void *device, const char *why)
 
 	lost_registers_forget(&f->lost);
 	if (f->base.host->verbose)
-		log_limited(&f->sessions, "iommu: the client is gone: %s", why ? why : "no reason known");
+		log_limited(&f->sessions, "%s: the client is gone: %s", f->base.name,
+			    why ? why : "no reason known");
 }
 
 static void log_op(void *device, const char *line)
 {
 	struct iommu_function *f = device;
 
-	log_limited(&f->log, "iommu: %s", line);
+	log_limited(&f->log, "%s: %s", f->base.name, line);
 }
 
 static const struct vfu_device_ops device_ops = {
@@ -230,6 +227,13 @@ static void expect(struct function *function, uint64_t base)
 	f->mismatch = false;
 	if (f->config.hidden && f->config.base != base)
 		f->mismatch = true;
+}
+
+static bool has_registers_in(const struct function *function, uint64_t first, uint64_t size)
+{
+	const struct hidden_config *c = &((const struct iommu_function *)function)->config;
+
+	return c->hidden && first >= c->base && first - c->base < HIDDEN_BAR_SIZE && size <= HIDDEN_BAR_SIZE;
 }
 
 static void device_used(struct function *function)
@@ -274,7 +278,7 @@ static void restore(struct function *function, const void *state, size_t length)
 		check_placement(f);
 }
 
-static void describe(struct function *function, struct json_object *object, struct json_object *status)
+static void describe(struct function *function, struct json_object *object)
 {
 	struct iommu_function *f = of(function);
 
@@ -284,11 +288,11 @@ static void describe(struct function *function, struct json_object *object, stru
 	control_set_bool(object, "memory_decode", f->config.hidden);
 	if (f->config.hidden)
 		control_set_u64(object, "bar", f->config.base);
-	control_set_u64(status, "placements", f->placements);
-	control_set_bool(status, "registers_lost", f->lost.told);
+	control_set_u64(object, "placements", f->placements);
+	control_set_bool(object, "registers_lost", f->lost.told);
 	if (f->expected) {
-		control_set_u64(status, "expected_base", f->expected_base);
-		control_set_bool(status, "base_mismatch", f->mismatch);
+		control_set_u64(object, "expected_base", f->expected_base);
+		control_set_bool(object, "base_mismatch", f->mismatch);
 	}
 }
 
@@ -316,6 +320,7 @@ static const struct function_ops function_ops = {
 	.restore = restore,
 	.describe = describe,
 	.expect = expect,
+	.has_registers_in = has_registers_in,
 	.device_used = device_used,
 	.destroy = destroy,
 };
@@ -368,72 +373,86 @@ static int open_server(struct iommu_function *f)
 	return err;
 }
 
-static int open_unit(struct iommu_function *f, const struct iommu_choice *choice)
+static int open_unit(struct iommu_function *f, const struct vm_options *o)
 {
-	const struct viommu_vtd_options vtd = {
-		.sz = sizeof(vtd),
+	const struct iommu_choice *choice = &o->iommus[f->base.index];
+	int err;
+
+	f->vtd = (struct viommu_vtd_options){
+		.sz = sizeof(f->vtd),
 		.caching_mode = choice->caching_mode,
 		.only_39bit = choice->width == 39,
 	};
-	const struct viommu_options opts = {
-		.sz = sizeof(opts),
+	f->options = (struct viommu_options){
+		.sz = sizeof(f->options),
 		.model = VIOMMU_MODEL_VTD,
 		.host_address_width = UNIT_ADDRESS_WIDTH,
-		.model_options = &vtd,
+		.model_options = &f->vtd,
 	};
-	int err = unit_create(f->base.host, &opts, &f->base.unit);
-
-	if (!err)
-		f->base.unit->registers = &f->base;
-	return err;
+	err = unit_create(f->base.host, &f->options, &f->base.unit);
+	if (err)
+		return err;
+	f->base.unit->registers = &f->base;
+	if (o->iommu_count > 1)
+		snprintf(f->base.unit->label, sizeof(f->base.unit->label), "%s: ", f->base.name);
+	return 0;
 }
 
-static int open_all(struct iommu_function *f, const struct vm_options *o, const char **ret_why)
+static int open_all(struct iommu_function *f, const struct vm_options *o, char reason[REASON_SIZE])
 {
 	int err = lost_registers_init(&f->lost, f->base.host);
 
+	snprintf(reason, REASON_SIZE, "the IOMMU cannot be made");
 	if (!err)
-		err = open_unit(f, &o->iommu);
+		err = open_unit(f, o);
 	if (!err && !o->trap) {
-		*ret_why = "the IOMMU's registers cannot be shared";
+		snprintf(reason, REASON_SIZE, "the IOMMU's registers cannot be shared");
 		err = open_page(f);
 	}
 	if (!err) {
-		*ret_why = "the socket iommu.sock cannot be opened";
+		snprintf(reason, REASON_SIZE, "the socket %s cannot be opened",
+			 strrchr(f->base.socket, '/') + 1);
 		err = open_server(f);
 	}
 	return err;
 }
 
-static void init(struct iommu_function *f, struct host *host, const struct vm_options *o)
+static void init(struct iommu_function *f, struct host *host, const struct vm_options *o, unsigned index)
 {
+	const struct iommu_choice *choice = &o->iommus[index];
+	char number[12] = "", socket_name[28];
+
 	f->base = (struct function){.ops = &function_ops,
 				    .host = host,
-				    .name = "iommu",
-				    .devfn = o->iommu.devfn,
+				    .index = index,
+				    .devfn = choice->devfn,
 				    .owns_unit = true,
 				    .wake_fd = -1};
-	directory_socket(host->directory, "iommu.sock", f->base.socket);
+	strcpy(f->base.name, choice->id);
+	/* By number, since a name may be too long for a socket's path. */
+	if (index)
+		snprintf(number, sizeof(number), "%u", index);
+	snprintf(socket_name, sizeof(socket_name), "iommu%s.sock", number);
+	directory_socket(host->directory, socket_name, f->base.socket);
 	f->page_fd = -1;
 	log_bucket_init(&f->log, host->label);
 	log_bucket_init(&f->placement, host->label);
 	log_bucket_init(&f->sessions, host->label);
 	hidden_config_reset(&f->config);
-	if (o->expected_base)
-		expect(&f->base, o->expected_base);
+	if (choice->expected_base)
+		expect(&f->base, choice->expected_base);
 }
 
 static int create(struct host *host, const struct vm_options *o, unsigned index,
 		  struct function **ret_function, char *why, size_t why_size)
 {
 	struct iommu_function *f = calloc(1, sizeof(*f));
-	const char *reason = "the IOMMU cannot be made";
+	char reason[REASON_SIZE] = "the IOMMU cannot be made";
 	int err = -ENOMEM;
 
-	(void)index;
 	if (f) {
-		init(f, host, o);
-		err = open_all(f, o, &reason);
+		init(f, host, o, index);
+		err = open_all(f, o, reason);
 	}
 	if (err) {
 		snprintf(why, why_size, "%s in %s: %s", reason, host->directory->path, strerror(-err));
@@ -445,9 +464,11 @@ static int create(struct host *host, const struct vm_options *o, unsigned index,
 	return 0;
 }
 
+/* ----------------------------------------------------------------- the kind */
+
 static unsigned count(const struct vm_options *o)
 {
-	return o->iommu.vtd;
+	return o->iommu_count;
 }
 
 const struct function_kind iommu_kind = {

@@ -274,12 +274,11 @@ static void restore(struct function *function, const void *state, size_t length)
 	f->bus_master = config_get(f, PCI_COMMAND) & PCI_COMMAND_MASTER;
 }
 
-static void describe(struct function *function, struct json_object *object, struct json_object *status)
+static void describe(struct function *function, struct json_object *object)
 {
 	struct nvme_function *f = of(function);
 	bool decode = config_get(f, PCI_COMMAND) & PCI_COMMAND_MEMORY;
 
-	(void)status;
 	control_set_string(object, "kind", function->ops->kind);
 	control_set_string(object, "name", function->name);
 	control_set_string(object, "file", f->choice->path);
@@ -360,14 +359,14 @@ static int open_server(struct nvme_function *f)
 
 static int open_unit(struct nvme_function *f, const struct vm_options *o)
 {
-	struct viommu_options opts = {.sz = sizeof(opts),
-				      .model = VIOMMU_MODEL_NONE,
-				      .host_address_width = 52};
+	static const struct viommu_options opts = {.sz = sizeof(opts),
+						   .model = VIOMMU_MODEL_NONE,
+						   .host_address_width = 52};
 
-	f->base.owns_unit = !o->iommu.vtd;
+	f->base.owns_unit = !o->iommu_count;
 	if (f->base.owns_unit)
 		return unit_create(f->base.host, &opts, &f->base.unit);
-	f->base.unit = f->base.host->units[0];
+	f->base.unit = f->base.host->units[f->choice->unit];
 	return 0;
 }
 

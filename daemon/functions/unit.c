@@ -59,14 +59,14 @@ static void guest_error(void *opaque, const struct viommu_guest_event *event)
 			    event->write ? "write" : "read", event->address, event->text, event->reason);
 		break;
 	case VIOMMU_GUEST_BAD_DESCRIPTOR:
-		log_limited(log, "the guest's invalidation queue stopped: %s", event->text);
+		log_limited(log, "%sthe guest's invalidation queue stopped: %s", u->label, event->text);
 		break;
 	case VIOMMU_GUEST_BAD_STATUS_ADDRESS:
-		log_limited(log, "%s: 0x%" PRIx64, event->text, event->address);
+		log_limited(log, "%s%s: 0x%" PRIx64, u->label, event->text, event->address);
 		break;
 	default:
-		log_limited(log, "the guest used IOMMU register 0x%" PRIx64 " wrongly: %s", event->address,
-			    event->text);
+		log_limited(log, "%sthe guest used IOMMU register 0x%" PRIx64 " wrongly: %s", u->label,
+			    event->address, event->text);
 		break;
 	}
 }
@@ -105,6 +105,11 @@ void unit_poll(struct unit *u, unsigned budget, struct function_look *look)
 	look->steps += steps;
 	look->pending = look->pending || done & VIOMMU_PROCESS_PENDING;
 	look->deep = look->deep || steps >= budget * STEPS / 2; /* faults get half of it */
+}
+
+const char *unit_name(const struct unit *u)
+{
+	return u->registers ? u->registers->name : NULL;
 }
 
 void unit_device_used(struct unit *u)
@@ -147,11 +152,25 @@ static bool would_hold_others(const struct unit *u, const struct vfu_dma_map *ma
 	return !map->host && u->host->beside_others;
 }
 
+/* QEMU announces whatever the guest has mapped, the register pages of all units too. They are not memory. */
+static bool is_register_page(const struct unit *u, const struct vfu_dma_map *map)
+{
+	for (unsigned i = 0; i < u->host->unit_count; i++) {
+		const struct function *f = u->host->units[i]->registers;
+
+		if (f && f->ops->has_registers_in(f, map->iova, map->size))
+			return true;
+	}
+	return false;
+}
+
 int unit_lend(struct unit *u, const struct vfu_dma_map *map)
 {
 	unsigned flags = (map->readable ? VIOMMU_MEM_READ : 0) | (map->writable ? VIOMMU_MEM_WRITE : 0);
 	int err;
 
+	if (is_register_page(u, map))
+		return 0;
 	if (would_hold_others(u, map)) {
 		tell_of_memory_without_file(u, map,
 					    "devices cannot use it, since other VMs would wait for it");
@@ -191,6 +210,38 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 	u->lent -= (uint64_t)taken;
 }
 
+/* -------------------------------------------------------------------- states */
+
+static void no_interrupt(void *opaque, uint16_t rid, uint64_t address, uint32_t data)
+{
+}
+
+static void no_kick(void *opaque)
+{
+}
+
+static void no_guest_error(void *opaque, const struct viommu_guest_event *event)
+{
+}
+
+/* A unit that is like this one takes it over, and is thrown away. */
+int unit_restore_check(const struct unit *u, const void *state, size_t length)
+{
+	static const struct viommu_host_ops quiet = {.sz = sizeof(quiet),
+						     .msi = no_interrupt,
+						     .kick = no_kick,
+						     .guest_error = no_guest_error,
+						     .now_ns = now_ns};
+	struct viommu *spare;
+	int err = viommu_create(&quiet, NULL, u->options, &spare);
+
+	if (err)
+		return err;
+	err = viommu_restore(spare, state, length);
+	viommu_destroy(spare);
+	return err;
+}
+
 /* ------------------------------------------------------------ begin and end */
 
 int unit_create(struct host *host, const struct viommu_options *opts, struct unit **ret_unit)
@@ -201,6 +252,7 @@ int unit_create(struct host *host, const struct viommu_options *opts, struct uni
 	if (!u)
 		return -ENOMEM;
 	u->host = host;
+	u->options = opts;
 	err = viommu_create(&host_ops, u, opts, &u->v);
 	if (!err)
 		err = viommu_thread_create(u->v, &u->thread);

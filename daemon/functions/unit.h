@@ -7,11 +7,13 @@
 #define DAEMON_FUNCTIONS_UNIT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <viommu/viommu.h>
 #include <viommu/access.h>
 
+#include "daemon/options.h"
 #include "vfio_user/server.h"
 
 /* Bits of guest physical address; QEMU's -cpu max has 40, KVM hosts mostly 46. */
@@ -24,22 +26,32 @@ struct host;
 struct unit {
 	struct viommu *v;
 	struct viommu_thread *thread; /* the work thread's */
+	const struct viommu_options *options;
 	struct host *host;
-	struct function *registers; /* that carries its registers; NULL: it remaps nothing and has none */
-	struct vfu_server *memory;  /* whose client lends the memory; set before its first process() */
-	_Atomic uint64_t lent;	    /* bytes registered now */
-	bool told;		    /* that some of it has no host pointer */
+	struct function *registers;   /* which carries the registers; NULL: the unit remaps nothing */
+	char label[IOMMU_ID_MAX + 3]; /* of log lines: "NAME: " where a VM has several units, else "" */
+	struct vfu_server *memory;    /* whose client lends the memory; set before its first process() */
+	_Atomic uint64_t lent;	      /* bytes registered now */
+	bool told;		      /* that some of it has no host pointer */
+	_Atomic bool was_restored_on; /* translation was on in a state that was restored */
 };
 
-/* `opts` with sz and model set. 0 or a negative errno. */
+/* `opts` with sz and model set; it outlives the unit. 0 or a negative errno. */
 int unit_create(struct host *host, const struct viommu_options *opts, struct unit **ret_unit);
 /* The work thread has ended. NULL is fine. */
 void unit_destroy(struct unit *u);
 
+/* The name by which commands show the unit. NULL: the unit remaps nothing. Any thread. */
+const char *unit_name(const struct unit *u);
+
 /* As function_ops.poll. [work thread] */
 void unit_poll(struct unit *u, unsigned budget, struct function_look *look);
 
-/* A device behind it begins to master the bus. Main thread. */
+/* Would viommu_restore() take this state? The unit stays as it is. 0, or what viommu_restore() would return.
+ * [work thread, the main thread waits] */
+int unit_restore_check(const struct unit *u, const void *state, size_t length);
+
+/* A device behind the unit begins to master the bus. Main thread. */
 void unit_device_used(struct unit *u);
 
 /* For vfu_device_ops of the device whose client lends the memory. Main thread. */

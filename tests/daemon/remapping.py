@@ -14,10 +14,10 @@ LEVELS = 4
 
 
 class Remapping:
-    """Every page of RAM is mapped to itself, in domain `domain`, for the device in slot 0x11."""
+    """Every page of RAM is mapped to itself, in domain `domain`, for the device in `slot`."""
 
-    def __init__(self, nvme, domain=1):
-        self.client, self.ram = nvme.unit, nvme.ram
+    def __init__(self, nvme, domain=1, slot=0x11):
+        self.client, self.ram, self.slot = nvme.unit, nvme.ram, slot
         self.tail, self.sequence, self.used = 0, 0, TABLES
         self.table = self.new_table()
         for gpa in range(RAM, RAM + RAM_SIZE, PAGE):
@@ -61,7 +61,7 @@ class Remapping:
 
     def enter(self, domain):
         """The device's context entry; invalidating is the caller's."""
-        self.put(CONTEXTS + (0x11 << 3) * 16, self.table | 1, domain << 8 | LEVELS - 2)
+        self.put(CONTEXTS + (self.slot << 3) * 16, self.table | 1, domain << 8 | LEVELS - 2)
 
     def set(self, offset, form, value):
         self.client.write(BAR0, offset, struct.pack(form, value))

@@ -75,8 +75,9 @@ class Vm(Machine):
 
 
 class Daemon(Machine):
-    def __init__(self, program, *options, under=(), disks=1, vms=None, folder_is_there=True, **popen):
-        """vms: the options of each VM by its name, one disk each. Else there is the only VM, with `disks` of them."""
+    def __init__(self, program, *options, under=(), disks=1, behind=(), vms=None, folder_is_there=True, **popen):
+        """vms: the options of each VM by its name, one disk each. Else there is the only VM, with `disks` of them,
+        or one for each unit that `behind` names."""
         self.folder = tempfile.TemporaryDirectory(prefix="viommu-test-")
         os.chmod(self.folder.name, 0o711)
         self.dir = os.path.join(self.folder.name, "run")
@@ -85,9 +86,9 @@ class Daemon(Machine):
             if "user" in popen:
                 os.chown(self.dir, popen["user"], -1)
         command = [*under, program, "--dir", self.dir, *options]
-        self.disks = [make_disk(self.folder.name, "disk%d" % i) for i in range(0 if vms else disks)]
-        for path in self.disks:
-            command += ["--nvme", path]
+        self.disks = [make_disk(self.folder.name, "disk%d" % i) for i in range(0 if vms else len(behind) or disks)]
+        for path, unit in zip(self.disks, behind or [None] * len(self.disks)):
+            command += ["--nvme", path + (",iommu=" + unit if unit else "")]
         self.vms = {}
         for name, vm_options in (vms or {}).items():
             self.vms[name] = Vm(self, name, [make_disk(self.folder.name, "disk-" + name)])
@@ -166,19 +167,19 @@ class Nvme:
 
     With VT-d the memory belongs to the unit, else to the controller."""
 
-    def __init__(self, d, name="nvme0"):
+    def __init__(self, d, name="nvme0", unit="iommu"):
         self.ram = memfd(RAM_SIZE)
         self.tails, self.heads, self.count = [0, 0], [0, 0], 0
-        self.connect(d, name)
+        self.connect(d, name, unit)
         self.master_the_bus()
         self.place_admin_queues()
         self.enable()
         self.create_queues()
 
-    def connect(self, d, name="nvme0"):
+    def connect(self, d, name="nvme0", unit="iommu"):
         """The sessions, and the memory, which may have been another daemon's before."""
         self.client = d.connect(name)
-        self.unit = d.connect("iommu") if d.has_unit() else None
+        self.unit = d.connect(unit) if d.has_unit() else None
         self.memory_client().map(RAM, RAM_SIZE, self.ram)
 
     def disconnect(self):

@@ -15,14 +15,15 @@ static char disk[64], nvme[96];
 
 static int read_options(void *world)
 {
-	static char name[] = "viommud", iommu[] = "--iommu", model[] = "vtd,caching-mode=on",
-		    disks[] = "--nvme";
-	char *argv[] = {name, iommu, model, disks, nvme, NULL}; /* getopt may reorder them */
+	static char name[] = "viommud", iommu[] = "--iommu", model[] = "vtd,id=a,caching-mode=on",
+		    disks[] = "--nvme", expect[] = "--expect", base[] = "0xfebe0000,iommu=a";
+	/* getopt may reorder them */
+	char *argv[] = {name, iommu, model, disks, nvme, expect, base, NULL};
 	struct daemon_options *options = world;
 
 	optind = 1;
 	errno = 0;
-	if (options_parse(options, 5, argv) == OPTIONS_SERVE)
+	if (options_parse(options, 7, argv) == OPTIONS_SERVE)
 		return 0;
 	options_finish(options);
 	/* A verdict has no errno; of the calls that fail only open() is one that takes a descriptor. */

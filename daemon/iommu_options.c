@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/iommu_options.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/value_list.h"
+
+#define DEVICE_NAMES "nvme" /* what the names of devices begin with */
+
+/* -------------------------------------------------------------------- taken */
+
+static const char *take_width(const char *text, void *field)
+{
+	unsigned width;
+
+	if (value_number(text, 39, 48, &width) || (width != 39 && width != 48))
+		return "39 or 48";
+	*(unsigned *)field = width;
+	return NULL;
+}
+
+const char *iommu_take_id(const char *text, void *field)
+{
+	size_t len = strlen(text);
+
+	if (len < 1 || len > IOMMU_ID_MAX || text[0] == '.' || text[0] == '-' ||
+	    strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != len ||
+	    !strncmp(text, DEVICE_NAMES, strlen(DEVICE_NAMES)))
+		return "the name of an IOMMU: at most 16 letters, digits, '.', '_' and '-', and not as those "
+		       "of devices, " DEVICE_NAMES "...";
+	memcpy(field, text, len + 1);
+	return NULL;
+}
+
+static const struct value_key iommu_keys[] = {
+	{"id", iommu_take_id, offsetof(struct iommu_choice, id)},
+	{"caching-mode", value_switch, offsetof(struct iommu_choice, caching_mode)},
+	{"aw", take_width, offsetof(struct iommu_choice, width)},
+	{"addr", value_pci_address, offsetof(struct iommu_choice, devfn)},
+	{NULL},
+};
+
+static int complain(char *why, size_t why_size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int complain(char *why, size_t why_size, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, why_size, format, args);
+	va_end(args);
+	return -1;
+}
+
+/* The next unit, as it is when nothing is said of it. */
+static struct iommu_choice *add_unit(struct vm_options *o)
+{
+	struct iommu_choice *choice = &o->iommus[o->iommu_count];
+
+	*choice = (struct iommu_choice){.width = 48, .devfn = (IOMMU_SLOT_USUAL - o->iommu_count) << 3};
+	o->iommu_count++;
+	return choice;
+}
+
+int iommu_take(struct vm_options *o, const char *argument, char *why)
+{
+	char *first = NULL;
+	int err;
+
+	if (!strcmp(argument, "none")) {
+		o->no_iommu = true;
+		return 0;
+	}
+	if (o->iommu_count == IOMMU_MAX)
+		return complain(why, OPTION_WHY_SIZE, "at most %d IOMMUs are served to a VM", IOMMU_MAX);
+	err = value_list_parse(argument, iommu_keys, add_unit(o), &first, why, OPTION_WHY_SIZE);
+	if (!err && strcmp(first, "vtd"))
+		err = complain(why, OPTION_WHY_SIZE, "'%s': write vtd or none", first);
+	free(first);
+	return err;
+}
+
+static const struct value_key expectation_keys[] = {
+	{"iommu", iommu_take_id, offsetof(struct expectation, unit_id)},
+	{NULL},
+};
+
+static int take_base(const char *text, uint64_t *ret_base, char *why)
+{
+	unsigned long long base;
+	char *end;
+
+	errno = 0;
+	base = strtoull(text, &end, 16);
+	if (errno || *end || !base || base & 0xfff || text[0] == '-')
+		return complain(why, OPTION_WHY_SIZE,
+				"'%s': write the page-aligned hexadecimal address of the DMAR table", text);
+	*ret_base = base;
+	return 0;
+}
+
+int iommu_take_expectation(struct vm_options *o, const char *argument, char *why)
+{
+	struct expectation taken = {0};
+	char *first = NULL;
+	int err = value_list_parse(argument, expectation_keys, &taken, &first, why, OPTION_WHY_SIZE);
+
+	if (!err)
+		err = take_base(first, &taken.base, why);
+	free(first);
+	if (err)
+		return err;
+	if (o->expectation_count == IOMMU_MAX)
+		return complain(why, OPTION_WHY_SIZE, "it is given more often than there can be IOMMUs");
+	o->expectations[o->expectation_count++] = taken;
+	return 0;
+}
+
+/* ----------------------------------------------------------------- resolved */
+
+static int name_units(struct vm_options *o, char *why, size_t why_size)
+{
+	for (unsigned i = 0; i < o->iommu_count; i++) {
+		char *id = o->iommus[i].id;
+
+		if (!*id && i == 0)
+			strcpy(id, "iommu");
+		else if (!*id)
+			snprintf(id, IOMMU_ID_MAX + 1, "iommu%u", i);
+		for (unsigned j = 0; j < i; j++) {
+			if (!strcmp(id, o->iommus[j].id))
+				return complain(
+					why, why_size,
+					"--iommu: two are called '%s'; give each a name of its own with "
+					"id=",
+					id);
+			if (o->iommus[i].devfn == o->iommus[j].devfn)
+				return complain(
+					why, why_size,
+					"--iommu: two have PCI address %x.0; give another one with addr=",
+					o->iommus[i].devfn >> 3);
+		}
+	}
+	return 0;
+}
+
+/* "": the first. 0 and *ret_unit, or -1: there is none. */
+static int find_unit(const struct vm_options *o, const char *id, unsigned *ret_unit)
+{
+	for (unsigned i = 0; i < o->iommu_count; i++) {
+		if (!*id || !strcmp(id, o->iommus[i].id)) {
+			*ret_unit = i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+static int place_devices(struct vm_options *o, char *why, size_t why_size)
+{
+	bool used[IOMMU_MAX] = {false};
+
+	for (unsigned i = 0; i < o->nvme_count; i++) {
+		struct nvme_choice *choice = &o->nvme[i];
+
+		if (!find_unit(o, choice->unit_id, &choice->unit))
+			used[choice->unit] = true;
+		else if (*choice->unit_id)
+			return complain(why, why_size,
+					"--nvme %s: no IOMMU is called '%s'; give one with --iommu vtd,id=%s",
+					choice->path, choice->unit_id, choice->unit_id);
+	}
+	for (unsigned i = 0; i < o->iommu_count; i++) {
+		if (!used[i])
+			return complain(why, why_size,
+					"--iommu: no device stands behind '%s'; give one with --nvme "
+					"FILE,iommu=%s",
+					o->iommus[i].id, o->iommus[i].id);
+	}
+	return 0;
+}
+
+/* Without an IOMMU nothing is expected. */
+static int place_expectations(struct vm_options *o, char *why, size_t why_size)
+{
+	unsigned unit;
+
+	for (unsigned i = 0; i < o->expectation_count; i++) {
+		const struct expectation *e = &o->expectations[i];
+
+		if (!find_unit(o, e->unit_id, &unit))
+			o->iommus[unit].expected_base = e->base;
+		else if (*e->unit_id)
+			return complain(why, why_size, "--expect: no IOMMU is called '%s'", e->unit_id);
+	}
+	return 0;
+}
+
+int iommu_resolve(struct vm_options *o, char *why, size_t why_size)
+{
+	if (o->no_iommu && o->iommu_count)
+		return complain(why, why_size,
+				"--iommu none stands beside another --iommu; leave one of them out");
+	if (!o->no_iommu && !o->iommu_count)
+		add_unit(o);
+	if (name_units(o, why, why_size) || place_devices(o, why, why_size))
+		return -1;
+	return place_expectations(o, why, why_size);
+}
+
+bool iommu_has_address(const struct vm_options *o, unsigned devfn)
+{
+	for (unsigned i = 0; i < o->iommu_count; i++) {
+		if (o->iommus[i].devfn == devfn)
+			return true;
+	}
+	return false;
+}

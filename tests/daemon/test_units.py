@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Two units of one VM, each with a device of its own, a line a case: test_units.py VIOMMUD"""
+
+import contextlib
+import os
+import struct
+import sys
+import threading
+import time
+import zlib
+
+from served import CASES, CONFIG, DATA, DEADLINE, PAGE, RAM, READ, Daemon, Nvme, case, check, equal, memfd, run_cases
+from remapping import QUEUE, Remapping
+
+VIOMMUD = os.path.abspath(sys.argv[1])
+MODES = {"sidecore": (), "trap": ("--registers", "trap")}
+BASES = (0xfeb80000, 0xfeb90000)
+FLOODED_READS = 40
+KIND_UNIT = 2  # of a section in a saved state
+SECTION = struct.Struct("<IIQ")
+HEADER = struct.Struct("<8sIIQ")
+
+
+def daemon(*options, behind=("a", "b")):
+    return Daemon(VIOMMUD, "--iommu", "vtd,id=a", "--iommu", "vtd,id=b", *options, behind=behind)
+
+
+@contextlib.contextmanager
+def guests(*options):
+    """A daemon, and a driver for each controller. The clients of the units lend memory of their own."""
+    with daemon(*options) as d, Nvme(d, "nvme0", "iommu") as a, Nvme(d, "nvme1", "iommu1") as b:
+        yield d, a, b
+
+
+def function(d, name):
+    return next(f for f in d.ask("status")["functions"] if f["name"] == name)
+
+
+def counter(d, name, **of):
+    return d.ask("counters", **of)["counters"][name]["value"]
+
+
+def reads_back(n, block):
+    data = os.urandom(PAGE)
+    n.write(block, data)
+    return n.read(block, PAGE) == data
+
+
+# ------------------------------------------------------------------ what is told
+
+@case("units and devices are told by their names, with sockets and slots of their own")
+def told():
+    with daemon() as d:
+        status = d.ask("status")
+        found = [(f["kind"], f["name"], f.get("iommu"), f["address"]) for f in status["functions"]]
+        equal(found, [("iommu", "a", None, "10.0"), ("iommu", "b", None, "f.0"), ("nvme", "nvme0", "a", "11.0"),
+                      ("nvme", "nvme1", "b", "12.0")], "functions")
+        equal(sorted(os.listdir(d.dir)), ["control.sock", "iommu.sock", "iommu1.sock", "nvme0.sock", "nvme1.sock"], "sockets")
+        equal([d.ask(command, device=device)["iommu"] for command in ("reach", "dump") for device in ("nvme0", "nvme1")],
+              ["a", "b", "a", "b"], "the units that reach and dump tell")
+        equal([unit["iommu"] for unit in d.ask("stat")["units"]], ["a", "b"], "units of stat")
+        for command in ("stat", "counters"):
+            check("'c'" in d.ask(command, iommu="c").get("error", ""), "%s of a unit that is not there" % command)
+
+
+@case("stat of one unit is about it and its devices alone")
+def stat_of_one():
+    with guests() as (d, a, b):
+        tables = Remapping(b, slot=0x12)
+        check(reads_back(b, 0), "data")
+        tables.flush()
+        equal((counter(d, "queue_waits", iommu="a"), counter(d, "queue_waits", iommu="b")), (0, counter(d, "queue_waits")),
+              "wait descriptors of a, and of b")
+        for unit, device in (("a", "nvme0"), ("b", "nvme1")):
+            stat = d.ask("stat", iommu=unit)
+            equal([one["device"] for one in stat["devices"]], [device], "devices behind " + unit)
+            equal([one["iommu"] for one in stat["units"]], [unit], "units")
+
+
+@case("an address that is expected is that of one unit")
+def expected():
+    with daemon("--expect", "0x%x,iommu=b" % BASES[1], "--expect", "0x%x" % BASES[0]) as d, \
+            d.connect("iommu") as a, d.connect("iommu1") as b:
+        equal([function(d, name)["expected_base"] for name in "ab"], list(BASES), "expected")
+        for client, base in ((a, BASES[0]), (b, BASES[0] + 0x100000)):
+            client.write(CONFIG, 0x10, struct.pack("<I", base))
+            client.write(CONFIG, 4, struct.pack("<H", 2))
+        equal([function(d, name)["base_mismatch"] for name in "ab"], [False, True], "mismatch")
+        check(d.ask("status")["base_mismatch"], "not told of the whole")
+        check("ok" in d.ask("expect", iommu="b", base=BASES[0] + 0x100000), "expect")
+        equal([function(d, name)["base_mismatch"] for name in "ab"], [False, False], "mismatch, expected anew")
+        check("'c'" in d.ask("expect", iommu="c", base=BASES[0])["error"], "expect of a unit that is not there")
+
+
+# ------------------------------------------------------------------------ apart
+
+def translation(d):
+    status = d.ask("status")
+    return [f["translation"] for f in status["functions"] if f["kind"] == "iommu"] + [status["translation"]]
+
+
+@case("translation is that of one unit, and the whole is as unprotected as its worst")
+def apart():
+    with guests() as (d, a, b):
+        equal(translation(d), ["never", "never", "never"], "translation")
+        Remapping(a)
+        equal(translation(d), ["on", "never", "never"], "translation, a's on")
+        check(reads_back(a, 0) and reads_back(b, 0), "data")
+        equal([d.ask("dump", device=name)["tables"]["translation"] for name in ("nvme0", "nvme1")], ["paged", "off"], "devices")
+        Remapping(b, slot=0x12)
+        equal(translation(d), ["on", "on", "on"], "translation, both on")
+        check(reads_back(a, 1) and reads_back(b, 1), "data")
+
+
+def rogue(mode):
+    with guests(*MODES[mode]) as (d, a, b):
+        tables = Remapping(a)
+        Remapping(b, slot=0x12)
+        tables.map(DATA, 0, 0)
+        tables.flush_page(1, DATA)
+        a.submit(1, READ, DATA, 0, 0, 0)
+        check(a.complete(1)[1] != 0, "a read into memory that is not mapped went through")
+        check(reads_back(b, 0), "data of the other unit's device, in the same domain and at the same address")
+        d.wait_until(lambda: d.ask("stat")["last_faults"], "no fault")
+        faults = {(f["iommu"], f["device"], f["iova"] & ~(PAGE - 1)) for f in d.ask("stat")["last_faults"]}
+        equal(faults, {("a", "nvme0", DATA)}, "faults")
+        equal(d.ask("stat", iommu="b")["last_faults"], [], "faults of the other")
+        equal(sorted((one["iommu"], one["domain"], one["devices"]) for one in d.ask("stat")["domains"] if one["devices"]),
+              [("a", 1, ["nvme0"]), ("b", 1, ["nvme1"])], "domains")
+
+
+for mode_name in MODES:
+    case("a rogue device behind one unit leaves the other's devices alone: registers %s" % mode_name, mode_name)(rogue)
+
+
+class Flood:
+    """A queue that is filled again as soon as it is empty, by a client of its own thread."""
+
+    def __init__(self, tables):
+        self.tables, self.stop = tables, False
+        for at in range(0, PAGE, 16):
+            tables.put(QUEUE + at, 1 << 4 | 2, 0)
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        tail = self.tables.tail
+        while not self.stop:
+            tail = (tail + PAGE - 16) % PAGE
+            self.tables.set(0x88, "<Q", tail)
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *unused):
+        self.stop = True
+        self.thread.join()
+
+
+def flood(mode):
+    with guests(*MODES[mode]) as (d, a, b):
+        tables = Remapping(a)
+        Remapping(b, slot=0x12)
+        data = os.urandom(PAGE)
+        b.write(0, data)
+        with Flood(tables):
+            for _ in range(FLOODED_READS):
+                before = counter(d, "queue_descriptors", iommu="a")
+                check(b.read(0, PAGE) == data, "the other unit's device reads something else")
+                d.wait_until(lambda: counter(d, "queue_descriptors", iommu="a") > before, "the flood does not go on")
+        hits, misses = (counter(d, name, iommu="b") for name in ("iotlb_hits", "iotlb_misses"))
+        equal(counter(d, "iotlb_global_invalidations", iommu="b"), 1, "invalidations of the other unit")
+        check(hits > FLOODED_READS > misses, "hits %d, misses %d: its cache is dropped" % (hits, misses))
+
+
+for mode_name in MODES:
+    case("a flood of invalidations of one unit leaves the other's cache and devices alone: registers %s" % mode_name,
+         mode_name)(flood)
+
+
+@case("the register page of either unit is no memory of either")
+def pages():
+    with daemon() as d, d.connect("iommu") as a, d.connect("iommu1") as b:
+        memory = memfd(1 << 20)
+        for client, base in ((a, BASES[0]), (b, BASES[1])):
+            client.map(RAM, 1 << 20, memory)
+            client.write(CONFIG, 0x10, struct.pack("<I", base))
+            client.write(CONFIG, 4, struct.pack("<H", 2))
+        for client in (a, b):
+            for base in BASES:
+                client.map(base, PAGE, memory)
+        equal([d.ask("reach", device=name)["memory_pages"] for name in ("nvme0", "nvme1")], [256, 256], "pages of memory")
+        os.close(memory)
+
+
+# ----------------------------------------------------------------------- states
+
+def patiently(d, command):
+    """Again while the work thread has no processor to come to it."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        reply = d.ask(command)
+        if not reply.get("busy") or time.monotonic() > end:
+            return reply
+
+
+def save(d):
+    return bytes.fromhex(patiently(d, "save")["state"])
+
+
+def restore(d, state):
+    for offset in range(0, len(state), 2048):
+        check("ok" in d.ask("restore", offset=offset, data=state[offset:offset + 2048].hex()), "a piece")
+    return patiently(d, "restore")
+
+
+def sections(state):
+    """(kind, index, where its bytes begin, how many)"""
+    at, found = HEADER.size, []
+    for _ in range(HEADER.unpack_from(state)[2]):
+        kind, index, length = SECTION.unpack_from(state, at)
+        found.append((kind, index, at + SECTION.size, length))
+        at += SECTION.size + (length + 7 & ~7)
+    return found
+
+
+@case("both units are in a state, and go on from it")
+def moves():
+    with guests() as (d, a, b):
+        tables = Remapping(a), Remapping(b, slot=0x12)
+        reply = patiently(d, "save")
+        equal(reply["units"], 2, "units in the state")
+        state = bytes.fromhex(reply["state"])
+        equal([(kind, index) for kind, index, _, _ in sections(state)], [(3, 0), (3, 1 | 1 << 16), (2, 0), (2, 1), (1, 0), (1, 1)], "sections")
+        with daemon() as other:
+            for n, names in ((a, ("nvme0", "iommu")), (b, ("nvme1", "iommu1"))):
+                n.disconnect()
+                n.connect(other, *names)
+            for n, its in ((a, tables[0]), (b, tables[1])):
+                its.client = n.unit
+            equal(restore(other, state).get("units"), 2, "units that go on")
+            equal(translation(other), ["on", "on", "on"], "translation")
+            check(reads_back(a, 0) and reads_back(b, 0), "data")
+            tables[0].flush()
+            tables[1].flush()
+
+
+@case("a state of devices that stood behind other units is refused")
+def moved_devices():
+    with guests() as (d, _, _):
+        state = save(d)
+        with daemon(behind=("b", "a")) as other:
+            check("another IOMMU" in restore(other, state)["error"], "not refused")
+
+
+@case("a state that one unit refuses leaves the other as it is")
+def all_or_nothing():
+    with guests() as (d, a, b):
+        off = bytearray(save(d))
+        check("ok" in restore(d, off), "its own state is refused")
+        Remapping(a)
+        Remapping(b, slot=0x12)
+        _, _, at, _ = next(one for one in sections(off) if one[:2] == (KIND_UNIT, 1))
+        off[at + 64] ^= 1
+        off[-4:] = struct.pack("<I", zlib.crc32(bytes(off[:-4])))
+        check("state of b " in restore(d, off)["error"], "not refused for the second unit")
+        equal(translation(d), ["on", "on", "on"], "translation")
+        check(reads_back(a, 0) and reads_back(b, 0), "data")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cases(CASES, lambda function, args: function(*args)))
