@@ -230,57 +230,89 @@ static bool is_kind(struct json_object *function, const char *kind)
 	return !strcmp(control_get_text(function, "kind"), kind);
 }
 
-static bool base_in(struct json_object *status, uint64_t *ret_base)
+static void place_of(struct json_object *function, struct unit_place *ret_place)
 {
-	/* The IOMMU is the first of the functions. */
-	struct json_object *function = control_get_item(status, "functions", 0);
+	*ret_place = (struct unit_place){.base = 0};
+	snprintf(ret_place->name, sizeof(ret_place->name), "%s", control_get_text(function, "name"));
+	if (control_get_bool(function, "memory_decode"))
+		ret_place->base = control_get_u64(function, "bar", 0);
+}
 
-	if (!function || !is_kind(function, "iommu") || !control_get_bool(function, "memory_decode"))
+bool daemon_process_places(const struct daemon_process *d, struct unit_places *ret_places)
+{
+	struct json_object *status = daemon_process_status(d);
+	struct unit_places places = {.count = 0};
+	bool placed = true;
+
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
+		struct json_object *function = control_get_item(status, "functions", i);
+
+		if (!is_kind(function, "iommu") || places.count == DMAR_UNITS_MAX)
+			continue;
+		place_of(function, &places.of[places.count]);
+		placed = placed && places.of[places.count++].base;
+	}
+	json_object_put(status);
+	if (!placed || !places.count)
 		return false;
-	*ret_base = control_get_u64(function, "bar", 0);
+	*ret_places = places;
 	return true;
 }
 
-bool daemon_process_base(const struct daemon_process *d, uint64_t *ret_base)
+bool daemon_process_base_is_wrong(const struct daemon_process *d, struct unit_place *ret_place)
 {
 	struct json_object *status = daemon_process_status(d);
-	bool placed = base_in(status, ret_base);
+	bool wrong = false;
 
-	json_object_put(status);
-	return placed;
-}
+	for (size_t i = 0; !wrong && i < control_get_length(status, "functions"); i++) {
+		struct json_object *function = control_get_item(status, "functions", i);
 
-bool daemon_process_base_is_wrong(const struct daemon_process *d, uint64_t *ret_base)
-{
-	struct json_object *status = daemon_process_status(d);
-	bool wrong = control_get_bool(status, "base_mismatch");
-
-	if (!base_in(status, ret_base))
-		*ret_base = 0;
+		wrong = control_get_bool(function, "base_mismatch");
+		if (wrong)
+			place_of(function, ret_place);
+	}
 	json_object_put(status);
 	return wrong;
+}
+
+static struct json_object *unit_called(struct json_object *status, const char *name)
+{
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
+		struct json_object *function = control_get_item(status, "functions", i);
+
+		if (is_kind(function, "iommu") && !strcmp(control_get_text(function, "name"), name))
+			return function;
+	}
+	return NULL;
+}
+
+static bool is_unprotected(struct json_object *status, struct json_object *device)
+{
+	struct json_object *unit = unit_called(status, control_get_text(device, "iommu"));
+	const char *translation = control_get_string(unit, "translation");
+
+	return control_get_bool(device, "bus_master") && translation && strcmp(translation, "on");
 }
 
 bool daemon_process_is_unprotected(const struct daemon_process *d)
 {
 	struct json_object *status = daemon_process_status(d);
-	const char *translation = control_get_string(status, "translation");
-	bool masters = false;
+	bool any = false;
 
 	for (size_t i = 0; i < control_get_length(status, "functions"); i++)
-		masters = masters || control_get_bool(control_get_item(status, "functions", i), "bus_master");
-	masters = masters && translation && strcmp(translation, "on");
+		any = any || is_unprotected(status, control_get_item(status, "functions", i));
 	json_object_put(status);
-	return masters;
+	return any;
 }
 
-int daemon_process_expect(const struct daemon_process *d, uint64_t base)
+int daemon_process_expect(const struct daemon_process *d, const struct unit_place *place)
 {
 	struct json_object *request = control_object(), *reply;
 	int err;
 
 	control_set_string(request, "command", "expect");
-	control_set_u64(request, "base", base);
+	control_set_string(request, "iommu", place->name);
+	control_set_u64(request, "base", place->base);
 	err = control_call(d->dir, request, ANSWER_MS, &reply);
 	json_object_put(request);
 	if (err)
@@ -292,30 +324,54 @@ int daemon_process_expect(const struct daemon_process *d, uint64_t base)
 
 /* -------------------------------------------------------- what QEMU must know */
 
-static int add_scope(struct dmar *dmar, struct json_object *function)
+struct table {
+	struct dmar dmar;
+	const char *names[DMAR_UNITS_MAX]; /* of its units */
+};
+
+static int add_unit(struct table *t, struct json_object *function)
+{
+	if (t->dmar.unit_count == DMAR_UNITS_MAX)
+		return -EPROTO;
+	t->names[t->dmar.unit_count++] = control_get_text(function, "name");
+	return 0;
+}
+
+static int add_scope(struct table *t, struct json_object *function)
 {
 	const char *address = control_get_string(function, "address");
-	unsigned slot, number;
+	const char *iommu = control_get_text(function, "iommu");
+	unsigned slot, number, i = 0;
+	struct dmar_unit *unit;
 
-	if (is_kind(function, "iommu"))
-		return 0;
-	if (!address || sscanf(address, "%x.%u", &slot, &number) != 2 || dmar->scope_count == DMAR_SCOPES_MAX)
+	while (i < t->dmar.unit_count && strcmp(t->names[i], iommu))
+		i++;
+	if (i == t->dmar.unit_count || !address || sscanf(address, "%x.%u", &slot, &number) != 2)
 		return -EPROTO;
-	dmar->scopes[dmar->scope_count++] = slot << 3 | number;
+	unit = &t->dmar.units[i];
+	if (unit->scope_count == DMAR_SCOPES_MAX)
+		return -EPROTO;
+	unit->scopes[unit->scope_count++] = slot << 3 | number;
 	return 0;
+}
+
+/* Units come before what stands behind them. */
+static int add_function(struct table *t, struct json_object *function)
+{
+	return is_kind(function, "iommu") ? add_unit(t, function) : add_scope(t, function);
 }
 
 int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar)
 {
 	struct json_object *status = daemon_process_status(d);
-	struct dmar dmar = {.address_width = (unsigned)control_get_u64(status, "address_width", 46)};
+	struct table t = {.dmar.address_width = (unsigned)control_get_u64(status, "address_width", 46)};
 	int err = status ? 0 : -EPROTO;
 
 	for (size_t i = 0; !err && i < control_get_length(status, "functions"); i++)
-		err = add_scope(&dmar, control_get_item(status, "functions", i));
+		err = add_function(&t, control_get_item(status, "functions", i));
 	json_object_put(status);
 	if (!err)
-		*ret_dmar = dmar;
+		*ret_dmar = t.dmar;
 	return err;
 }
 

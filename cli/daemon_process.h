@@ -20,7 +20,16 @@ struct own_socket {
 	ino_t ino;
 };
 
-#define OWN_SOCKETS_MAX 16 /* control, the IOMMU, its controllers */
+#define OWN_SOCKETS_MAX 20 /* control, the units, the controllers */
+
+/* Where the registers of each unit are, in the order of the DMAR table. */
+struct unit_places {
+	unsigned count;
+	struct unit_place {
+		char name[32];
+		uint64_t base; /* 0: firmware has not placed them */
+	} of[DMAR_UNITS_MAX];
+};
 
 struct daemon_process {
 	pid_t pid; /* 0: it does not run */
@@ -49,18 +58,18 @@ void daemon_process_tidy(const struct daemon_process *d, bool chosen_by_it);
 struct json_object *daemon_process_status(const struct daemon_process *d);
 /* Is a client connected to any of its functions? */
 bool daemon_process_has_client(const struct daemon_process *d);
-/* Where the registers are right now. False: firmware has not placed them. */
-bool daemon_process_base(const struct daemon_process *d, uint64_t *ret_base);
-/* Have the registers turned up elsewhere than the daemon was told to expect? */
-bool daemon_process_base_is_wrong(const struct daemon_process *d, uint64_t *ret_base);
-/* Does a device master the bus while the guest has translation off? */
+/* Where the registers are right now. False: firmware has not placed them all. */
+bool daemon_process_places(const struct daemon_process *d, struct unit_places *ret_places);
+/* Have the registers of a unit turned up elsewhere than the daemon was told to expect? */
+bool daemon_process_base_is_wrong(const struct daemon_process *d, struct unit_place *ret_place);
+/* Does a device master the bus while the guest has the translation of its unit off? */
 bool daemon_process_is_unprotected(const struct daemon_process *d);
 /* 0 or a negative errno. */
-int daemon_process_expect(const struct daemon_process *d, uint64_t base);
+int daemon_process_expect(const struct daemon_process *d, const struct unit_place *place);
 
-/* The DMAR table of what it serves, except for the base. 0 or a negative errno. */
+/* The DMAR table of what it serves, except for the bases. 0 or a negative errno. */
 int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar);
-/* Append the -device arguments for each of its functions on `bus`, the IOMMU first. 0 or a negative errno. */
+/* Append the -device arguments for each of its functions on `bus`, the units first. 0 or a negative errno. */
 int daemon_process_devices(const struct daemon_process *d, const char *bus, struct argument_list *added);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@ enum {
 };
 
 struct bytes {
-	uint8_t data[DMAR_FIXED_SIZE + DRHD_SIZE + DMAR_SCOPES_MAX * SCOPE_SIZE];
+	uint8_t data[DMAR_FIXED_SIZE + DMAR_UNITS_MAX * (DRHD_SIZE + DMAR_SCOPES_MAX * SCOPE_SIZE)];
 	size_t used;
 };
 
@@ -38,21 +39,35 @@ static void put_scope(struct bytes *b, unsigned devfn)
 	put(b, devfn & 7, 1);
 }
 
+static void put_unit(struct bytes *b, const struct dmar_unit *u)
+{
+	put(b, TYPE_DRHD, 2);
+	put(b, DRHD_SIZE + u->scope_count * SCOPE_SIZE, 2);
+	put(b, 0, 1); /* flags: only the devices listed */
+	put(b, 0, 1); /* the register set is 2^0 pages */
+	put(b, 0, 2); /* segment */
+	put(b, u->base, 8);
+	for (unsigned i = 0; i < u->scope_count; i++)
+		put_scope(b, u->scopes[i]);
+}
+
 static void build(const struct dmar *d, struct bytes *b)
 {
 	put(b, d->address_width - 1, 1);
 	put(b, 0, 1); /* flags: no interrupt remapping */
 	put(b, 0, 8);
 	put(b, 0, 2);
+	for (unsigned i = 0; i < d->unit_count; i++)
+		put_unit(b, &d->units[i]);
+}
 
-	put(b, TYPE_DRHD, 2);
-	put(b, DRHD_SIZE + d->scope_count * SCOPE_SIZE, 2);
-	put(b, 0, 1); /* flags: only the devices listed */
-	put(b, 0, 1); /* the register set is 2^0 pages */
-	put(b, 0, 2); /* segment */
-	put(b, d->base, 8);
-	for (unsigned i = 0; i < d->scope_count; i++)
-		put_scope(b, d->scopes[i]);
+static bool fits(const struct dmar *d)
+{
+	for (unsigned i = 0; i < d->unit_count && i < DMAR_UNITS_MAX; i++) {
+		if (d->units[i].scope_count > DMAR_SCOPES_MAX)
+			return false;
+	}
+	return d->unit_count <= DMAR_UNITS_MAX;
 }
 
 static int write_file(const char *path, const struct bytes *b)
@@ -76,7 +91,7 @@ int dmar_write(const struct dmar *d, const char *path)
 	char fresh[PATH_MAX];
 	int err;
 
-	if (d->scope_count > DMAR_SCOPES_MAX)
+	if (!fits(d))
 		return -E2BIG;
 	build(d, &b);
 	snprintf(fresh, sizeof(fresh), "%s.new", path);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "cli/query.h"
+#include "cli/device_query.h"
 #include "cli/ranges.h"
 #include "control/message.h"
 
@@ -91,27 +91,23 @@ static void show_tables(struct json_object *tables, const char *device)
 					  : "read these entries anew: nothing is cached");
 }
 
+static void show(struct json_object *reply, const char *device)
+{
+	show_tables(member(reply, "tables"), device);
+	ranges_show(reply, device);
+}
+
 static int run(int argc, char **argv)
 {
-	struct json_object *reply;
-	struct query q;
-	int err = query_parse(&q, argc, argv, "device such as nvme0");
-
-	if (!err)
-		err = query_ask(&q, "dump", "device", &reply);
-	if (err || !reply)
-		return err;
-	show_tables(member(reply, "tables"), q.operand);
-	ranges_show(reply, q.operand);
-	json_object_put(reply);
-	return 0;
+	return device_query(argc, argv, "dump", show);
 }
 
 const struct command dump_command = {
 	.name = "dump",
 	.run = run,
 	.summary = "what the guest's tables say about a device, in words",
-	.help = "usage: viommu dump --dir DIR DEVICE [--json]\n\n"
+	.help = "usage: viommu dump --dir DIR DEVICE|IOMMU [--json]\n\n"
 		"Decodes the root and context entry of DEVICE (nvme0, nvme1, ...) as they lie in guest\n"
-		"memory, then lists what the page tables let it reach right now, as 'viommu reach' does.\n",
+		"memory, then lists what the page tables let it reach right now, as 'viommu reach' does.\n"
+		"Of an IOMMU, by its name in 'viommu status', each device behind it is told.\n",
 };

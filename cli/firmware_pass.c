@@ -104,14 +104,14 @@ static int daemon_ended(struct pass *p, int wait_status)
 		       child_exit_status(wait_status));
 }
 
-/* 0: the address is known. Otherwise the exit status, said; -1: go on. */
-static int step(struct pass *p, uint64_t *ret_base)
+/* 0: the addresses are known. Otherwise the exit status, said; -1: go on. */
+static int step(struct pass *p, struct unit_places *ret_places)
 {
 	int sig = signals_wait(p->signals, STEP_MS), status;
 
 	if (sig && sig != SIGCHLD)
 		return 128 + sig;
-	if (daemon_process_base(p->daemon, ret_base))
+	if (daemon_process_places(p->daemon, ret_places))
 		return 0;
 	if (child_ended(p->daemon->pid, &status))
 		return daemon_ended(p, status);
@@ -147,23 +147,35 @@ static int end(struct pass *p)
 	return failure("viommud did not notice that QEMU has gone; please report this");
 }
 
-int firmware_pass(struct daemon_process *d, const struct argument_list *line, int signals, uint64_t *ret_base)
+static void tell(const struct unit_places *places, uint64_t ms)
+{
+	fprintf(stderr, "viommu:");
+	for (unsigned i = 0; i < places->count; i++) {
+		if (places->count > 1)
+			fprintf(stderr, "%s %s", i ? "," : "", places->of[i].name);
+		fprintf(stderr, " at 0x%" PRIx64, places->of[i].base);
+	}
+	fprintf(stderr, " (%.1f s)\n", (double)ms / 1000);
+}
+
+int firmware_pass(struct daemon_process *d, const struct argument_list *line, int signals,
+		  struct unit_places *ret_places)
 {
 	struct pass p = {.daemon = d, .signals = signals, .complaints = -1, .began = now_ms()};
-	uint64_t base;
+	struct unit_places places;
 	int err, gone;
 
 	fprintf(stderr, "viommu: looking where firmware places the IOMMU's registers ...\n");
 	err = start(&p, line);
 	if (!err) {
 		do
-			err = step(&p, &base);
+			err = step(&p, &places);
 		while (err < 0);
 	}
 	gone = end(&p);
 	if (err || gone)
 		return err ? err : gone;
-	fprintf(stderr, "viommu: at 0x%" PRIx64 " (%.1f s)\n", base, (double)(now_ms() - p.began) / 1000);
-	*ret_base = base;
+	tell(&places, now_ms() - p.began);
+	*ret_places = places;
 	return 0;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where will firmware place the IOMMU's registers? The guest's DMAR table must
+ * Where will firmware place the registers of the units? The guest's DMAR table must
  * say it before the guest starts, and firmware decides only then. But it
  * decides alike for the same command line: so that is started once, watched
  * until the address is known, and killed.
  *
  * What keeps the disks as they are: the address is known when firmware turns on
- * the function's memory decoding, which it does while it sets up PCI, before it
+ * the memory decoding of the function with the registers, which it does while it sets up PCI, before it
  * runs a driver, an option ROM or a boot loader. viommu looks every few
  * milliseconds; where it cannot (it is stopped, or the machine is overloaded)
  * firmware goes on, and may boot the guest from any of its disks. Then
@@ -16,8 +16,6 @@
 #ifndef CLI_FIRMWARE_PASS_H
 #define CLI_FIRMWARE_PASS_H
 
-#include <stdint.h>
-
 #include "cli/argument_list.h"
 #include "cli/daemon_process.h"
 
@@ -26,10 +24,10 @@
 
 /*
  * `line` is the whole command line; `signals` of signals_open(). 0 and
- * *ret_base, or the exit status, said on stderr. When viommud ends first,
+ * *ret_places, or the exit status, said on stderr. When viommud ends first,
  * d->pid is 0 afterwards.
  */
 int firmware_pass(struct daemon_process *d, const struct argument_list *line, int signals,
-		  uint64_t *ret_base);
+		  struct unit_places *ret_places);
 
 #endif

@@ -64,14 +64,14 @@ static void look_at_children(struct machine *m)
 
 static void look_at_registers(struct machine *m)
 {
-	uint64_t base;
+	struct unit_place place;
 
-	if (!m->daemon->iommu || !daemon_process_base_is_wrong(m->daemon, &base))
+	if (!m->daemon->iommu || !daemon_process_base_is_wrong(m->daemon, &place))
 		return;
 	stop(m);
 	m->status = failure("firmware placed the IOMMU's registers at 0x%" PRIx64 ", which is not where the "
 			    "guest's DMAR table says; QEMU was stopped. Run the command again",
-			    base);
+			    place.base);
 }
 
 /* Who started this wants an IOMMU, and nothing in the guest says that it has none. */

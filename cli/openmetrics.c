@@ -14,6 +14,7 @@ struct writer {
 	FILE *out;
 	struct json_object *stat;
 	const char *dir;
+	const char *unit; /* that all of it is about; NULL: all units */
 };
 
 /* One family: what all its samples have in common. */
@@ -49,14 +50,24 @@ struct label {
 	const char *name, *value;
 };
 
-/* A series' name with dir="..." and `labels`, which end without a name; NULL: none. */
+/* Behind another. */
+static void write_label(struct writer *w, const char *name, const char *value)
+{
+	fprintf(w->out, "\",%s=\"", name);
+	write_escaped(w->out, value);
+}
+
+/* A series' name with dir="..." and `labels`, which end without a name; NULL: none. One without a value is
+ * left out. */
 static void write_series(struct writer *w, const char *name, const char *suffix, const struct label *labels)
 {
 	fprintf(w->out, "%s%s{dir=\"", name, suffix);
 	write_escaped(w->out, w->dir);
+	if (w->unit)
+		write_label(w, "iommu", w->unit);
 	for (; labels && labels->name; labels++) {
-		fprintf(w->out, "\",%s=\"", labels->name);
-		write_escaped(w->out, labels->value);
+		if (labels->value)
+			write_label(w, labels->name, labels->value);
 	}
 	fputs("\"}", w->out);
 }
@@ -75,11 +86,17 @@ static void write_sample(struct writer *w, const struct family *f, const struct 
 	write_value(w, f, value);
 }
 
-/* With one label. */
-static void write_part(struct writer *w, const struct family *f, const char *label, const char *label_value,
-		       uint64_t value)
+/* Of which unit a device or a domain is; NULL: there is one, or all is about it. */
+static const char *unit_of(const struct writer *w, struct json_object *part)
 {
-	struct label labels[] = {{label, label_value}, {NULL, NULL}};
+	return control_get_length(w->stat, "units") > 1 ? control_get_string(part, "iommu") : NULL;
+}
+
+/* Of a device or a domain. */
+static void write_part(struct writer *w, const struct family *f, const char *unit, const char *label,
+		       const char *label_value, uint64_t value)
+{
+	struct label labels[] = {{"iommu", unit}, {label, label_value}, {NULL, NULL}};
 
 	write_sample(w, f, labels, value);
 }
@@ -146,7 +163,7 @@ static void write_of_devices(struct writer *w, struct json_object *info)
 	for (size_t i = 0; i < control_get_length(w->stat, "devices"); i++) {
 		struct json_object *device = control_get_item(w->stat, "devices", i);
 
-		write_part(w, &f, "device", control_get_text(device, "device"),
+		write_part(w, &f, unit_of(w, device), "device", control_get_text(device, "device"),
 			   control_get_u64(member(device, "counters"), control_get_text(info, "name"), 0));
 	}
 }
@@ -162,10 +179,11 @@ static void write_of_domains(struct writer *w, struct json_object *info)
 		struct json_object *domain = control_get_item(w->stat, "domains", i);
 
 		snprintf(id, sizeof(id), "%" PRIu64, control_get_u64(domain, "domain", 0));
-		write_part(w, &f, "domain", id, control_get_u64(member(domain, "counters"), name, 0));
+		write_part(w, &f, unit_of(w, domain), "domain", id,
+			   control_get_u64(member(domain, "counters"), name, 0));
 	}
-	write_part(w, &f, "domain", "rest", control_get_u64(member(w->stat, "domains_rest"), name, 0));
-	write_part(w, &f, "domain", "none", control_get_u64(member(w->stat, "no_domain"), name, 0));
+	write_part(w, &f, NULL, "domain", "rest", control_get_u64(member(w->stat, "domains_rest"), name, 0));
+	write_part(w, &f, NULL, "domain", "none", control_get_u64(member(w->stat, "no_domain"), name, 0));
 }
 
 static void write_tables(struct writer *w)
@@ -250,7 +268,8 @@ static void write_device_info(struct writer *w)
 		struct json_object *device = control_get_item(w->stat, "devices", i);
 		uint64_t domain = control_get_u64(device, "domain", UINT64_MAX);
 		char id[24] = "none";
-		struct label labels[] = {{"device", control_get_text(device, "device")},
+		struct label labels[] = {{"iommu", unit_of(w, device)},
+					 {"device", control_get_text(device, "device")},
 					 {"address", control_get_text(device, "address")},
 					 {"translation", control_get_text(device, "translation")},
 					 {"domain", id},
@@ -263,9 +282,9 @@ static void write_device_info(struct writer *w)
 	}
 }
 
-void openmetrics_write(FILE *out, struct json_object *stat)
+void openmetrics_write(FILE *out, struct json_object *stat, const char *unit)
 {
-	struct writer w = {out, stat, control_get_text(stat, "directory")};
+	struct writer w = {out, stat, control_get_text(stat, "directory"), unit};
 
 	write_tables(&w);
 	write_reasons(&w);

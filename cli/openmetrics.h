@@ -3,7 +3,8 @@
  * A reply to the control command `stat` as OpenMetrics text, which ends in
  * "# EOF". Counters become viommu_NAME, of each device viommu_device_NAME and
  * of each domain viommu_domain_NAME, with the help of the daemon's table; ns
- * become seconds. Each sample says which daemon by dir="...".
+ * become seconds. Each sample says which daemon by dir="...". With several units
+ * devices and domains have the label iommu="...", and all samples of a reply about one unit alone.
  *
  * Only types that the older Prometheus text format has too are used, so that
  * node_exporter's textfile collector reads it.
@@ -17,6 +18,7 @@
 
 #define OPENMETRICS_CONTENT_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-void openmetrics_write(FILE *out, struct json_object *stat);
+/* `unit`: the one that the reply is about; NULL: all. */
+void openmetrics_write(FILE *out, struct json_object *stat, const char *unit);
 
 #endif

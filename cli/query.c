@@ -94,6 +94,8 @@ int query_ask(const struct query *q, const char *command, const char *operand_ke
 	control_set_string(request, "command", command);
 	if (operand_key)
 		control_set_string(request, operand_key, q->operand);
+	if (q->iommu)
+		control_set_string(request, "iommu", q->iommu);
 	err = query_call(q, request, &reply);
 	json_object_put(request);
 	if (err)

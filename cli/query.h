@@ -12,6 +12,7 @@ struct query {
 	const char *dir;
 	bool json;	     /* show the reply as it is */
 	const char *operand; /* NULL when the command takes none */
+	const char *iommu;   /* the unit that is asked about; NULL: all */
 };
 
 /*

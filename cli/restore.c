@@ -30,41 +30,53 @@ static int read_state(const char *path, uint8_t *bytes, size_t *ret_size)
 	return *ret_size ? 0 : failure("%s is no saved state: it is empty", path);
 }
 
-static int ask(const struct query *q, struct json_object *request)
+static int ask(const struct query *q, struct json_object *request, struct json_object **ret_reply)
 {
-	struct json_object *reply;
-	int err;
-
 	control_set_string(request, "command", "restore");
-	err = saved_state_ask(q, request, &reply);
-	if (!err)
-		json_object_put(reply);
-	return err;
+	return saved_state_ask(q, request, ret_reply);
 }
 
 static int send_piece(const struct query *q, const uint8_t *bytes, size_t offset, size_t size)
 {
-	struct json_object *request = control_object();
+	struct json_object *request = control_object(), *reply;
 	char text[2 * PIECE + 1];
+	int err;
 
 	for (size_t i = 0; i < size; i++)
 		snprintf(&text[2 * i], 3, "%02x", bytes[offset + i]);
 	control_set_u64(request, "offset", offset);
 	control_set_string(request, "data", text);
-	return ask(q, request);
+	err = ask(q, request, &reply);
+	if (!err)
+		json_object_put(reply);
+	return err;
 }
 
-static int send_state(const struct query *q, const uint8_t *bytes, size_t size)
+/* 0 and *ret_reply, which the caller puts, or the exit status, said on stderr. */
+static int send_state(const struct query *q, const uint8_t *bytes, size_t size,
+		      struct json_object **ret_reply)
 {
 	int err = 0;
 
 	for (size_t offset = 0; offset < size && !err; offset += PIECE)
 		err = send_piece(q, bytes, offset, size - offset < PIECE ? size - offset : PIECE);
-	return err ? err : ask(q, control_object());
+	return err ? err : ask(q, control_object(), ret_reply);
+}
+
+static void tell(const struct query *q, struct json_object *reply)
+{
+	char units[32];
+
+	if (q->json)
+		printf("{\"ok\": true}\n");
+	else
+		printf("the VM in %s goes on as saved in %s%s\n", q->dir, q->operand,
+		       saved_state_units(reply, units));
 }
 
 static int run(int argc, char **argv)
 {
+	struct json_object *reply;
 	uint8_t *bytes;
 	struct query q;
 	size_t size = 0;
@@ -77,13 +89,13 @@ static int run(int argc, char **argv)
 		return failure("there is no memory for the state");
 	err = read_state(q.operand, bytes, &size);
 	if (!err)
-		err = send_state(&q, bytes, size);
+		err = send_state(&q, bytes, size, &reply);
 	free(bytes);
-	if (!err && q.json)
-		printf("{\"ok\": true}\n");
-	else if (!err)
-		printf("the VM in %s goes on as saved in %s\n", q.dir, q.operand);
-	return err;
+	if (err)
+		return err;
+	tell(&q, reply);
+	json_object_put(reply);
+	return 0;
 }
 
 const struct command restore_command = {

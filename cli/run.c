@@ -22,6 +22,7 @@
 
 #define WHY_SIZE	 512
 #define PLACEHOLDER_BASE 0xfed90000 /* in the table of the firmware pass, where no guest reads it */
+#define PLACEHOLDER_STEP 0x1000
 
 struct run {
 	bool print, made_dir, no_fetch;
@@ -33,7 +34,7 @@ struct run {
 	struct daemon_process daemon;
 	int signals;
 	char dmar_path[PATH_MAX]; /* "": there is no table */
-	uint64_t base;
+	struct unit_places places;
 };
 
 /* --------------------------------------------------------------- the request */
@@ -140,15 +141,16 @@ static int check_qemu(struct run *r)
 
 /* -------------------------------------------------------------- the arguments */
 
-static int write_dmar(struct run *r, uint64_t base)
+/* `places` NULL: nobody knows them yet. */
+static int write_dmar(struct run *r, const struct unit_places *places)
 {
 	struct dmar dmar;
 	int err = daemon_process_dmar(&r->daemon, &dmar);
 
-	if (!err) {
-		dmar.base = base;
+	for (unsigned i = 0; !err && i < dmar.unit_count; i++)
+		dmar.units[i].base = places ? places->of[i].base : PLACEHOLDER_BASE + i * PLACEHOLDER_STEP;
+	if (!err)
 		err = dmar_write(&dmar, r->dmar_path);
-	}
 	if (err)
 		return failure("%s cannot be written: %s", r->dmar_path, strerror(-err));
 	return 0;
@@ -165,7 +167,7 @@ static int add_dmar(struct run *r)
 	argument_list_add(&r->added, "-acpitable");
 	argument_list_addf(&r->added, "sig=DMAR,rev=1,oem_id=VIOMMU,oem_table_id=VIOMMU,data=%s",
 			   r->dmar_path);
-	return write_dmar(r, PLACEHOLDER_BASE);
+	return write_dmar(r, NULL);
 }
 
 static int add_arguments(struct run *r)
@@ -188,14 +190,16 @@ static void whole_line(const struct run *r, struct argument_list *line)
 
 /* ----------------------------------------------------------------- the stages */
 
-static int learn_base(struct run *r, const struct argument_list *line)
+static int learn_places(struct run *r, const struct argument_list *line)
 {
-	int err = firmware_pass(&r->daemon, line, r->signals, &r->base);
+	int err = firmware_pass(&r->daemon, line, r->signals, &r->places);
 
 	if (!err)
-		err = write_dmar(r, r->base);
-	if (!err && daemon_process_expect(&r->daemon, r->base))
-		err = failure("viommud does not take the register address");
+		err = write_dmar(r, &r->places);
+	for (unsigned i = 0; !err && i < r->places.count; i++) {
+		if (daemon_process_expect(&r->daemon, &r->places.of[i]))
+			err = failure("viommud does not take the register address");
+	}
 	return err;
 }
 
@@ -219,13 +223,21 @@ static void print_line(const struct argument_list *l, size_t from, const char *f
 	}
 }
 
+static void add_expectations(struct run *r)
+{
+	for (unsigned i = 0; i < r->places.count; i++) {
+		const struct unit_place *place = &r->places.of[i];
+
+		argument_list_add(&r->daemon_options, "--expect");
+		argument_list_addf(&r->daemon_options, "0x%" PRIx64 "%s%s", place->base, i ? ",iommu=" : "",
+				   i ? place->name : "");
+	}
+}
+
 static int print_arguments(struct run *r)
 {
 	printf("# to be running before QEMU starts\n");
-	if (r->daemon.iommu) {
-		argument_list_add(&r->daemon_options, "--expect");
-		argument_list_addf(&r->daemon_options, "0x%" PRIx64, r->base);
-	}
+	add_expectations(r);
 	print_line(&r->daemon_options, 0, r->daemon.program);
 	if (*r->private_qemu) {
 		printf("# QEMU must be the private copy: the machine's own is missing or has no "
@@ -263,7 +275,7 @@ static int serve(struct run *r)
 		err = add_arguments(r);
 	whole_line(r, &line);
 	if (!err && r->daemon.iommu)
-		err = learn_base(r, &line);
+		err = learn_places(r, &line);
 	if (!err)
 		err = r->print ? print_arguments(r) : start_machine(r, &line);
 	argument_list_finish(&line);
@@ -319,7 +331,10 @@ const struct command run_command = {
 		"into ~/.cache/viommu (or VIOMMU_CACHE), and used from there.\n\n"
 		"  viommu run --nvme disk.img -- qemu-system-x86_64 -m 1G -kernel vmlinuz ...\n\n"
 		"The guest uses the IOMMU when its kernel is told to: append intel_iommu=on for Linux.\n"
-		"With --iommu none the devices stand behind no IOMMU, or behind QEMU's own when its\n"
+		"--iommu vtd may be written several times, for several IOMMUs: --iommu vtd,id=a --iommu\n"
+		"vtd,id=b --nvme x.img,iommu=a --nvme y.img,iommu=b; a device without iommu= stands\n"
+		"behind the first. With --iommu none the devices stand behind no IOMMU, or behind QEMU's own "
+		"when its\n"
 		"arguments have -device intel-iommu,caching-mode=on.\n\n"
 		"Behind the IOMMU the guest is not offered to sleep in S3 and S4 (suspend to RAM and to\n"
 		"disk): QEMU resets its devices when it wakes, so that it would be without its IOMMU. A\n"

@@ -28,10 +28,12 @@ static bool decode(char *text, size_t length)
 	return true;
 }
 
-static int write_state(const struct query *q, const char *hex)
+static int write_state(const struct query *q, struct json_object *reply)
 {
+	const char *hex = control_get_text(reply, "state");
+
 	size_t length = strlen(hex);
-	char *text = strdup(hex);
+	char *text = strdup(hex), units[32];
 	int err = 0;
 
 	if (!text)
@@ -48,8 +50,8 @@ static int write_state(const struct query *q, const char *hex)
 	if (!err && q->json)
 		printf("{\"file_bytes\": %zu}\n", length / 2);
 	else if (!err)
-		printf("%s: %zu bytes; the VM is frozen until it is restored or reset\n", q->operand,
-		       length / 2);
+		printf("%s: %zu bytes%s; the VM is frozen until it is restored or reset\n", q->operand,
+		       length / 2, saved_state_units(reply, units));
 	return err;
 }
 
@@ -66,7 +68,7 @@ static int run(int argc, char **argv)
 	err = saved_state_ask(&q, request, &reply);
 	if (err)
 		return err;
-	err = write_state(&q, control_get_text(reply, "state"));
+	err = write_state(&q, reply);
 	json_object_put(reply);
 	return err;
 }
@@ -77,7 +79,7 @@ const struct command save_command = {
 	.summary = "write the state of a VM's IOMMU and controllers to a file",
 	.help = "usage: viommu save --dir DIR FILE [--json]\n\n"
 		"Writes what the viommud in the folder DIR knows of its VM to FILE, for 'viommu\n"
-		"restore': registers, queues, pending faults and interrupts of the IOMMU and of the\n"
+		"restore': registers, queues, pending faults and interrupts of its IOMMUs and of the\n"
 		"controllers. The guest's memory, where tables and queues are, and the disks are not\n"
 		"in it; they are the VMM's and the administrator's to keep.\n\n"
 		"Pause the guest first. Commands that the controllers have begun are finished; what\n"

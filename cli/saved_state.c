@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/saved_state.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #include "cli/command.h"
@@ -30,4 +31,14 @@ int saved_state_ask(const struct query *q, struct json_object *request, struct j
 	}
 	json_object_put(reply);
 	return err;
+}
+
+const char *saved_state_units(struct json_object *reply, char text[32])
+{
+	uint64_t units = control_get_u64(reply, "units", 0);
+
+	text[0] = '\0';
+	if (units > 1)
+		snprintf(text, 32, ", of %u IOMMUs", (unsigned)units);
+	return text;
 }

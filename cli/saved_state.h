@@ -15,4 +15,7 @@
 #define SAVED_STATE_PATIENCE_MS 10000
 int saved_state_ask(const struct query *q, struct json_object *request, struct json_object **ret_reply);
 
+/* Of how many units the state in the reply is, to be said behind its size; "": of one. */
+const char *saved_state_units(struct json_object *reply, char text[32]);
+
 #endif

@@ -33,10 +33,15 @@ struct stat_options {
 /* ------------------------------------------------------------------- options */
 
 static const struct option table[] = {
-	{"dir", required_argument, NULL, 'd'},	  {"json", no_argument, NULL, 'j'},
-	{"openmetrics", no_argument, NULL, 'o'},  {"interval", required_argument, NULL, 'i'},
-	{"count", required_argument, NULL, 'c'},  {"file", required_argument, NULL, 'f'},
-	{"listen", required_argument, NULL, 'l'}, {NULL},
+	{"dir", required_argument, NULL, 'd'},
+	{"json", no_argument, NULL, 'j'},
+	{"openmetrics", no_argument, NULL, 'o'},
+	{"interval", required_argument, NULL, 'i'},
+	{"count", required_argument, NULL, 'c'},
+	{"file", required_argument, NULL, 'f'},
+	{"listen", required_argument, NULL, 'l'},
+	{"iommu", required_argument, NULL, 'u'},
+	{NULL},
 };
 
 static int take_interval(struct stat_options *o, const char *text)
@@ -78,6 +83,9 @@ static int take_option(struct stat_options *o, int code)
 		return take_count(o, optarg);
 	case 'f':
 		o->file = optarg;
+		return 0;
+	case 'u':
+		o->query.iommu = optarg;
 		return 0;
 	default:
 		o->listen = optarg;
@@ -146,12 +154,12 @@ static void print_json(const struct stat_options *o, struct json_object *reply)
 	fflush(stdout);
 }
 
-static char *page_of(struct json_object *reply, size_t *ret_len)
+static char *page_of(const struct stat_options *o, struct json_object *reply, size_t *ret_len)
 {
 	char *text = NULL;
 	FILE *out = open_memstream(&text, ret_len);
 
-	openmetrics_write(out, reply);
+	openmetrics_write(out, reply, o->query.iommu);
 	fclose(out);
 	return text;
 }
@@ -159,7 +167,7 @@ static char *page_of(struct json_object *reply, size_t *ret_len)
 static int put_page(const struct stat_options *o, struct json_object *reply)
 {
 	size_t len;
-	char *text = page_of(reply, &len);
+	char *text = page_of(o, reply, &len);
 	int err = 0;
 
 	if (o->file)
@@ -200,9 +208,10 @@ static int run_samples(const struct stat_options *o, int signals)
 
 static void print_title(FILE *out, const struct stat_options *o, struct json_object *now, bool live)
 {
-	fprintf(out, "viommu stat: %s, IOMMU %s, registers %s, each %g s%s\n",
-		control_get_text(now, "directory"), control_get_text(now, "iommu"),
-		control_get_text(now, "registers"), interval_ms(o) / 1000.0, live ? ", q ends" : "");
+	fprintf(out, "viommu stat: %s, IOMMU %s%s%s, registers %s, each %g s%s\n",
+		control_get_text(now, "directory"), control_get_text(now, "iommu"), o->query.iommu ? " " : "",
+		o->query.iommu ? o->query.iommu : "", control_get_text(now, "registers"),
+		interval_ms(o) / 1000.0, live ? ", q ends" : "");
 }
 
 static void print_rates(const struct stat_options *o, struct json_object *before, struct json_object *now)
@@ -279,7 +288,7 @@ static char *make_page(void *arg, size_t *ret_len)
 
 	if (query_ask(&o->query, "stat", NULL, &reply))
 		return NULL;
-	text = page_of(reply, ret_len);
+	text = page_of(o, reply, ret_len);
 	json_object_put(reply);
 	return text;
 }
@@ -332,13 +341,17 @@ const struct command stat_command = {
 	.name = "stat",
 	.run = run,
 	.summary = "what the IOMMU does now: rates, drains, faults, devices, domains",
-	.help = "usage: viommu stat --dir DIR [--interval S] [--count N]\n"
-		"       viommu stat --dir DIR --json [--interval S] [--count N]\n"
-		"       viommu stat --dir DIR --openmetrics [--interval S] [--count N] [--file PATH]\n"
-		"       viommu stat --dir DIR --openmetrics --listen SOCKET|PORT|HOST:PORT\n\n"
+	.help = "usage: viommu stat --dir DIR [--iommu NAME] [--interval S] [--count N]\n"
+		"       viommu stat --dir DIR [--iommu NAME] --json [--interval S] [--count N]\n"
+		"       viommu stat --dir DIR [--iommu NAME] --openmetrics [--interval S] [--count N] "
+		"[--file PATH]\n"
+		"       viommu stat --dir DIR [--iommu NAME] --openmetrics --listen SOCKET|PORT|HOST:PORT\n\n"
 		"On a terminal the screen is drawn anew each S seconds (1); q ends. Otherwise, or with\n"
 		"--count, lines are printed: once, N times, or with --interval alone for ever. Rates are\n"
 		"those of the last interval. Of domains the most active are shown one by one.\n\n"
+		"With several IOMMUs their figures are added up, each has a line, and domains are told with\n"
+		"the IOMMU that numbers them; --iommu NAME tells of one alone, and of the devices behind "
+		"it.\n\n"
 		"--json prints all counters and the table that explains them, one object for each sample;\n"
 		"--openmetrics the same for Prometheus: to stdout, into a file that is replaced as a whole\n"
 		"(for node_exporter's textfile collector), or at http://.../metrics to who asks on a UNIX\n"

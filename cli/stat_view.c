@@ -204,6 +204,21 @@ static void show_head(FILE *out)
 	fprintf(out, "\n");
 }
 
+static bool has_several_units(struct json_object *reply)
+{
+	return control_get_length(reply, "units") > 1;
+}
+
+static void show_units(FILE *out, const struct pair *p)
+{
+	for (size_t i = 0; has_several_units(p->now) && i < control_get_length(p->now, "units"); i++) {
+		struct pair unit = {control_get_item(p->before, "units", i),
+				    control_get_item(p->now, "units", i), p->seconds};
+
+		show_counters(out, control_get_text(unit.now, "iommu"), &unit);
+	}
+}
+
 static void show_devices(FILE *out, const struct pair *p)
 {
 	for (size_t i = 0; i < control_get_length(p->now, "devices"); i++) {
@@ -221,21 +236,26 @@ static void show_devices(FILE *out, const struct pair *p)
 	}
 }
 
-static struct json_object *find_domain(struct json_object *reply, uint64_t id)
+/* Each unit numbers its own. */
+static struct json_object *find_domain(struct json_object *reply, struct json_object *wanted)
 {
 	for (size_t i = 0; i < control_get_length(reply, "domains"); i++) {
 		struct json_object *domain = control_get_item(reply, "domains", i);
 
-		if (control_get_u64(domain, "domain", UINT64_MAX) == id)
+		if (control_get_u64(domain, "domain", UINT64_MAX) == control_get_u64(wanted, "domain", 0) &&
+		    !strcmp(control_get_text(domain, "iommu"), control_get_text(wanted, "iommu")))
 			return domain;
 	}
 	return NULL;
 }
 
-static void domain_name(struct json_object *domain, char name[64])
+static void domain_name(struct json_object *domain, bool several, char name[64])
 {
 	size_t devices = control_get_length(domain, "devices");
-	int used = snprintf(name, 64, "domain %" PRIu64, control_get_u64(domain, "domain", 0));
+	int used = several ? snprintf(name, 64, "%.16s: ", control_get_text(domain, "iommu")) : 0;
+
+	used += snprintf(name + used, 64 - (size_t)used, "domain %" PRIu64,
+			 control_get_u64(domain, "domain", 0));
 
 	if (devices)
 		snprintf(name + used, 64 - (size_t)used, ": %s%s",
@@ -252,11 +272,10 @@ static void show_domains(FILE *out, const struct pair *p, unsigned limit)
 
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *now = control_get_item(p->now, "domains", i);
-		struct pair domain = {find_domain(p->before, control_get_u64(now, "domain", 0)), now,
-				      p->seconds};
+		struct pair domain = {find_domain(p->before, now), now, p->seconds};
 		struct pair counters = part(&domain, "counters");
 
-		domain_name(now, name);
+		domain_name(now, has_several_units(p->now), name);
 		if (i < limit)
 			show_counters(out, name, &domain);
 		else
@@ -327,6 +346,7 @@ void stat_view(FILE *out, struct json_object *before, struct json_object *now,
 	show_invalidations(out, &p);
 	show_head(out);
 	show_counters(out, "all", &p);
+	show_units(out, &p);
 	show_devices(out, &p);
 	show_domains(out, &p, limits->domains);
 	show_faults(out, now, limits->faults);
@@ -335,8 +355,9 @@ void stat_view(FILE *out, struct json_object *before, struct json_object *now,
 unsigned stat_view_height(struct json_object *now)
 {
 	size_t faults = control_get_length(now, "last_faults") ? 1 : 0;
+	size_t units = has_several_units(now) ? control_get_length(now, "units") : 0;
 
 	/* Sidecore, drains, invalidations, the head, all, other domains, no domain, refused. */
-	return (unsigned)(8 + control_get_length(now, "devices") +
+	return (unsigned)(8 + units + control_get_length(now, "devices") +
 			  control_get_length(now, "faults_by_reason") + faults);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,50 +8,87 @@
 #include "cli/query.h"
 #include "control/message.h"
 
-static void show_translation(struct json_object *status)
+static bool is_unit(struct json_object *function)
 {
-	const char *translation = control_get_text(status, "translation");
-
-	if (!strcmp(translation, "on"))
-		printf("  translation is on: the devices reach what the guest's tables allow\n");
-	if (!strcmp(translation, "off"))
-		printf("  translation is OFF, it was on before: the devices reach all of the guest's "
-		       "memory\n");
-	if (!strcmp(translation, "never"))
-		printf("  translation was NEVER turned on since this viommud runs: the devices reach all of "
-		       "the "
-		       "guest's memory\n");
+	return !strcmp(control_get_text(function, "kind"), "iommu");
 }
 
-static void show_unit(struct json_object *status)
+static unsigned count_units(struct json_object *status)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++)
+		count += is_unit(control_get_item(status, "functions", i));
+	return count;
+}
+
+/* `label` is "" or "NAME: ", `devices` whom it is about. */
+static void show_translation(struct json_object *unit, const char *label, const char *devices)
+{
+	const char *translation = control_get_text(unit, "translation");
+
+	if (!strcmp(translation, "on"))
+		printf("  %stranslation is on: %s reach what the guest's tables allow\n", label, devices);
+	if (!strcmp(translation, "off"))
+		printf("  %stranslation is OFF, it was on before: %s reach all of the guest's memory\n",
+		       label, devices);
+	if (!strcmp(translation, "never"))
+		printf("  %stranslation was NEVER turned on since this viommud runs: %s reach all of the "
+		       "guest's memory\n",
+		       label, devices);
+}
+
+static void show_unit(struct json_object *unit, bool several)
+{
+	char label[40] = "";
+
+	if (several)
+		snprintf(label, sizeof(label), "%.32s: ", control_get_text(unit, "name"));
+	show_translation(unit, label, several ? "the devices behind it" : "the devices");
+	if (control_get_u64(unit, "expected_base", 0))
+		printf("  %sthe guest's DMAR table says 0x%" PRIx64 "%s\n", label,
+		       control_get_u64(unit, "expected_base", 0),
+		       control_get_bool(unit, "base_mismatch") ? ": WRONG, firmware placed them elsewhere"
+							       : "");
+	if (control_get_bool(unit, "registers_lost"))
+		printf("  %sLOST: the machine was reset, and no firmware has given the registers an "
+		       "address\n",
+		       label);
+}
+
+static void show_units(struct json_object *status)
 {
 	bool trap = !strcmp(control_get_text(status, "registers"), "trap");
+	unsigned count = count_units(status);
 
-	if (strcmp(control_get_text(status, "iommu"), "vtd")) {
+	if (!count) {
 		printf("IOMMU: none, the devices reach all memory that QEMU lets them\n");
 		return;
 	}
 	printf("IOMMU: Intel VT-d, ");
+	if (count > 1)
+		printf("%u units, ", count);
 	if (trap)
 		printf("registers trapped\n");
 	else
 		printf("registers polled by a sidecore (an idle one answers within %" PRIu64 " us)\n",
 		       control_get_u64(status, "idle_latency_us", 0));
-	show_translation(status);
-	if (control_get_u64(status, "expected_base", 0))
-		printf("  the guest's DMAR table says 0x%" PRIx64 "%s\n",
-		       control_get_u64(status, "expected_base", 0),
-		       control_get_bool(status, "base_mismatch") ? ": WRONG, firmware placed them elsewhere"
-								 : "");
-	if (control_get_bool(status, "registers_lost"))
-		printf("  LOST: the machine was reset, and no firmware has given the registers an address\n");
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
+		struct json_object *function = control_get_item(status, "functions", i);
+
+		if (is_unit(function))
+			show_unit(function, count > 1);
+	}
 }
 
-static void show_function(struct json_object *function)
+static void show_function(struct json_object *function, bool several)
 {
 	const char *file = control_get_string(function, "file");
+	const char *unit = control_get_string(function, "iommu");
 
 	printf("%s at 00:%s", control_get_text(function, "name"), control_get_text(function, "address"));
+	if (unit && several)
+		printf(", behind %s", unit);
 	if (file)
 		printf(", disk %s, serial number %s", file, control_get_text(function, "serial"));
 	printf(", %s",
@@ -72,9 +110,9 @@ static int run(int argc, char **argv)
 		return err;
 	printf("viommud %s, process %" PRIu64 ", in %s\n", control_get_text(status, "version"),
 	       control_get_u64(status, "pid", 0), control_get_text(status, "directory"));
-	show_unit(status);
+	show_units(status);
 	for (size_t i = 0; i < control_get_length(status, "functions"); i++)
-		show_function(control_get_item(status, "functions", i));
+		show_function(control_get_item(status, "functions", i), count_units(status) > 1);
 	json_object_put(status);
 	return 0;
 }
@@ -85,5 +123,6 @@ const struct command status_command = {
 	.summary = "what a running viommud serves, and to whom",
 	.help = "usage: viommu status --dir DIR [--json]\n\n"
 		"Says what the viommud in the folder DIR serves, whether QEMU is connected, and whether\n"
-		"the guest has turned translation on: 'off' and 'never' mean that nothing is protected.\n",
+		"the guest has turned translation on: 'off' and 'never' mean that nothing is protected.\n"
+		"With several IOMMUs each is told by its name, and of each device which it stands behind.\n",
 };

@@ -86,11 +86,13 @@ PLACING_CLIENT = """
 import json, struct, sys, time
 sys.path.insert(0, %r)
 from protocol_client import CONFIG, Client
-clients = [Client(json.loads(a)["socket"]["path"]) for a in sys.argv if a.startswith("{") and "vfio-user-pci" in a]
-clients[0].write(CONFIG, 0x10, struct.pack("<I", 0xfebe0000))
-clients[0].write(CONFIG, 4, struct.pack("<H", 2))
-for client in clients[1:]:
-    client.write(CONFIG, 4, struct.pack("<H", 6))
+paths = [json.loads(a)["socket"]["path"] for a in sys.argv if a.startswith("{") and "vfio-user-pci" in a]
+clients = [Client(path) for path in paths]
+for i, (client, path) in enumerate(zip(clients, paths)):
+    unit = "/iommu" in path
+    if unit:
+        client.write(CONFIG, 0x10, struct.pack("<I", 0xfebe0000 - 0x10000 * i))
+    client.write(CONFIG, 4, struct.pack("<H", 2 if unit else 6))
 time.sleep(600)
 """
 
@@ -105,6 +107,14 @@ def fake_qemu(script=FAKE_QEMU):
         with open(disk, "wb") as f:
             f.truncate(1 << 20)
         yield path, disk
+
+
+@contextlib.contextmanager
+def placing_qemu():
+    with fake_qemu(PLACING_QEMU) as (qemu, disk):
+        with open(qemu + ".py", "w", encoding="ascii") as f:
+            f.write(PLACING_CLIENT % os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "vfio_user"))
+        yield qemu, disk
 
 
 def read_pid(path):
@@ -219,10 +229,8 @@ def bound(path):
 @case
 def warns_of_a_guest_that_turns_nothing_on():
     """A device masters the bus for a while, and translation stays off."""
-    with fake_qemu(PLACING_QEMU) as (qemu, disk):
+    with placing_qemu() as (qemu, disk):
         folder = os.path.join(os.path.dirname(qemu), "run")
-        with open(qemu + ".py", "w", encoding="ascii") as f:
-            f.write(PLACING_CLIENT % os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "vfio_user"))
         with started(VIOMMU, "run", "--dir", folder, "--nvme", disk, "--", qemu) as p:
             lines = []
             reader = threading.Thread(target=lambda: lines.extend(iter(p.stderr.readline, "")))
@@ -463,6 +471,36 @@ def prints_what_a_shell_reads():
         check(result.returncode == 0, result)
         viommud = result.stdout.split("#")[1].partition("\n")[2]
         check(shlex.split(viommud.replace("\\\n", "")) == [os.path.join(folder, "viommud"), *options], viommud)
+
+
+def units_in(table):
+    """(registers, slots of the devices) of each unit in a DMAR table without its ACPI header."""
+    at, found = 12, []
+    while at < len(table):
+        kind, length, flags, pages, _, base = struct.unpack_from("<HHBBHQ", table, at)
+        check((kind, flags, pages) == (0, 0, 0), (kind, flags, pages))
+        found.append((base, [table[scope + 6] for scope in range(at + 16, at + length, 8)]))
+        at += length
+    return found
+
+
+@case
+def makes_a_table_of_two_units():
+    with placing_qemu() as (qemu, disk):
+        folder = os.path.join(os.path.dirname(qemu), "run")
+        disks = [f"{disk}{i}" for i in range(3)]
+        for path in disks:
+            shutil.copy(disk, path)
+        options = ["--dir", folder, "--iommu", "vtd,id=a", "--iommu", "vtd,id=b", "--nvme", disks[0] + ",iommu=b", "--nvme", disks[1],
+                   "--nvme", disks[2] + ",iommu=a"]
+        result = run(VIOMMU, "run", "--print", *options, "--", qemu)
+        check(result.returncode == 0, result)
+        check("a at 0xfebe0000, b at 0xfebd0000 (" in result.stderr, result.stderr)
+        viommud = shlex.split(result.stdout.split("#")[1].partition("\n")[2].replace("\\\n", ""))
+        check(viommud[1:] == [*options, "--expect", "0xfebe0000", "--expect", "0xfebd0000,iommu=b"], viommud)
+        with open(os.path.join(folder, "dmar.bin"), "rb") as f:
+            units = units_in(f.read())
+        check(units == [(0xfebe0000, [0x12, 0x13]), (0xfebd0000, [0x11])], units)
 
 
 @case

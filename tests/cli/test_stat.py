@@ -117,6 +117,35 @@ def what_a_device_did_is_its_domains():
 
 
 @case
+def two_units_are_told_apart():
+    """Both have the domain 7, of which one is nvme0's and the other nvme1's."""
+    with Daemon(VIOMMUD, "--iommu", "vtd,id=a", "--iommu", "vtd,id=b", behind=("a", "b")) as d, \
+            Nvme(d, "nvme0", "iommu") as first, Nvme(d, "nvme1", "iommu1") as second:
+        Remapping(first, 7)
+        Remapping(second, 7, slot=0x12)
+        first.write(8, bytes(PAGE))
+        for _ in range(3):
+            second.write(8, bytes(PAGE))
+        families = metrics(d)
+        one = openmetrics.parse(stat(d, "--iommu", "b", "--openmetrics"))
+        lines = stat(d, "--count", "1", "--interval", "0.1").splitlines()
+        lines_of_b = stat(d, "--count", "1", "--interval", "0.1", "--iommu", "b").splitlines()
+        refused(run(VIOMMU, "stat", "--dir", d.dir, "--iommu", "c"), "'c'", status=1)
+    read = families["viommu_domain_bytes_read"]
+    check(PAGE <= read.value("_total", domain="7", iommu="a") < 2 * PAGE, read.samples)
+    check(3 * PAGE <= read.value("_total", domain="7", iommu="b") < 4 * PAGE, read.samples)
+    check(sum(read.samples.values()) == families["viommu_bytes_read"].value("_total"), "something is lost")
+    check(families["viommu_device_state"].value(iommu="b", device="nvme1", address="00:12.0", translation="paged",
+                                                domain="7") == 1, "device state")
+    check(one["viommu_bytes_read"].value("_total", iommu="b") ==
+          families["viommu_device_bytes_read"].value("_total", iommu="b", device="nvme1"), "b alone")
+    heads = [line.split("  ")[0] for line in lines]
+    for head in ("a", "b", "nvme0", "nvme1", "a: domain 7: nvme0", "b: domain 7: nvme1"):
+        check(any(h.startswith(head[:18]) for h in heads), (head, heads))
+    check(not any("nvme0" in line for line in lines_of_b) and "IOMMU vtd b," in lines_of_b[0], lines_of_b)
+
+
+@case
 def domains_are_bounded():
     with guest(1) as (d, nvme, tables):
         for domain in range(1, 201):
