@@ -1,6 +1,8 @@
 # A thin front of meson and the scripts. 'make help' says what there is.
 
 BUILD := build
+# IOMMUs of the demo.
+UNITS := 1
 
 # Standard input may be closed; nothing below may take a file for it.
 .PHONY: all demo check install clean help setup configure links
@@ -13,7 +15,7 @@ demo: configure
 	@echo 'demo: building viommu and viommud ...'
 	@ninja -C $(BUILD) --quiet cli/viommu daemon/viommud </dev/null
 	@$(MAKE) -s links
-	@scripts/demo </dev/null
+	@scripts/demo --units $(UNITS) </dev/null
 
 check:
 	@scripts/install-packages --check </dev/null
@@ -47,7 +49,7 @@ clean:
 
 help:
 	@echo 'make          build/bin/viommu and build/bin/viommud'
-	@echo 'make demo     a stock Linux behind the IOMMU, about a minute'
+	@echo 'make demo     a stock Linux behind the IOMMU, about a minute; UNITS=2: behind two'
 	@echo 'make check    everything that must hold, under 30 minutes'
 	@echo 'make install  as PREFIX=/usr/local and DESTDIR= say'
 	@echo 'make clean    remove the build folder'

@@ -246,6 +246,41 @@ def case_two_disks_two_cpus_lazy_trap(rig):
     two_disks(rig, "two-lazy-trap", LAZY, "DMA-FQ", options=TRAP)
 
 
+def check_apart(guest):
+    """What one disk did to its unit has not touched the other's."""
+    units = {unit["iommu"]: unit for unit in guest.ask("stat")["units"]}
+    check([units[name]["translation"] for name in "ab"] == ["on", "on"], f"units: {units}")
+    busy, calm = (units[name]["counters"]["iotlb_page_invalidations"] for name in "ab")
+    check(busy > 0 and calm > 0, f"page invalidations {busy} and {calm}")
+    check(units["a"]["counters"]["blocked"] >= 2 and units["b"]["counters"]["blocked"] == 0,
+          f"blocked by a: {units['a']['counters']['blocked']}, by b: {units['b']['counters']['blocked']}")
+    check({fault["iommu"] for fault in guest.ask("stat")["last_faults"]} == {"a"}, "faults of another unit")
+    check([guest.ask("reach", unit)["device"] for unit in "ab"] == ["nvme0", "nvme1"], "devices behind the units")
+
+
+def two_units(rig, name, **how):
+    vm = rig.boot(name, f"{STRICT} viommu.test=facts,beside,idle", disks=2, cpus=2, behind=("a", "b"),
+                  while_idle=check_apart, **how)
+    check_ok(vm)
+    behind = ["dmar0 0000:00:11.0", "dmar1 0000:00:12.0"]
+    check(vm.values("facts.behind") == behind, f"devices behind {vm.values('facts.behind')}, expected {behind}")
+    bases = [re.search("reg_base_addr ([0-9a-f]+)", line).group(1) for line in vm.values("facts.dmar") if "reg_base_addr" in line]
+    check(len(set(bases)) == 2, f"registers at {bases}")
+    groups = sorted(group.split(" ", 1)[1] for group in vm.values("facts.group"))
+    check(groups == ["DMA 0000:00:11.0", "DMA 0000:00:12.0"], f"groups {groups}")
+    check(vm.value("beside.written_sha256") == vm.value("beside.read_sha256"), "the second disk")
+    check_blocked(vm)
+    check_quiet(vm)
+
+
+def case_two_units(rig):
+    two_units(rig, "two-units")
+
+
+def case_two_units_trap(rig):
+    two_units(rig, "two-units-trap", options=TRAP)
+
+
 def children_of(pid):
     with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
         return [int(word) for word in f.read().split()]

@@ -120,12 +120,14 @@ class Rig:
                     shutil.copyfileobj(f, to)
         return xen_args(made["XEN"], made["DOM0_KERNEL"], initrd, cmdline, log)
 
-    def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, cpus=1, qemu=(), machine="q35", xen=None):
-        """xen: a file for its console; it is booted, and the kernel in it."""
+    def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, behind=(), cpus=1, qemu=(), machine="q35", xen=None):
+        """behind: the IOMMU of each disk. xen: a file for its console; it is booted, and the kernel in it."""
         qemu = [*qemu, *(self.xen_args(cmdline, xen) if xen else ())]
         command = [self.viommu, "run", "--dir", daemon_dir, *options]
-        for path in disks:
-            command += ["--nvme", path + (",rogue=on" if rogue else "")]
+        for unit in dict.fromkeys(behind):
+            command += ["--iommu", f"vtd,id={unit}"]
+        for path, unit in zip(disks, behind or [None] * len(disks)):
+            command += ["--nvme", path + (",rogue=on" if rogue else "") + (f",iommu={unit}" if unit else "")]
         return [*command, "--", self.qemu, *qemu_args(self.kernel, self.initrd, cmdline, cpus=cpus, machine=machine), *qemu]
 
     @contextlib.contextmanager
