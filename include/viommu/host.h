@@ -43,6 +43,7 @@ struct viommu_guest_event {
 	 */
 	uint64_t address;
 	const char *text; /* the reason in words, never NULL */
+	uint32_t pasid;	  /* of the access, or UINT32_MAX when it carried none */
 };
 
 /*

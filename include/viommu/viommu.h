@@ -136,10 +136,25 @@ int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len);
  */
 int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester);
 
+#define VIOMMU_NO_PASID UINT32_MAX /* an access that carries none */
+
 /*
- * Take a device out. Asks its pins back and waits for them and for calls that
- * are running for it; no new one may begin. Must not be called by a thread that
- * holds a pin or is between viommu_enter() and viommu_exit(). NULL is fine.
+ * A handle for those accesses of a device that carry a process address space id
+ * (PASID, 0 to 0xfffff; PCI Express 6.20). `device` is its handle without one,
+ * whose accesses stay as they are. *ret_requester is used as any requester's and
+ * belongs to the unit; it lives until viommu_requester_remove() of it or of the
+ * device, or viommu_destroy().
+ *
+ * -EINVAL: a larger number, or `device` is a handle with a PASID itself. -EEXIST:
+ * it is there already. -ENOMEM.
+ */
+int viommu_requester_pasid_add(struct viommu_requester *device, uint32_t pasid,
+			       struct viommu_requester **ret_requester);
+
+/*
+ * Take a device out, and its handles with a PASID; or one of those alone. Asks its pins back and waits for
+ * them and for calls that are running for it; no new one may begin. Must not be called by a thread that holds
+ * a pin or is between viommu_enter() and viommu_exit(). NULL is fine.
  */
 void viommu_requester_remove(struct viommu_requester *r);
 
@@ -178,6 +193,7 @@ struct viommu_requester_info {
 	uint64_t aperture_first, aperture_last;		  /* of what is APERTURE: iovas */
 	unsigned entry_count;				  /* how many entries were read on the way */
 	struct viommu_entry entries[VIOMMU_ENTRIES_MOST]; /* those, in the order in which they were read */
+	uint32_t pasid;					  /* or VIOMMU_NO_PASID */
 };
 
 /*
@@ -407,6 +423,7 @@ struct viommu_fault {
 	uint8_t reason;	  /* the specification's own code */
 	bool write;	  /* the device wanted to write */
 	const char *text; /* the reason in words */
+	uint32_t pasid;	  /* or VIOMMU_NO_PASID */
 };
 
 /*

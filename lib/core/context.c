@@ -118,7 +118,7 @@ vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, st
 	*ret_context = scratch;
 	if (v->model) {
 		vi_count_access(t, r->counters, VI_COUNT_context_misses, 1);
-		reason = v->model->resolve(v->model_state, r->rid, &scratch->t);
+		reason = v->model->resolve(v->model_state, r->rid, r->pasid, &scratch->t);
 		if (reason)
 			return reason;
 	}
@@ -138,6 +138,15 @@ static void drop_device(struct viommu *v, struct viommu_requester *r) VI_WITH(v-
 		retire(v, c);
 }
 
+static void drop_with_pasids(struct viommu *v, struct viommu_requester *r) VI_WITH(v->context_lock)
+{
+	struct vi_list *node;
+
+	drop_device(v, r);
+	vi_list_for_each (node, &r->pasids)
+		drop_device(v, VI_CONTAINER_OF(node, struct viommu_requester, sibling));
+}
+
 static void begin_changes(struct viommu *v) VI_TAKES(v->context_lock)
 {
 	vi_lock_take(&v->context_lock);
@@ -150,6 +159,17 @@ static void end_changes(struct viommu *v) VI_WITH(v->lock) VI_GIVES(v->context_l
 	vi_context_reclaim(v, false);
 }
 
+void vi_context_drop_requester(struct viommu *v, struct vi_drain *d, struct viommu_requester *r)
+{
+	begin_changes(v);
+	drop_with_pasids(v, r);
+	if (r->device == r)
+		vi_drain_note_devices(d, r->rid, 0);
+	else
+		vi_drain_note_requester(d, r);
+	end_changes(v);
+}
+
 void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid, uint16_t ignore)
 {
 	begin_changes(v);
@@ -160,7 +180,7 @@ void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid,
 			((each ^ rid) & ~ignore) == 0 ? vi_requesters_find(&v->requesters, each) : NULL;
 
 		if (r)
-			drop_device(v, r);
+			drop_with_pasids(v, r);
 	}
 	/* Cached or not: an access may have resolved without publishing, and hold a pin. */
 	vi_drain_note_devices(d, rid, ignore);

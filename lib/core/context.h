@@ -21,7 +21,10 @@ vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, st
 /* By models: drop cached contexts, and note for the drain what they led to. */
 void vi_context_drop_all(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
 void vi_context_drop_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id) VI_WITH(v->lock);
-/* Devices whose id equals `rid` outside of the bits in `ignore`. */
+/* This one; of a device all its handles with a PASID, too. */
+void vi_context_drop_requester(struct viommu *v, struct vi_drain *d, struct viommu_requester *r)
+	VI_WITH(v->lock);
+/* Devices, with or without a PASID, whose id equals `rid` outside of the bits in `ignore`. */
 void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid, uint16_t ignore)
 	VI_WITH(v->lock);
 /* Free what no reader can see any more; `all`: nobody is left. */

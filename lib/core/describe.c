@@ -29,7 +29,8 @@ static void tell(struct viommu_requester_info *info, const struct vi_translation
 
 int viommu_requester_describe(struct viommu_requester *r, struct viommu_requester_info *ret_info)
 {
-	struct viommu_requester_info info = {.sz = ret_info->sz, .rid = r->rid, .text = ""};
+	struct viommu_requester_info info = {
+		.sz = ret_info->sz, .rid = r->rid, .text = "", .pasid = r->pasid};
 	struct vi_translation t = vi_translation_none();
 	struct viommu *v = r->unit;
 
@@ -37,7 +38,7 @@ int viommu_requester_describe(struct viommu_requester *r, struct viommu_requeste
 		return -EINVAL;
 	vi_lock_take(&v->lock);
 	if (v->model)
-		info.reason = v->model->describe(v->model_state, r->rid, &t, &info);
+		info.reason = v->model->describe(v->model_state, r->rid, r->pasid, &t, &info);
 	info.cached = atomic_load_explicit(&r->context, memory_order_relaxed) != NULL;
 	vi_lock_give(&v->lock);
 	info.translation = kind(&t, &info);

@@ -22,6 +22,13 @@ void vi_drain_note_devices(struct vi_drain *d, uint16_t rid, uint16_t ignore)
 	d->devices[d->device_count++].ignore = ignore;
 }
 
+void vi_drain_note_requester(struct vi_drain *d, const struct viommu_requester *r)
+{
+	assert(!d->active && !d->requester);
+	d->requester = r;
+	d->needed = true;
+}
+
 void vi_drain_note_everything(struct vi_drain *d)
 {
 	assert(!d->active);
@@ -78,6 +85,11 @@ static bool pins_are_back(struct viommu *v, struct vi_drain *d)
 	for (unsigned i = 0; !d->everything && i < d->device_count; i++) {
 		all.rid = d->devices[i].rid;
 		all.ignore = d->devices[i].ignore;
+		held += vi_pins_revoke(&v->pins, &all, &revoked);
+	}
+	if (!d->everything && d->requester) {
+		all.ignore = UINT16_MAX;
+		all.requester = d->requester;
 		held += vi_pins_revoke(&v->pins, &all, &revoked);
 	}
 	vi_count(&v->counters, VI_COUNT_pins_revoked, revoked);

@@ -34,6 +34,7 @@ struct vi_drain {
 	bool looked;	 /* polled at least once */
 	bool sections_over;
 	unsigned device_count;
+	const struct viommu_requester *requester; /* noted: this one alone; NULL: none is */
 	uint64_t epoch;
 	uint64_t started_ns;
 	struct {
@@ -46,6 +47,8 @@ struct vi_drain {
 
 /* Note what was dropped. `domain_id` as in pin.h. Adding to an active drain is not allowed. */
 void vi_drain_note_devices(struct vi_drain *d, uint16_t rid, uint16_t ignore);
+/* One at most. */
+void vi_drain_note_requester(struct vi_drain *d, const struct viommu_requester *r);
 void vi_drain_note_everything(struct vi_drain *d);
 void vi_drain_note_domain(struct vi_drain *d, uint32_t domain_id);
 void vi_drain_note_range(struct vi_drain *d, uint32_t domain_id, uint64_t first, uint64_t last);

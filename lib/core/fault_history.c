@@ -46,6 +46,7 @@ static void tell(struct viommu *v, uint64_t number, struct viommu_fault *fault) 
 	fault->ns = v->history.last[number % VIOMMU_FAULTS_KEPT].ns;
 	fault->address = f->iova;
 	fault->rid = f->rid;
+	fault->pasid = f->pasid;
 	fault->reason = f->reason;
 	fault->write = f->write;
 	fault->text = viommu_reason_text(v, f->reason);

@@ -22,6 +22,7 @@ void vi_guest_error(struct viommu *v, enum viommu_guest_error error, const struc
 		.write = fault->write,
 		.address = fault->iova,
 		.text = text,
+		.pasid = fault->pasid,
 	};
 
 	if (v->ops.guest_error)

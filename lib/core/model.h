@@ -36,6 +36,7 @@ typedef uint8_t vi_reason;
 /* A fault on its way from a device thread to the model. */
 struct vi_fault {
 	uint64_t iova;
+	uint32_t pasid; /* or VIOMMU_NO_PASID */
 	uint16_t rid;
 	vi_reason reason;
 	bool write;
@@ -90,15 +91,15 @@ struct vi_model_ops {
 
 	/*
 	 * Any thread, inside a section or with the unit lock: read the
-	 * device's entries and fill in *ret_translation, which comes as that of
-	 * a device for which nothing translates. When a reason is returned only
-	 * `silent` counts.
+	 * entries of the device and the PASID (or VIOMMU_NO_PASID) and fill in *ret_translation, which comes
+	 * as that of a device for which nothing translates. When a reason is returned only `silent` counts.
 	 */
-	vi_reason (*resolve)(void *state, uint16_t rid, struct vi_translation *ret_translation);
+	vi_reason (*resolve)(void *state, uint16_t rid, uint32_t pasid,
+			     struct vi_translation *ret_translation);
 	/* As resolve, with the unit lock; the entries that were read on the way go to ret_info->entries,
 	 * the tables to levels and table. */
-	vi_reason (*describe)(void *state, uint16_t rid, struct vi_translation *ret_translation,
-			      struct viommu_requester_info *ret_info);
+	vi_reason (*describe)(void *state, uint16_t rid, uint32_t pasid,
+			      struct vi_translation *ret_translation, struct viommu_requester_info *ret_info);
 	/* Any thread: may this kind of request pass (ATS flags), before translation? NULL: each may. */
 	vi_reason (*check_request)(void *state, const struct vi_translation *t, unsigned access);
 	/* Any thread: is this address out of bounds though nothing translates (protected memory)? Asked where

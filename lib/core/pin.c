@@ -69,7 +69,7 @@ static bool is_meant(const struct vi_pin_filter *f, const struct vi_pin_state *s
 		     const struct viommu_pin *pin)
 {
 	return s->entered < f->epoch && ((pin->requester->rid ^ f->rid) & ~f->ignore & 0xffff) == 0 &&
-	       (!f->memory || lends(pin, f->memory));
+	       (!f->requester || pin->requester == f->requester) && (!f->memory || lends(pin, f->memory));
 }
 
 static void revoke(void *arg, struct vi_interval *node)

@@ -62,10 +62,11 @@ struct vi_gpa_range {
 
 /* Which pins: all that is said must hold. */
 struct vi_pin_filter {
-	uint64_t first, last;		   /* keys */
-	uint64_t epoch;			   /* their section began before */
-	uint16_t rid, ignore;		   /* of their device, but for the bits in `ignore` */
-	const struct vi_gpa_range *memory; /* they lend out this memory of the host; NULL: any */
+	uint64_t first, last;			  /* keys */
+	uint64_t epoch;				  /* their section began before */
+	uint16_t rid, ignore;			  /* of their device, but for the bits in `ignore` */
+	const struct viommu_requester *requester; /* of this one; NULL: any */
+	const struct vi_gpa_range *memory;	  /* they lend out this memory of the host; NULL: any */
 };
 
 /* Ask them back, each once. Returns how many are still held. */

@@ -161,7 +161,7 @@ static int tell_piece(struct viommu_requester *r, struct teller *t, uint64_t *io
 	int ret = -ENOENT;
 
 	vi_lock_take(&v->lock);
-	if (!v->model || v->model->resolve(v->model_state, r->rid, &c) == 0) {
+	if (!v->model || v->model->resolve(v->model_state, r->rid, r->pasid, &c) == 0) {
 		c.last = vi_min(c.last, VI_BITS(VI_IOVA_BITS - 1, 0));
 		ret = c.kind == VI_TRANSLATION_IDENTITY ? tell_untranslated(v, t, &c, io_iova, io_budget)
 							: tell_paged(v, t, &c, io_iova, io_budget);

@@ -6,13 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "core/account.h"
 #include "core/context.h"
 #include "core/drain.h"
 #include "core/thread.h"
 #include "core/unit.h"
 
-static struct viommu_requester *make_requester(struct viommu *v, uint16_t rid)
+#define PASID_LAST 0xfffffu
+
+/* device NULL: the device itself. */
+static struct viommu_requester *make_requester(struct viommu *v, uint16_t rid,
+					       struct viommu_requester *device, uint32_t pasid)
 {
 	size_t size = sizeof(struct viommu_requester) + v->epoch.count * sizeof(struct vi_device_counters);
 	struct viommu_requester *r = aligned_alloc(_Alignof(struct viommu_requester), size);
@@ -22,13 +27,15 @@ static struct viommu_requester *make_requester(struct viommu *v, uint16_t rid)
 	memset(r, 0, size);
 	r->unit = v;
 	r->rid = rid;
+	r->pasid = pasid;
+	r->device = device ? device : r;
+	vi_list_init(&r->pasids);
 	vi_list_init(&r->accounts);
 	return r;
 }
 
-int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester)
+static int add(struct viommu *v, struct viommu_requester *r, struct viommu_requester **ret_requester)
 {
-	struct viommu_requester *r = make_requester(v, rid);
 	int ret;
 
 	if (!r)
@@ -45,6 +52,38 @@ int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester
 	return ret;
 }
 
+int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester)
+{
+	return add(v, make_requester(v, rid, NULL, VIOMMU_NO_PASID), ret_requester);
+}
+
+int viommu_requester_pasid_add(struct viommu_requester *device, uint32_t pasid,
+			       struct viommu_requester **ret_requester)
+{
+	struct viommu *v = device->unit;
+
+	if (pasid > PASID_LAST || device->device != device)
+		return -EINVAL;
+	return add(v, make_requester(v, device->rid, device, pasid), ret_requester);
+}
+
+void vi_requester_dispose(struct viommu *v, struct viommu_requester *r)
+{
+	vi_accounts_close(v, r);
+	vi_requesters_take(&v->requesters, r);
+	free(r);
+}
+
+/* First of all, as a call that goes on would cache its context again. */
+static void wait_for_calls(struct viommu *v, struct viommu_requester *r) VI_WITH(v->lock)
+{
+	struct vi_list *node;
+
+	vi_threads_wait_for_calls(v, r);
+	vi_list_for_each (node, &r->pasids)
+		vi_threads_wait_for_calls(v, VI_CONTAINER_OF(node, struct viommu_requester, sibling));
+}
+
 void viommu_requester_remove(struct viommu_requester *r)
 {
 	struct vi_drain d = {.active = false};
@@ -54,14 +93,14 @@ void viommu_requester_remove(struct viommu_requester *r)
 		return;
 	v = r->unit;
 	vi_lock_take(&v->lock);
-	vi_threads_wait_for_calls(v, r); /* first: a call that goes on would cache its context again */
-	vi_context_drop_devices(v, &d, r->rid, 0);
+	wait_for_calls(v, r);
+	vi_context_drop_requester(v, &d, r);
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
 	vi_lock_take(&v->context_lock);
-	vi_accounts_close(v, r);
-	vi_requesters_take(&v->requesters, r);
+	while (!vi_list_is_empty(&r->pasids))
+		vi_requester_dispose(v, VI_CONTAINER_OF(r->pasids.next, struct viommu_requester, sibling));
+	vi_requester_dispose(v, r);
 	vi_lock_give(&v->context_lock);
 	vi_lock_give(&v->lock);
-	free(r);
 }

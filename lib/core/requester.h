@@ -8,14 +8,19 @@
 
 #include "base/list.h"
 #include "core/counters.h"
+#include "core/unit.h"
 
-struct viommu;
 struct vi_account;
 struct vi_context;
 
 struct viommu_requester {
 	struct viommu *unit;
 	uint16_t rid;
+	uint32_t pasid;			 /* or VIOMMU_NO_PASID */
+	struct viommu_requester *device; /* the handle without a PASID, which may be this one */
+	/* Of the device, under both locks as requester_table.h has it: its handles with a PASID. */
+	struct vi_list pasids;
+	struct vi_list sibling; /* there */
 	/* Cached context entry. Written under the context lock, read inside sections; NULL: not cached. */
 	_Atomic(struct vi_context *) context;
 	/* Under the context lock: */
@@ -25,5 +30,8 @@ struct viommu_requester {
 	/* Where no domain is charged; by viommu_thread.index, as many as there may be threads. */
 	struct vi_device_counters counters[];
 };
+
+/* Nobody can use it any more: what it counted goes to the unit, and it is no more. */
+void vi_requester_dispose(struct viommu *v, struct viommu_requester *r) VI_WITH(v->lock, v->context_lock);
 
 #endif

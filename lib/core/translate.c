@@ -39,8 +39,11 @@ static void report(struct viommu_thread *t, struct viommu_requester *r, const st
 		   uint64_t iova, unsigned access, vi_reason reason)
 {
 	struct viommu *v = t->unit;
-	struct vi_fault fault = {
-		.iova = iova, .rid = r->rid, .reason = reason, .write = access & VIOMMU_WRITE};
+	struct vi_fault fault = {.iova = iova,
+				 .rid = r->rid,
+				 .pasid = r->pasid,
+				 .reason = reason,
+				 .write = access & VIOMMU_WRITE};
 
 	count_refusal(t, c, access, reason);
 	if (access & VIOMMU_QUIET || c->t.silent)

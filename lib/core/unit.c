@@ -148,17 +148,19 @@ int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct 
 	return vi_unit_create(ops, opaque, opts, NULL, ret_viommu);
 }
 
+/* Handles with a PASID before their device. */
 static void free_requesters(struct viommu *v) VI_WITH(v->lock, v->context_lock)
 {
-	struct viommu_requester *r = vi_requesters_next(&v->requesters, NULL);
+	struct viommu_requester *r = vi_requesters_next(&v->requesters, NULL), *after;
 
-	while (r) {
-		struct viommu_requester *after = vi_requesters_next(&v->requesters, r);
-
-		vi_accounts_close(v, r);
-		vi_requesters_take(&v->requesters, r);
-		free(r);
-		r = after;
+	for (; r; r = after) {
+		after = vi_requesters_next(&v->requesters, r);
+		if (after && after->device == r) {
+			vi_requester_dispose(v, after);
+			after = r;
+			continue;
+		}
+		vi_requester_dispose(v, r);
 	}
 	vi_requesters_finish(&v->requesters);
 }

@@ -71,13 +71,14 @@ static bool find_aperture(const struct vi_gart *g, struct vi_aperture *ret_apert
 	return true;
 }
 
-/* The same for all devices: a GART knows none. */
-vi_reason vi_gart_resolve(void *state, uint16_t rid, struct vi_translation *ret_translation)
+/* The same for all: a GART knows neither devices nor PASIDs. */
+vi_reason vi_gart_resolve(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation)
 {
 	const struct vi_gart *g = state;
 	struct vi_aperture aperture;
 
 	(void)rid;
+	(void)pasid;
 	if (!find_aperture(g, &aperture))
 		return 0;
 	ret_translation->kind = VI_TRANSLATION_BY_TRANSLATOR;
@@ -88,7 +89,7 @@ vi_reason vi_gart_resolve(void *state, uint16_t rid, struct vi_translation *ret_
 	return 0;
 }
 
-static vi_reason describe(void *state, uint16_t rid, struct vi_translation *ret_translation,
+static vi_reason describe(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation,
 			  struct viommu_requester_info *ret_info)
 {
 	const struct vi_gart *g = state;
@@ -100,7 +101,7 @@ static vi_reason describe(void *state, uint16_t rid, struct vi_translation *ret_
 		ret_info->aperture_last = aperture.last;
 		ret_info->table = aperture.table;
 	}
-	return vi_gart_resolve(state, rid, ret_translation);
+	return vi_gart_resolve(state, rid, pasid, ret_translation);
 }
 
 static vi_reason walk_reason(enum vi_walk_result result, bool top, bool write)

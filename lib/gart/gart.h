@@ -38,6 +38,6 @@ struct vi_gart {
 
 void vi_gart_regs_read(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
 void vi_gart_regs_write(void *state, uint64_t offset, unsigned size, uint64_t value);
-vi_reason vi_gart_resolve(void *state, uint16_t rid, struct vi_translation *ret_translation);
+vi_reason vi_gart_resolve(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation);
 
 #endif

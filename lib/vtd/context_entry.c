@@ -93,7 +93,8 @@ static vi_reason decode_entry(const struct vi_vtd *m, uint64_t lo, uint64_t hi, 
 	return 0;
 }
 
-static vi_reason resolve(const struct vi_vtd *m, uint16_t rid, struct entries *e,
+/* Without ECAP.PASID requests that carry one are blocked, as all that a context entry does not allow. */
+static vi_reason resolve(const struct vi_vtd *m, uint16_t rid, uint32_t pasid, struct entries *e,
 			 struct vi_translation *ret_translation)
 {
 	uint64_t table, words[2];
@@ -110,21 +111,22 @@ static vi_reason resolve(const struct vi_vtd *m, uint16_t rid, struct entries *e
 		return reason;
 	if (!read_entry(m, "context entry", table + (rid & 0xffu) * VTD_CONTEXT_ENTRY_SIZE, e, words))
 		return VTD_FR_CONTEXT_TABLE_ACCESS;
-	return decode_entry(m, words[0], words[1], ret_translation);
+	reason = decode_entry(m, words[0], words[1], ret_translation);
+	return !reason && pasid != VIOMMU_NO_PASID ? VTD_FR_TT_BLOCKED : reason;
 }
 
-vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_translation *ret_translation)
+vi_reason vi_vtd_resolve(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation)
 {
 	struct entries e = {.count = 0};
 
-	return resolve(state, rid, &e, ret_translation);
+	return resolve(state, rid, pasid, &e, ret_translation);
 }
 
-vi_reason vi_vtd_describe(void *state, uint16_t rid, struct vi_translation *ret_translation,
+vi_reason vi_vtd_describe(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation,
 			  struct viommu_requester_info *ret_info)
 {
 	struct entries e = {.count = 0};
-	vi_reason reason = resolve(state, rid, &e, ret_translation);
+	vi_reason reason = resolve(state, rid, pasid, &e, ret_translation);
 
 	ret_info->entry_count = e.count;
 	memcpy(ret_info->entries, e.list, sizeof(e.list));

@@ -152,8 +152,8 @@ bool vi_vtd_invalidate_iotlb(struct vi_vtd *m, struct vi_drain *d, unsigned gran
 			     uint64_t address, unsigned address_mask) VI_WITH(m->unit->lock);
 
 /* context_entry.c */
-vi_reason vi_vtd_resolve(void *state, uint16_t rid, struct vi_translation *ret_translation);
-vi_reason vi_vtd_describe(void *state, uint16_t rid, struct vi_translation *ret_translation,
+vi_reason vi_vtd_resolve(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation);
+vi_reason vi_vtd_describe(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation,
 			  struct viommu_requester_info *ret_info);
 vi_reason vi_vtd_check_request(void *state, const struct vi_translation *t, unsigned access);
 vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool top, bool write);

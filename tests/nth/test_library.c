@@ -313,6 +313,14 @@ static int add_other(void *world)
 	return viommu_requester_add(w->v, OTHER_BUS, &w->other);
 }
 
+static int add_pasid(void *world)
+{
+	struct world *w = world;
+	struct viommu_requester *with_pasid;
+
+	return viommu_requester_pasid_add(w->other, 7, &with_pasid);
+}
+
 static int remove_other(void *world)
 {
 	struct world *w = world;
@@ -449,6 +457,7 @@ static void the_library_without_memory(void **test)
 		{.name = "add memory", .run = add_memory},
 		{.name = "add a device", .run = add_device},
 		{.name = "add a device of another bus", .run = add_other},
+		{.name = "add a handle with a PASID", .run = add_pasid},
 		{.name = "make a thread", .run = make_thread, .undo = end_thread},
 		{.name = "share the registers", .run = share_registers},
 		{.name = "prepare the driver", .run = prepare_driver},

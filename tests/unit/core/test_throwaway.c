@@ -6,8 +6,11 @@
  * those parts of core that the models of lib/ have no use for yet.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +53,7 @@ struct bed {
 	uint64_t numbers[NUMBERS], count; /* of the state, and how many of them */
 
 	unsigned sent, faults;
+	uint32_t last_pasid, asked_for;
 	struct vi_message last_sent;
 	uint8_t last_reason;
 	void (*during_message)(struct bed *b);
@@ -94,22 +98,25 @@ static enum vi_next_result next(const struct vi_translator *t, const struct vi_g
 
 static const struct vi_translator_ops translator = {.walk = walk, .next = next};
 
-static vi_reason resolve(void *state, uint16_t rid, struct vi_translation *ret_translation)
+static vi_reason resolve(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation)
 {
 	struct bed *b = state;
 
 	if (rid != RID)
 		return NOT_THERE;
 	*ret_translation = b->t;
+	if (pasid != VIOMMU_NO_PASID)
+		ret_translation->domain_id = (uint16_t)pasid;
+	b->asked_for = pasid;
 	ret_translation->translator = (struct vi_translator){.ops = &translator, .state = b};
 	return 0;
 }
 
-static vi_reason describe(void *state, uint16_t rid, struct vi_translation *ret_translation,
+static vi_reason describe(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation,
 			  struct viommu_requester_info *ret_info)
 {
 	(void)ret_info;
-	return resolve(state, rid, ret_translation);
+	return resolve(state, rid, pasid, ret_translation);
 }
 
 static vi_reason remap(void *state, uint16_t rid, struct vi_message *io_message)
@@ -187,6 +194,7 @@ static int process(void *state, unsigned budget)
 	for (; budget > 0 && vi_fault_take(b->viommu, &f); budget--, done++) {
 		b->faults++;
 		b->last_reason = f.reason;
+		b->last_pasid = f.pasid;
 	}
 	if (b->drain.active && !vi_drain_poll(b->viommu, &b->drain))
 		return done | VIOMMU_PROCESS_PENDING;
@@ -441,6 +449,116 @@ static void test_addresses_of_64_bits(void **state)
 	end(&b);
 }
 
+/* ----------------------------------------------------------------------- PASIDs */
+
+static unsigned asked_back;
+
+static void on_revoke(struct viommu_pin *pin)
+{
+	asked_back++;
+	atomic_store((_Atomic bool *)pin->opaque, true);
+}
+
+/* Gives its pin back once that is asked for. */
+static void *give_back(void *arg)
+{
+	struct viommu_pin *pin = arg;
+
+	while (!atomic_load((_Atomic bool *)pin->opaque))
+		sched_yield();
+	viommu_unpin(pin);
+	return NULL;
+}
+
+static void pin(struct bed *b, struct viommu_requester *r, struct viommu_pin *pin, _Atomic bool *revoked)
+{
+	*pin = (struct viommu_pin){.revoke = on_revoke, .opaque = revoked};
+	atomic_store(revoked, false);
+	assert_int_equal(viommu_pin(b->thread, r, 0, 8, VIOMMU_READ, pin), 0);
+}
+
+static void test_a_handle_for_each_pasid(void **state)
+{
+	struct viommu_requester_info info = {.sz = sizeof(info)};
+	struct viommu_requester *one, *two, *more;
+	uint8_t byte = 1;
+	struct bed b;
+
+	(void)state;
+	begin(&b);
+	lay(&b, 0, 12, PAGE, RW);
+	assert_int_equal(viommu_requester_pasid_add(b.device, 1, &one), 0);
+	assert_int_equal(viommu_requester_pasid_add(b.device, 0xfffff, &two), 0);
+	assert_int_equal(viommu_requester_pasid_add(b.device, 1, &more), -EEXIST);
+	assert_int_equal(viommu_requester_pasid_add(b.device, 0x100000, &more), -EINVAL);
+	assert_int_equal(viommu_requester_pasid_add(one, 2, &more), -EINVAL);
+	assert_int_equal(put(&b, 0, 1), 0);
+	assert_true(b.asked_for == VIOMMU_NO_PASID);
+	assert_int_equal(viommu_write(b.thread, one, 0, &byte, 1), 0);
+	assert_int_equal(b.asked_for, 1);
+	assert_int_equal(viommu_write(b.thread, two, 0, &byte, 1), 0);
+	assert_int_equal(b.asked_for, 0xfffff);
+	/* What is cached for one is not for the other: 1 is the domain of the PASID 1 in this model. */
+	lay(&b, 0, 12, 2 * PAGE, RW);
+	vi_lock_take(&b.viommu->lock);
+	vi_iotlb_invalidate_domain(b.viommu, &b.drain, 1);
+	vi_lock_give(&b.viommu->lock);
+	byte = 7;
+	assert_int_equal(viommu_write(b.thread, one, 0, &byte, 1), 0);
+	assert_int_equal(b.ram[2 * PAGE], 7);
+	assert_int_equal(viommu_write(b.thread, two, 0, &byte, 1), 0);
+	assert_int_equal(b.ram[PAGE], 7);
+	assert_int_equal(viommu_write(b.thread, two, 8 * PAGE, &byte, 1), -EACCES);
+	viommu_process(b.viommu, 64);
+	assert_int_equal(b.last_pasid, 0xfffff);
+	assert_int_equal(viommu_requester_describe(two, &info), 0);
+	assert_int_equal(info.pasid, 0xfffff);
+	assert_int_equal(viommu_requester_describe(b.device, &info), 0);
+	assert_true(info.pasid == VIOMMU_NO_PASID);
+	end(&b); /* with all that is there */
+}
+
+static void test_handles_with_a_pasid_go(void **state)
+{
+	struct viommu_requester *one, *two, *again;
+	uint64_t before[64], after[64];
+	_Atomic bool revoked[3];
+	struct viommu_pin pins[3];
+	pthread_t giver[3];
+	struct bed b;
+
+	(void)state;
+	begin(&b);
+	lay(&b, 0, 12, PAGE, RW);
+	assert_int_equal(viommu_requester_pasid_add(b.device, 1, &one), 0);
+	assert_int_equal(viommu_requester_pasid_add(b.device, 2, &two), 0);
+	pin(&b, b.device, &pins[0], &revoked[0]);
+	pin(&b, one, &pins[1], &revoked[1]);
+	pin(&b, two, &pins[2], &revoked[2]);
+	asked_back = 0;
+	viommu_counters_read(b.viommu, before, 64);
+	assert_int_equal(pthread_create(&giver[1], NULL, give_back, &pins[1]), 0);
+	viommu_requester_remove(one);
+	assert_int_equal(asked_back, 1);
+	pthread_join(giver[1], NULL);
+	assert_false(atomic_load(&revoked[0]) || atomic_load(&revoked[2]));
+	viommu_counters_read(b.viommu, after, 64);
+	assert_int_equal(before[VI_COUNT_pins], 3);
+	assert_int_equal(after[VI_COUNT_pins], 3);
+	assert_int_equal(viommu_requester_pasid_add(b.device, 1, &again), 0);
+	assert_int_equal(pthread_create(&giver[0], NULL, give_back, &pins[0]), 0);
+	assert_int_equal(pthread_create(&giver[2], NULL, give_back, &pins[2]), 0);
+	viommu_requester_remove(b.device);
+	assert_int_equal(asked_back, 3);
+	pthread_join(giver[0], NULL);
+	pthread_join(giver[2], NULL);
+	viommu_counters_read(b.viommu, after, 64);
+	assert_int_equal(after[VI_COUNT_pins], 3);
+	assert_int_equal(viommu_requester_add(b.viommu, RID, &b.device), 0);
+	assert_int_equal(put(&b, 0, 1), 0);
+	end(&b);
+}
+
 /* ------------------------------------------------------------------------ reach */
 
 static int note(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
@@ -585,6 +703,8 @@ int main(void)
 		cmocka_unit_test(test_leaves_of_any_size),
 		cmocka_unit_test(test_memory_is_aligned_to_pages),
 		cmocka_unit_test(test_addresses_of_64_bits),
+		cmocka_unit_test(test_a_handle_for_each_pasid),
+		cmocka_unit_test(test_handles_with_a_pasid_go),
 		cmocka_unit_test(test_reach_knows_bounds_and_rights),
 		cmocka_unit_test(test_messages_are_remapped),
 		cmocka_unit_test(test_drain_waits_for_messages),

@@ -30,8 +30,10 @@ int __wrap_vi_translate(struct viommu_thread *t, struct viommu_requester *r, uin
 			unsigned access, struct vi_place *ret_place);
 bool __real_vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t *ret_value);
 bool __wrap_vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t *ret_value);
-vi_reason __real_vi_vtd_resolve(void *state, uint16_t rid, struct vi_translation *ret_translation);
-vi_reason __wrap_vi_vtd_resolve(void *state, uint16_t rid, struct vi_translation *ret_translation);
+vi_reason __real_vi_vtd_resolve(void *state, uint16_t rid, uint32_t pasid,
+				struct vi_translation *ret_translation);
+vi_reason __wrap_vi_vtd_resolve(void *state, uint16_t rid, uint32_t pasid,
+				struct vi_translation *ret_translation);
 
 static uint64_t rarely = 1; /* written before there are threads */
 
@@ -61,9 +63,10 @@ bool __wrap_vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint6
 	return good;
 }
 
-vi_reason __wrap_vi_vtd_resolve(void *state, uint16_t rid, struct vi_translation *ret_translation)
+vi_reason __wrap_vi_vtd_resolve(void *state, uint16_t rid, uint32_t pasid,
+				struct vi_translation *ret_translation)
 {
-	vi_reason reason = __real_vi_vtd_resolve(state, rid, ret_translation);
+	vi_reason reason = __real_vi_vtd_resolve(state, rid, pasid, ret_translation);
 
 	rest_now_and_then(4);
 	return reason;
