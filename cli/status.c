@@ -38,13 +38,27 @@ static void show_translation(struct json_object *unit, const char *label, const 
 		       label, devices);
 }
 
-static void show_unit(struct json_object *unit, bool several)
+static bool has_devices_behind(struct json_object *status, struct json_object *unit)
+{
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
+		struct json_object *function = control_get_item(status, "functions", i);
+
+		if (!strcmp(control_get_text(function, "iommu"), control_get_text(unit, "name")))
+			return true;
+	}
+	return false;
+}
+
+static void show_unit(struct json_object *status, struct json_object *unit, bool several)
 {
 	char label[40] = "";
 
 	if (several)
 		snprintf(label, sizeof(label), "%.32s: ", control_get_text(unit, "name"));
-	show_translation(unit, label, several ? "the devices behind it" : "the devices");
+	if (has_devices_behind(status, unit))
+		show_translation(unit, label, several ? "the devices behind it" : "the devices");
+	else
+		printf("  %sno device stands behind it\n", label);
 	if (control_get_u64(unit, "expected_base", 0))
 		printf("  %sthe guest's DMAR table says 0x%" PRIx64 "%s\n", label,
 		       control_get_u64(unit, "expected_base", 0),
@@ -77,7 +91,7 @@ static void show_units(struct json_object *status)
 		struct json_object *function = control_get_item(status, "functions", i);
 
 		if (is_unit(function))
-			show_unit(function, count > 1);
+			show_unit(status, function, count > 1);
 	}
 }
 

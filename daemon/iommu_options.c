@@ -164,24 +164,13 @@ static int find_unit(const struct vm_options *o, const char *id, unsigned *ret_u
 
 static int place_devices(struct vm_options *o, char *why, size_t why_size)
 {
-	bool used[IOMMU_MAX] = {false};
-
 	for (unsigned i = 0; i < o->nvme_count; i++) {
 		struct nvme_choice *choice = &o->nvme[i];
 
-		if (!find_unit(o, choice->unit_id, &choice->unit))
-			used[choice->unit] = true;
-		else if (*choice->unit_id)
+		if (find_unit(o, choice->unit_id, &choice->unit) && *choice->unit_id)
 			return complain(why, why_size,
 					"--nvme %s: no IOMMU is called '%s'; give one with --iommu vtd,id=%s",
 					choice->path, choice->unit_id, choice->unit_id);
-	}
-	for (unsigned i = 0; i < o->iommu_count; i++) {
-		if (!used[i])
-			return complain(why, why_size,
-					"--iommu: no device stands behind '%s'; give one with --nvme "
-					"FILE,iommu=%s",
-					o->iommus[i].id, o->iommus[i].id);
 	}
 	return 0;
 }

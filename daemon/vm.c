@@ -73,20 +73,50 @@ struct unit *vm_find_unit(struct vm *vm, const char *name)
 	return NULL;
 }
 
-/* A device is asked, as each behind a unit has the same answer. */
-static bool is_on(struct vm *vm, const struct unit *u)
+static bool is_on_for(struct viommu_requester *r)
 {
 	struct viommu_requester_info info = {.sz = sizeof(info)};
 
+	viommu_requester_describe(r, &info);
+	return info.translation != VIOMMU_TRANSLATION_OFF;
+}
+
+/* A requester with the id of the function that carries the registers is asked, and taken away again: no
+ * access is made behind this unit, so there is none to wait for. */
+static bool is_on_without_devices(const struct unit *u)
+{
+	struct viommu_requester *r;
+	bool on;
+
+	if (!u->registers || viommu_requester_add(u->v, (uint16_t)u->registers->devfn, &r))
+		return false;
+	on = is_on_for(r);
+	viommu_requester_remove(r);
+	return on;
+}
+
+static const struct function *first_device(const struct vm *vm, const struct unit *u)
+{
 	for (unsigned i = 0; i < vm->function_count; i++) {
 		const struct function *f = vm->functions[i];
 
-		if (!function_is_device(f) || f->unit != u)
-			continue;
-		viommu_requester_describe(f->requester, &info);
-		return info.translation != VIOMMU_TRANSLATION_OFF;
+		if (function_is_device(f) && f->unit == u)
+			return f;
 	}
-	return false;
+	return NULL;
+}
+
+bool vm_has_devices_behind(const struct vm *vm, const struct unit *u)
+{
+	return first_device(vm, u);
+}
+
+/* A device is asked, as each behind a unit has the same answer. */
+static bool is_on(struct vm *vm, const struct unit *u)
+{
+	const struct function *device = first_device(vm, u);
+
+	return device ? is_on_for(device->requester) : is_on_without_devices(u);
 }
 
 const char *vm_translation_text(struct vm *vm, const struct unit *u)

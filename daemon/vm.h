@@ -62,6 +62,7 @@ bool vm_remaps(const struct vm *vm);
 const char *vm_iommu_text(const struct vm *vm);
 /* The unit of this name, or NULL. */
 struct unit *vm_find_unit(struct vm *vm, const char *name);
+bool vm_has_devices_behind(const struct vm *vm, const struct unit *u);
 /* Of a unit: "on", "off" by now, or "never" turned on since this process runs, nor in a state that it has
  * restored. NULL: it remaps nothing. */
 const char *vm_translation_text(struct vm *vm, const struct unit *u);

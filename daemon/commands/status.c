@@ -27,12 +27,15 @@ static struct json_object *describe(struct vm *vm, struct function *f)
 	return object;
 }
 
-/* That of all units; when they differ, that of the first one that leaves its devices unprotected. */
+/* That of all units with devices; when they differ, that of the first one that leaves its devices
+ * unprotected. There is a device, and so such a unit. */
 static const char *translation_text(struct vm *vm)
 {
 	const char *text = NULL;
 
 	for (unsigned i = 0; i < vm->host.unit_count && vm_remaps(vm); i++) {
+		if (!vm_has_devices_behind(vm, vm->host.units[i]))
+			continue;
 		text = vm_translation_text(vm, vm->host.units[i]);
 		if (strcmp(text, "on"))
 			break;

@@ -47,7 +47,6 @@ BAD_OPTIONS = {
     "iommu_id_twice": (["--iommu", "vtd,id=a", "--iommu", "vtd,id=a", "--nvme", "DISK"], "'a'", "id="),
     "iommu_address_twice": (["--iommu", "vtd,addr=8", "--iommu", "vtd,addr=8", "--nvme", "DISK"], "8.0", "addr="),
     "iommu_too_many": ([*("--iommu", "vtd") * 5, "--nvme", "DISK"], "at most 4"),
-    "iommu_without_a_device": (["--iommu", "vtd", "--iommu", "vtd,id=b", "--nvme", "DISK"], "'b'", "iommu=b"),
     "iommu_none_beside_another": (["--iommu", "none", "--iommu", "vtd", "--nvme", "DISK"], "none", "leave one"),
     "nvme_behind_nothing": (["--iommu", "vtd,id=a", "--nvme", "DISK,iommu=b"], "'b'", "id=b"),
     "nvme_behind_none": (["--iommu", "none", "--nvme", "DISK,iommu=iommu"], "'iommu'"),

@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 
-from served import CASES, CONFIG, DATA, DEADLINE, PAGE, RAM, READ, Daemon, Nvme, case, check, equal, memfd, run_cases
+from served import BAR0, CASES, CONFIG, DATA, DEADLINE, PAGE, RAM, READ, Daemon, Nvme, case, check, equal, memfd, run_cases
 from remapping import QUEUE, Remapping
 
 VIOMMUD = os.path.abspath(sys.argv[1])
@@ -111,6 +111,21 @@ def apart():
         Remapping(b, slot=0x12)
         equal(translation(d), ["on", "on", "on"], "translation, both on")
         check(reads_back(a, 1) and reads_back(b, 1), "data")
+
+
+@case("a unit that no device stands behind is served and told, and leaves nothing unprotected")
+def without_devices():
+    with daemon(behind=("b",)) as d, Nvme(d, "nvme0", "iommu1") as b:
+        equal(translation(d), ["never", "never", "never"], "translation")
+        Remapping(b)
+        equal(translation(d), ["never", "on", "on"], "translation of the unit with the device, and of the whole")
+        check(reads_back(b, 0), "data")
+        with d.connect("iommu") as a:
+            for bit in (1 << 30, 1 << 31):  # a root table at 0, translation
+                a.write(BAR0, 0x18, struct.pack("<I", bit))
+            d.wait_until(lambda: translation(d) == ["on", "on", "on"], "the unit without devices is not told as on")
+        check("ok" in restore(d, save(d)), "its own state is refused")
+        check(reads_back(b, 1), "data after a restore")
 
 
 def rogue(mode):
