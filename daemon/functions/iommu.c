@@ -64,6 +64,31 @@ static void check_placement(struct iommu_function *f)
 		    f->base.unit->label, f->config.base, f->expected_base);
 }
 
+/*
+ * A client may have announced the page to any unit before it told us that it is
+ * one of registers: it was lent as memory then. Nobody waits for memory messages
+ * meanwhile.
+ */
+static void take_back_registers(struct iommu_function *f)
+{
+	const struct host *h = f->base.host;
+
+	for (unsigned i = 0; f->config.base && i < h->unit_count; i++)
+		unit_take_back(h->units[i], f->config.base, HIDDEN_BAR_SIZE);
+}
+
+static void became_hidden(struct iommu_function *f)
+{
+	const struct host *h = f->base.host;
+
+	for (unsigned i = 0; i < h->unit_count; i++)
+		vfu_dma_hold(h->units[i]->memory);
+	take_back_registers(f);
+	for (unsigned i = 0; i < h->unit_count; i++)
+		vfu_dma_release(h->units[i]->memory);
+	check_placement(f);
+}
+
 static int config_access_fits(uint64_t offset, size_t len)
 {
 	return len <= HIDDEN_CONFIG_SIZE && offset <= HIDDEN_CONFIG_SIZE - len ? 0 : -EINVAL;
@@ -131,7 +156,7 @@ static int region_write(void *device, unsigned region, uint64_t offset, const vo
 	if (region != VFU_REGION_CONFIG || config_access_fits(offset, len))
 		return -EINVAL;
 	if (hidden_config_write(&f->config, offset, buf, len))
-		check_placement(f);
+		became_hidden(f);
 	if (hidden_config_has_address(&f->config))
 		lost_registers_found(&f->lost);
 	return 0;
@@ -274,8 +299,10 @@ static void restore(struct function *function, const void *state, size_t length)
 	memcpy(&s, state, sizeof(s));
 	hidden_config_restore(&f->config, &s);
 	lost_registers_forget(&f->lost);
-	if (f->config.hidden)
-		check_placement(f);
+	if (!f->config.hidden)
+		return;
+	take_back_registers(f);
+	check_placement(f);
 }
 
 static void describe(struct function *function, struct json_object *object)

@@ -56,6 +56,8 @@ void unit_device_used(struct unit *u);
 
 /* For vfu_device_ops of the device whose client lends the memory. Main thread. */
 int unit_lend(struct unit *u, const struct vfu_dma_map *map);
+/* Also when the main thread waits. Waits for accesses in flight, and for nothing if there is no such memory.
+ */
 void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size);
 
 #endif

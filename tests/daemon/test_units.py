@@ -208,6 +208,39 @@ def pages():
         os.close(memory)
 
 
+def place(client, base):
+    client.write(CONFIG, 0x10, struct.pack("<I", base))
+    client.write(CONFIG, 4, struct.pack("<H", 2))
+
+
+def memory_pages(d):
+    return [d.ask("reach", device=name)["memory_pages"] for name in ("nvme0", "nvme1")]
+
+
+@case("a register page that was announced before its unit got the address is taken back from all units")
+def pages_before():
+    memory = memfd(1 << 20)
+    with daemon() as d, d.connect("iommu") as a, d.connect("iommu1") as b:
+        for client in (a, b):
+            client.map(RAM, 1 << 20, memory)
+            for base in BASES:
+                client.map(base, PAGE, memory)
+        equal(memory_pages(d), [258, 258], "pages before")
+        place(a, BASES[0])
+        equal(memory_pages(d), [257, 257], "pages with the registers of a")
+        place(b, BASES[1])
+        equal(memory_pages(d), [256, 256], "pages with the registers of both")
+        state = save(d)
+        with daemon() as other, other.connect("iommu") as a, other.connect("iommu1") as b:
+            for client in (a, b):
+                client.map(RAM, 1 << 20, memory)
+                for base in BASES:
+                    client.map(base, PAGE, memory)
+            check("ok" in restore(other, state), "the state is refused")
+            equal(memory_pages(other), [256, 256], "pages after a restore")
+    os.close(memory)
+
+
 # ----------------------------------------------------------------------- states
 
 def patiently(d, command):
