@@ -21,14 +21,23 @@ static void title_of(struct json_object *reply, const char *device, char title[6
 		snprintf(title, 64, "%.60s", device);
 }
 
-static int ask(const struct query *q, const char *command, show_fn show)
+/* `replies` NULL: the reply is shown, or printed as the JSON that it is. Else it goes there with --json. */
+static int ask(const struct query *q, const char *command, show_fn show, struct json_object *replies)
 {
+	struct query plain = *q;
 	struct json_object *reply;
 	char title[64];
-	int err = query_ask(q, command, "device", &reply);
+	int err;
 
+	plain.json = q->json && !replies;
+	err = query_ask(&plain, command, "device", &reply);
 	if (err || !reply)
 		return err;
+	if (q->json) {
+		control_set_string(reply, "device", q->operand);
+		control_append(replies, reply);
+		return 0;
+	}
 	title_of(reply, q->operand, title);
 	show(reply, title);
 	json_object_put(reply);
@@ -47,19 +56,38 @@ static bool is_unit(struct json_object *status, const char *name)
 	return false;
 }
 
-static int ask_behind(const struct query *q, struct json_object *status, const char *command, show_fn show)
+static int ask_each(const struct query *q, struct json_object *status, const char *command, show_fn show,
+		    struct json_object *replies)
 {
 	struct query one = *q;
-	int err = 0;
+	int first_err = 0;
 
-	for (size_t i = 0; !err && i < control_get_length(status, "functions"); i++) {
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
 		struct json_object *f = control_get_item(status, "functions", i);
+		int err;
 
 		if (strcmp(control_get_text(f, "iommu"), q->operand))
 			continue;
 		one.operand = control_get_text(f, "name");
-		err = ask(&one, command, show);
+		err = ask(&one, command, show, replies);
+		first_err = first_err ? first_err : err;
 	}
+	return first_err;
+}
+
+/* One JSON document, whatever became of one of the devices. */
+static int ask_behind(const struct query *q, struct json_object *status, const char *command, show_fn show)
+{
+	struct json_object *reply = control_object(), *replies = control_array();
+	int err = ask_each(q, status, command, show, replies);
+
+	control_set_bool(reply, "ok", !err);
+	control_set_string(reply, "iommu", q->operand);
+	control_add(reply, "devices", replies);
+	if (q->json)
+		puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY |
+								   JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(reply);
 	return err;
 }
 
@@ -84,7 +112,8 @@ int device_query(int argc, char **argv, const char *command, show_fn show)
 		err = ask_status(&q, &status);
 	if (err)
 		return err;
-	err = is_unit(status, q.operand) ? ask_behind(&q, status, command, show) : ask(&q, command, show);
+	err = is_unit(status, q.operand) ? ask_behind(&q, status, command, show)
+					 : ask(&q, command, show, NULL);
 	json_object_put(status);
 	return err;
 }

@@ -109,5 +109,6 @@ const struct command dump_command = {
 	.help = "usage: viommu dump --dir DIR DEVICE|IOMMU [--json]\n\n"
 		"Decodes the root and context entry of DEVICE (nvme0, nvme1, ...) as they lie in guest\n"
 		"memory, then lists what the page tables let it reach right now, as 'viommu reach' does.\n"
-		"Of an IOMMU, by its name in 'viommu status', each device behind it is told.\n",
+		"Of an IOMMU, by its name in 'viommu status', each device behind it is told; --json has\n"
+		"them in \"devices\".\n",
 };

@@ -15,5 +15,6 @@ const struct command reach_command = {
 	.help = "usage: viommu reach --dir DIR DEVICE|IOMMU [--json]\n\n"
 		"Walks the tables that the guest has written for DEVICE (nvme0, nvme1, ...) and lists the\n"
 		"addresses it can use now and the guest memory they lead to; of an IOMMU, by its name in\n"
-		"'viommu status', those of each device behind it, one after the other.\n",
+		"'viommu status', those of each device behind it, one after the other; --json has\n"
+		"them in \"devices\".\n",
 };

@@ -596,6 +596,9 @@ def viommu_asks_a_daemon():
         for command in (["status"], ["reach", "nvme0"], ["dump", "nvme0"], ["counters"]):
             check(json.loads(run(VIOMMU, *command, "--json", "--dir", d.dir).stdout)["ok"], command)
         refused(run(VIOMMU, "reach", "--dir", d.dir, "nvme9"), "nvme9", status=1)
+        for command in ("reach", "dump"):
+            reply = json.loads(run(VIOMMU, command, "iommu", "--json", "--dir", d.dir).stdout)
+            check(reply["ok"] and [one["device"] for one in reply["devices"]] == ["nvme0"], reply)
 
 
 if __name__ == "__main__":
