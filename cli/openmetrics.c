@@ -63,8 +63,6 @@ static void write_series(struct writer *w, const char *name, const char *suffix,
 {
 	fprintf(w->out, "%s%s{dir=\"", name, suffix);
 	write_escaped(w->out, w->dir);
-	if (w->unit)
-		write_label(w, "iommu", w->unit);
 	for (; labels && labels->name; labels++) {
 		if (labels->value)
 			write_label(w, labels->name, labels->value);
@@ -86,9 +84,11 @@ static void write_sample(struct writer *w, const struct family *f, const struct 
 	write_value(w, f, value);
 }
 
-/* Of which unit a device or a domain is; NULL: there is one, or all is about it. */
+/* Of which unit a device or a domain is; NULL: there is one. */
 static const char *unit_of(const struct writer *w, struct json_object *part)
 {
+	if (w->unit)
+		return w->unit;
 	return control_get_length(w->stat, "units") > 1 ? control_get_string(part, "iommu") : NULL;
 }
 
@@ -147,12 +147,13 @@ static void begin_family(struct writer *w, struct family *f, const char *prefix,
 
 static void write_of_vm(struct writer *w, struct json_object *info)
 {
-	bool sidecore = !strcmp(control_get_text(info, "scope"), "sidecore");
-	struct json_object *counters = member(w->stat, sidecore ? "sidecore" : "counters");
+	const char *scope = control_get_text(info, "scope");
+	struct json_object *counters = member(w->stat, strcmp(scope, "sidecore") ? "counters" : "sidecore");
+	struct label labels[] = {{"iommu", strcmp(scope, "iommu") ? NULL : w->unit}, {NULL, NULL}};
 	struct family f;
 
 	begin_family(w, &f, "", info);
-	write_sample(w, &f, NULL, control_get_u64(counters, control_get_text(info, "name"), 0));
+	write_sample(w, &f, labels, control_get_u64(counters, control_get_text(info, "name"), 0));
 }
 
 static void write_of_devices(struct writer *w, struct json_object *info)
@@ -182,8 +183,9 @@ static void write_of_domains(struct writer *w, struct json_object *info)
 		write_part(w, &f, unit_of(w, domain), "domain", id,
 			   control_get_u64(member(domain, "counters"), name, 0));
 	}
-	write_part(w, &f, NULL, "domain", "rest", control_get_u64(member(w->stat, "domains_rest"), name, 0));
-	write_part(w, &f, NULL, "domain", "none", control_get_u64(member(w->stat, "no_domain"), name, 0));
+	write_part(w, &f, w->unit, "domain", "rest",
+		   control_get_u64(member(w->stat, "domains_rest"), name, 0));
+	write_part(w, &f, w->unit, "domain", "none", control_get_u64(member(w->stat, "no_domain"), name, 0));
 }
 
 static void write_tables(struct writer *w)
@@ -210,7 +212,8 @@ static void write_reasons(struct writer *w)
 	for (size_t i = 0; i < control_get_length(w->stat, "faults_by_reason"); i++) {
 		struct json_object *r = control_get_item(w->stat, "faults_by_reason", i);
 		char code[24];
-		struct label labels[] = {{"reason", code},
+		struct label labels[] = {{"iommu", w->unit},
+					 {"reason", code},
 					 {"text", control_get_text(r, "text")},
 					 {NULL, NULL}};
 
@@ -222,7 +225,7 @@ static void write_reasons(struct writer *w)
 static void write_bucket(struct writer *w, const char *name, uint64_t at_most_ns, uint64_t count)
 {
 	char bound[32] = "+Inf";
-	struct label labels[] = {{"le", bound}, {NULL, NULL}};
+	struct label labels[] = {{"iommu", w->unit}, {"le", bound}, {NULL, NULL}};
 
 	if (at_most_ns)
 		snprintf(bound, sizeof(bound), "%.10g", (double)at_most_ns / 1e9);
@@ -236,6 +239,7 @@ static void write_drains(struct writer *w)
 	struct json_object *drains = member(w->stat, "drains");
 	struct family sum = {"viommu_drain_duration_seconds_sum", false, true},
 		      count = {"viommu_drain_duration_seconds_count", false, false};
+	struct label labels[] = {{"iommu", w->unit}, {NULL, NULL}};
 	uint64_t below = 0;
 
 	write_head(w, name, "histogram", "seconds", "how long invalidations waited for accesses in flight");
@@ -245,8 +249,8 @@ static void write_drains(struct writer *w)
 		below += control_get_u64(bucket, "count", 0);
 		write_bucket(w, name, control_get_u64(bucket, "at_most_ns", 0), below);
 	}
-	write_sample(w, &count, NULL, below);
-	write_sample(w, &sum, NULL, control_get_u64(member(w->stat, "counters"), "drain_ns_total", 0));
+	write_sample(w, &count, labels, below);
+	write_sample(w, &sum, labels, control_get_u64(member(w->stat, "counters"), "drain_ns_total", 0));
 }
 
 static void write_sidecore_share(struct writer *w)

@@ -4,7 +4,8 @@
  * "# EOF". Counters become viommu_NAME, of each device viommu_device_NAME and
  * of each domain viommu_domain_NAME, with the help of the daemon's table; ns
  * become seconds. Each sample says which daemon by dir="...". With several units
- * devices and domains have the label iommu="...", and all samples of a reply about one unit alone.
+ * devices and domains have the label iommu="...". In a reply about one unit alone all samples of the
+ * unit have it; those of the VM and of the sidecore are not the unit's and never do.
  *
  * Only types that the older Prometheus text format has too are used, so that
  * node_exporter's textfile collector reads it.

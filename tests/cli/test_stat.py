@@ -139,6 +139,10 @@ def two_units_are_told_apart():
                                                 domain="7") == 1, "device state")
     check(one["viommu_bytes_read"].value("_total", iommu="b") ==
           families["viommu_device_bytes_read"].value("_total", iommu="b", device="nvme1"), "b alone")
+    for name in ("viommu_sidecore_polls", "viommu_register_writes"):
+        check(one[name].value("_total") >= families[name].value("_total"), "%s has the label of a unit" % name)
+    check(one["viommu_sidecore_busy_ratio"].value() >= 0, "the sidecore has the label of a unit")
+    check(one["viommu_domain_bytes_read"].value("_total", iommu="b", domain="rest") == 0, "the rest has no label")
     heads = [line.split("  ")[0] for line in lines]
     for head in ("a", "b", "nvme0", "nvme1", "a: domain 7: nvme0", "b: domain 7: nvme1"):
         check(any(h.startswith(head[:18]) for h in heads), (head, heads))
