@@ -105,9 +105,19 @@ static int take_base(const char *text, uint64_t *ret_base, char *why)
 	return 0;
 }
 
+/* That of the same unit, since the last one counts, or a new one. NULL: no room. */
+static struct expectation *place_for(struct vm_options *o, const char *unit_id)
+{
+	for (unsigned i = 0; i < o->expectation_count; i++) {
+		if (!strcmp(o->expectations[i].unit_id, unit_id))
+			return &o->expectations[i];
+	}
+	return o->expectation_count < IOMMU_MAX + 1 ? &o->expectations[o->expectation_count++] : NULL;
+}
+
 int iommu_take_expectation(struct vm_options *o, const char *argument, char *why)
 {
-	struct expectation taken = {0};
+	struct expectation taken = {0}, *place;
 	char *first = NULL;
 	int err = value_list_parse(argument, expectation_keys, &taken, &first, why, OPTION_WHY_SIZE);
 
@@ -116,9 +126,10 @@ int iommu_take_expectation(struct vm_options *o, const char *argument, char *why
 	free(first);
 	if (err)
 		return err;
-	if (o->expectation_count == IOMMU_MAX)
-		return complain(why, OPTION_WHY_SIZE, "it is given more often than there can be IOMMUs");
-	o->expectations[o->expectation_count++] = taken;
+	place = place_for(o, taken.unit_id);
+	if (!place)
+		return complain(why, OPTION_WHY_SIZE, "it is given for more IOMMUs than there can be");
+	*place = taken;
 	return 0;
 }
 

@@ -53,8 +53,8 @@ struct vm_options {
 	unsigned iommu_count; /* 0 when all options are read: nothing is remapped */
 	struct iommu_choice iommus[IOMMU_MAX];
 	unsigned expectation_count;
-	struct expectation expectations[IOMMU_MAX];
-	bool trap; /* the registers are trapped, not polled */
+	struct expectation expectations[IOMMU_MAX + 1]; /* of each name, and without one */
+	bool trap;					/* the registers are trapped, not polled */
 	unsigned nvme_count;
 	struct nvme_choice nvme[NVME_MAX];
 };

@@ -93,6 +93,13 @@ def expected():
         check("'c'" in d.ask("expect", iommu="c", base=BASES[0])["error"], "expect of a unit that is not there")
 
 
+@case("of an address that is expected again and again the last one counts")
+def expected_again():
+    again = [part for base in range(6) for part in ("--expect", "0x%x,iommu=b" % (BASES[0] + base * PAGE))]
+    with daemon(*again, "--expect", "0x%x" % BASES[0]) as d:
+        equal([function(d, name)["expected_base"] for name in "ab"], [BASES[0], BASES[0] + 5 * PAGE], "expected")
+
+
 # ------------------------------------------------------------------------ apart
 
 def translation(d):
