@@ -10,7 +10,7 @@
 
 typedef void (*show_fn)(struct json_object *reply, const char *device);
 
-/* A unit with the usual name is the only one, or the first. */
+/* A unit with this name is the only one, or the first: viommud refuses the name for others. */
 static void title_of(struct json_object *reply, const char *device, char title[64])
 {
 	const char *iommu = control_get_string(reply, "iommu");

@@ -135,15 +135,35 @@ int iommu_take_expectation(struct vm_options *o, const char *argument, char *why
 
 /* ----------------------------------------------------------------- resolved */
 
+#define USUAL_NAME "iommu" /* of the first; then iommu1, ..., as the sockets are called */
+
+static void usual_name(unsigned index, char ret_name[IOMMU_ID_MAX + 1])
+{
+	snprintf(ret_name, IOMMU_ID_MAX + 1, index ? USUAL_NAME "%u" : USUAL_NAME, index);
+}
+
+/* Does the name look like one that says the unit's number? */
+static bool is_numbered(const char *id)
+{
+	size_t len = strlen(USUAL_NAME);
+
+	return !strncmp(id, USUAL_NAME, len) && !id[len + strspn(id + len, "0123456789")];
+}
+
 static int name_units(struct vm_options *o, char *why, size_t why_size)
 {
 	for (unsigned i = 0; i < o->iommu_count; i++) {
-		char *id = o->iommus[i].id;
+		char *id = o->iommus[i].id, usual[IOMMU_ID_MAX + 1];
 
-		if (!*id && i == 0)
-			strcpy(id, "iommu");
-		else if (!*id)
-			snprintf(id, IOMMU_ID_MAX + 1, "iommu%u", i);
+		usual_name(i, usual);
+		if (!*id)
+			strcpy(id, usual);
+		if (is_numbered(id) && strcmp(id, usual))
+			return complain(
+				why, why_size,
+				"--iommu: '%s' would be taken for another unit's socket, %s.sock is this "
+				"one's; write id=%s, or a name of another form",
+				id, usual, usual);
 		for (unsigned j = 0; j < i; j++) {
 			if (!strcmp(id, o->iommus[j].id))
 				return complain(

@@ -237,7 +237,8 @@ static const struct option_info infos[] = {
 	{"iommu", "vtd[,id=NAME][,caching-mode=on][,aw=39|48][,addr=10.0] | none", NULL, iommu_take,
 	 "which IOMMU the guest sees; default vtd. none: plain devices,\nto be put behind QEMU's own or no "
 	 "IOMMU. May be repeated, up to 4\ntimes: a unit each\n"
-	 "id=NAME: what --nvme, and viommu's commands, call the unit;\nusually iommu, iommu1, ...\n"
+	 "id=NAME: what --nvme, and viommu's commands, call the unit;\nusually iommu, iommu1, ..., as the "
+	 "sockets, and not one of\nthese for another unit\n"
 	 "caching-mode=on: the guest announces new mappings, too\n"
 	 "aw=39: guest addresses of 39 bits and tables of 3 levels; usual\nare 48 and 4\n"
 	 "addr=10.0: function 0 of a slot of PCI bus 0; usually 10.0, f.0,\n..."},

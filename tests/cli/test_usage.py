@@ -45,6 +45,8 @@ BAD_OPTIONS = {
     "iommu_id": (["--iommu", "vtd,id=x/y", "--nvme", "DISK"], "x/y", "letters"),
     "iommu_id_of_a_device": (["--iommu", "vtd,id=nvme0", "--nvme", "DISK"], "nvme0", "devices"),
     "iommu_id_twice": (["--iommu", "vtd,id=a", "--iommu", "vtd,id=a", "--nvme", "DISK"], "'a'", "id="),
+    "iommu_id_of_another_number": (["--iommu", "vtd,id=iommu1", "--iommu", "vtd,id=iommu", "--nvme", "DISK"], "'iommu1'", "iommu.sock"),
+    "iommu_id_of_the_first": (["--iommu", "vtd", "--iommu", "vtd,id=iommu", "--nvme", "DISK"], "'iommu'", "iommu1.sock"),
     "iommu_address_twice": (["--iommu", "vtd,addr=8", "--iommu", "vtd,addr=8", "--nvme", "DISK"], "8.0", "addr="),
     "iommu_too_many": ([*("--iommu", "vtd") * 5, "--nvme", "DISK"], "at most 4"),
     "iommu_none_beside_another": (["--iommu", "none", "--iommu", "vtd", "--nvme", "DISK"], "none", "leave one"),
