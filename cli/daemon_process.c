@@ -286,21 +286,27 @@ static struct json_object *unit_called(struct json_object *status, const char *n
 	return NULL;
 }
 
-static bool is_unprotected(struct json_object *status, struct json_object *device)
+/* The unit that leaves this device unprotected, or NULL. */
+static struct json_object *unprotected_by(struct json_object *status, struct json_object *device)
 {
 	struct json_object *unit = unit_called(status, control_get_text(device, "iommu"));
 	const char *translation = control_get_string(unit, "translation");
+	bool off = translation && strcmp(translation, "on");
 
-	return control_get_bool(device, "bus_master") && translation && strcmp(translation, "on");
+	return off && control_get_bool(device, "bus_master") ? unit : NULL;
 }
 
-bool daemon_process_is_unprotected(const struct daemon_process *d)
+bool daemon_process_is_unprotected(const struct daemon_process *d, struct unit_place *ret_place)
 {
-	struct json_object *status = daemon_process_status(d);
+	struct json_object *status = daemon_process_status(d), *unit;
 	bool any = false;
 
-	for (size_t i = 0; i < control_get_length(status, "functions"); i++)
-		any = any || is_unprotected(status, control_get_item(status, "functions", i));
+	for (size_t i = 0; !any && i < control_get_length(status, "functions"); i++) {
+		unit = unprotected_by(status, control_get_item(status, "functions", i));
+		any = unit;
+		if (unit)
+			place_of(unit, ret_place);
+	}
 	json_object_put(status);
 	return any;
 }

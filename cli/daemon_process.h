@@ -62,8 +62,9 @@ bool daemon_process_has_client(const struct daemon_process *d);
 bool daemon_process_places(const struct daemon_process *d, struct unit_places *ret_places);
 /* Have the registers of a unit turned up elsewhere than the daemon was told to expect? */
 bool daemon_process_base_is_wrong(const struct daemon_process *d, struct unit_place *ret_place);
-/* Does a device master the bus while the guest has the translation of its unit off? */
-bool daemon_process_is_unprotected(const struct daemon_process *d);
+/* Does a device master the bus while the guest has the translation of its unit off? *ret_place is of the
+ * first such unit. */
+bool daemon_process_is_unprotected(const struct daemon_process *d, struct unit_place *ret_place);
 /* 0 or a negative errno. */
 int daemon_process_expect(const struct daemon_process *d, const struct unit_place *place);
 

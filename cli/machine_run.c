@@ -69,25 +69,29 @@ static void look_at_registers(struct machine *m)
 	if (!m->daemon->iommu || !daemon_process_base_is_wrong(m->daemon, &place))
 		return;
 	stop(m);
-	m->status = failure("firmware placed the IOMMU's registers at 0x%" PRIx64 ", which is not where the "
-			    "guest's DMAR table says; QEMU was stopped. Run the command again",
-			    place.base);
+	m->status = failure("firmware placed the registers of the IOMMU '%s' at 0x%" PRIx64 ", which is not "
+			    "where the guest's DMAR table says; QEMU was stopped. Run the command again",
+			    place.name, place.base);
 }
 
 /* Who started this wants an IOMMU, and nothing in the guest says that it has none. */
 static void look_at_translation(struct machine *m)
 {
+	struct unit_place place;
+
 	if (!m->daemon->iommu || m->warned)
 		return;
-	m->unprotected_ms = daemon_process_is_unprotected(m->daemon) ? m->unprotected_ms + WATCH_MS : 0;
+	m->unprotected_ms =
+		daemon_process_is_unprotected(m->daemon, &place) ? m->unprotected_ms + WATCH_MS : 0;
 	if (m->unprotected_ms < UNPROTECTED_MS)
 		return;
 	m->warned = true;
 	fprintf(stderr,
-		"viommu: NOT PROTECTED: the guest has used its devices for %u s without turning translation "
-		"on, so they reach all of its memory. Linux needs intel_iommu=on and ACPI; 'viommu status "
+		"viommu: NOT PROTECTED: the guest has used its devices behind the IOMMU '%s' for %u s "
+		"without turning translation on, so they reach all of its memory. Linux needs intel_iommu=on "
+		"and ACPI; 'viommu status "
 		"--dir %s' tells when it is on\n",
-		UNPROTECTED_MS / 1000, m->daemon->dir);
+		place.name, UNPROTECTED_MS / 1000, m->daemon->dir);
 }
 
 /* A script around QEMU that did not exec it may have ended before it, without passing a signal on. */

@@ -427,11 +427,10 @@ static int open_unit(struct iommu_function *f, const struct vm_options *o)
 
 static int open_all(struct iommu_function *f, const struct vm_options *o, char reason[REASON_SIZE])
 {
-	int err = lost_registers_init(&f->lost, f->base.host);
+	int err = open_unit(f, o);
 
-	snprintf(reason, REASON_SIZE, "the IOMMU cannot be made");
 	if (!err)
-		err = open_unit(f, o);
+		err = lost_registers_init(&f->lost, f->base.host, f->base.unit->label);
 	if (!err && !o->trap) {
 		snprintf(reason, REASON_SIZE, "the IOMMU's registers cannot be shared");
 		err = open_page(f);

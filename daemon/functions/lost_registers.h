@@ -21,13 +21,15 @@ struct host;
 
 struct lost_registers {
 	struct host *host;
+	const char *unit_label; /* which the log lines begin with: unit.label */
 	int timer;
 	bool awaited; /* a reset took the address away, and none was given since */
 	bool told;
 };
 
-/* 0 or a negative errno. Also after that, lost_registers_finish() is needed, and enough. */
-int lost_registers_init(struct lost_registers *l, struct host *host);
+/* `unit_label` outlives *l. 0 or a negative errno. Also after that, lost_registers_finish() is needed, and
+ * enough; and it is harmless for zeros. */
+int lost_registers_init(struct lost_registers *l, struct host *host, const char *unit_label);
 void lost_registers_finish(struct lost_registers *l);
 
 /* A reset took an address away. */

@@ -141,8 +141,8 @@ static void tell_of_memory_without_file(struct unit *u, const struct vfu_dma_map
 	if (u->told || !is_ram(map))
 		return;
 	u->told = true;
-	log_line("%smemory at 0x%" PRIx64 " came without a file (share=on?): %s", u->host->label, map->iova,
-		 consequence);
+	log_line("%s%smemory at 0x%" PRIx64 " came without a file (share=on?): %s", u->host->label, u->label,
+		 map->iova, consequence);
 }
 
 /* To get at it the work thread waits for its client, which holds only that client's VM as long as there is no
@@ -180,7 +180,8 @@ int unit_lend(struct unit *u, const struct vfu_dma_map *map)
 	if (err == -EINVAL) {
 		/* QEMU announces every mappable BAR, also those above what the IOMMU can address. */
 		log_limited(&u->host->guest_errors,
-			    "memory at 0x%" PRIx64 " is out of the IOMMU's reach and left out", map->iova);
+			    "%smemory at 0x%" PRIx64 " is out of the IOMMU's reach and left out", u->label,
+			    map->iova);
 		return 0;
 	}
 	if (!err && !map->host)
@@ -196,15 +197,15 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 	 */
 	if (taken == -ENOMEM) {
 		log_limited(&u->host->guest_errors,
-			    "no memory to take back a part of a region at 0x%" PRIx64
+			    "%sno memory to take back a part of a region at 0x%" PRIx64
 			    ": devices lose all memory until the guest's is announced again",
-			    gpa);
+			    u->label, gpa);
 		taken = viommu_mem_remove(u->v, 0, UINT64_MAX);
 	}
 	if (taken < 0) {
 		/* Nothing would keep devices from what comes to that address next. */
-		log_line("%smemory at 0x%" PRIx64 " cannot be taken back: %s. Ending", u->host->label, gpa,
-			 strerror((int)-taken));
+		log_line("%s%smemory at 0x%" PRIx64 " cannot be taken back: %s. Ending", u->host->label,
+			 u->label, gpa, strerror((int)-taken));
 		abort();
 	}
 	u->lent -= (uint64_t)taken;

@@ -243,7 +243,7 @@ def warns_of_a_guest_that_turns_nothing_on():
             p.wait(DEADLINE)
             reader.join()
             warnings = [line for line in lines if "NOT PROTECTED" in line]
-            check(len(warnings) == 1 and "intel_iommu=on" in warnings[0] and folder in warnings[0], lines)
+            check(len(warnings) == 1 and "'iommu'" in warnings[0] and "intel_iommu=on" in warnings[0] and folder in warnings[0], lines)
 
 
 @case
