@@ -343,25 +343,39 @@ static bool explain(struct visit *v, int err, const char *what)
 	}
 }
 
-/* What an error calls a unit: the name, or the number of a unit that remaps nothing. */
-static const char *name_of_unit(const struct vm *vm, unsigned index, char text[16])
+#define WHAT_SIZE 64
+
+/* What an error calls a unit: by the name, or the number of a unit that remaps nothing. */
+static const char *what_unit(const struct vm *vm, unsigned index, char text[WHAT_SIZE])
 {
 	const char *name = unit_name(vm->host.units[index]);
 
-	snprintf(text, 16, "iommu%u", index);
-	return name ? name : text;
+	if (name)
+		snprintf(text, WHAT_SIZE, "the IOMMU '%s'", name);
+	else
+		snprintf(text, WHAT_SIZE, "the memory of unit %u", index);
+	return text;
+}
+
+/* A function that carries a unit's registers has the unit's name, and a section of its own. */
+static const char *what_function(const struct function *f, char text[WHAT_SIZE])
+{
+	snprintf(text, WHAT_SIZE,
+		 f->owns_unit && !function_is_device(f) ? "the PCI function of IOMMU '%s'" : "%s", f->name);
+	return text;
 }
 
 static bool check_functions(struct visit *v, const struct parts *p)
 {
 	struct vm *vm = v->vm;
+	char text[WHAT_SIZE];
 
 	for (unsigned i = 0; i < vm->function_count; i++) {
 		struct function *f = vm->functions[i];
 		int err = f->ops->restore_check(f, p->functions[i].at, p->functions[i].length);
 
 		if (err)
-			return explain(v, err, f->name);
+			return explain(v, err, what_function(f, text));
 	}
 	return true;
 }
@@ -372,13 +386,13 @@ static bool check_units(struct visit *v, const struct parts *p)
 {
 	struct vm *vm = v->vm;
 	unsigned count = vm_remaps(vm) && vm->host.unit_count > 1 ? vm->host.unit_count : 0;
-	char text[16];
+	char text[WHAT_SIZE];
 
 	for (unsigned i = 0; i < count; i++) {
 		int err = unit_restore_check(vm->host.units[i], p->units[i].at, p->units[i].length);
 
 		if (err)
-			return explain(v, err, name_of_unit(vm, i, text));
+			return explain(v, err, what_unit(vm, i, text));
 	}
 	return true;
 }
@@ -386,13 +400,13 @@ static bool check_units(struct visit *v, const struct parts *p)
 static bool restore_units(struct visit *v, const struct parts *p)
 {
 	struct vm *vm = v->vm;
-	char text[16];
+	char text[WHAT_SIZE];
 
 	for (unsigned i = 0; i < vm->host.unit_count; i++) {
 		int err = viommu_restore(vm->host.units[i]->v, p->units[i].at, p->units[i].length);
 
 		if (err)
-			return explain(v, err, name_of_unit(vm, i, text));
+			return explain(v, err, what_unit(vm, i, text));
 	}
 	return true;
 }

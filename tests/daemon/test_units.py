@@ -318,7 +318,7 @@ def all_or_nothing():
         _, _, at, _ = next(one for one in sections(off) if one[:2] == (KIND_UNIT, 1))
         off[at + 64] ^= 1
         off[-4:] = struct.pack("<I", zlib.crc32(bytes(off[:-4])))
-        check("state of b " in restore(d, off)["error"], "not refused for the second unit")
+        check("state of the IOMMU 'b' " in restore(d, off)["error"], "not refused for the second unit")
         equal(translation(d), ["on", "on", "on"], "translation")
         check(reads_back(a, 0) and reads_back(b, 0), "data")
 
