@@ -225,6 +225,8 @@ static void no_guest_error(void *opaque, const struct viommu_guest_event *event)
 {
 }
 
+#define SPARE_IOTLB_LG2 6 /* the least: nothing is translated, and making a larger one takes long */
+
 /* A unit that is like this one takes it over, and is thrown away. */
 int unit_restore_check(const struct unit *u, const void *state, size_t length)
 {
@@ -233,9 +235,12 @@ int unit_restore_check(const struct unit *u, const void *state, size_t length)
 						     .kick = no_kick,
 						     .guest_error = no_guest_error,
 						     .now_ns = now_ns};
+	struct viommu_options options = *u->options;
 	struct viommu *spare;
-	int err = viommu_create(&quiet, NULL, u->options, &spare);
+	int err;
 
+	options.iotlb_lg2 = SPARE_IOTLB_LG2;
+	err = viommu_create(&quiet, NULL, &options, &spare);
 	if (err)
 		return err;
 	err = viommu_restore(spare, state, length);

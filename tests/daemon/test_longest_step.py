@@ -33,8 +33,8 @@ ATTEMPTS = 5
 MAPS = 65535
 MANY = (MAX_XFER - 8) // 24  # writes that a message holds
 
-MACHINES = {"none": ("--iommu", "none"), "sidecore": (), "trap": ("--registers", "trap")}
-MEMORY_SOCKET = {"none": "nvme0", "sidecore": "iommu", "trap": "iommu"}
+MACHINES = {"none": ("--iommu", "none"), "sidecore": (), "trap": ("--registers", "trap"), "four units": ("--iommu", "vtd") * 4}
+MEMORY_SOCKET = {"none": "nvme0", "sidecore": "iommu", "trap": "iommu", "four units": "iommu"}
 
 
 class TooLong(Failed):
@@ -288,6 +288,17 @@ def _(d):
             for _ in range(5):
                 d.ask(command, **more)
         d.ask("restore", offset=0, data="00" * 4000)
+    check_steps(d, "all")
+
+
+@on("four units")("a state of four units is tried on spare ones, and taken over")
+def _(d):
+    state = d.ask("save").get("state")
+    check(state, "no state")
+    for _ in range(5):
+        for at in range(0, len(state), 4000):
+            check("ok" in d.ask("restore", offset=at // 2, data=state[at:at + 4000]), "a piece")
+        d.ask("restore")
     check_steps(d, "all")
 
 

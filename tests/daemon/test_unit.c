@@ -23,6 +23,7 @@ static const struct viommu_host_ops *unit_ops;
 static void *unit_opaque;
 static bool on_work_thread;
 static unsigned messages;
+static unsigned iotlb_lg2; /* of the unit made last */
 
 int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
 {
@@ -40,6 +41,7 @@ int viommu_create(const struct viommu_host_ops *ops, void *opaque, const struct 
 {
 	unit_ops = ops;
 	unit_opaque = opaque;
+	iotlb_lg2 = opts->iotlb_lg2;
 	*ret_unit = NULL;
 	return 0;
 }
@@ -152,10 +154,22 @@ static void memory_is_asked_for_on_the_work_thread_only(void **state)
 	unit_destroy(u);
 }
 
+/* Zeroing 2 MiB for each unit of a VM would hold all VMs. */
+static void a_state_is_tried_on_a_small_unit(void **state)
+{
+	static struct host host;
+	struct viommu_options options = {.sz = sizeof(options)};
+	struct unit u = {.host = &host, .options = &options};
+
+	assert_int_equal(unit_restore_check(&u, "", 0), 0);
+	assert_int_equal(iotlb_lg2, 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_that_is_taken_back),
+		cmocka_unit_test(a_state_is_tried_on_a_small_unit),
 		cmocka_unit_test(all_is_taken_back_when_a_part_cannot_be),
 		cmocka_unit_test(memory_is_asked_for_on_the_work_thread_only),
 		cmocka_unit_test(memory_that_cannot_be_taken_back_ends_the_process),
