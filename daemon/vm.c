@@ -16,11 +16,24 @@ static bool send_through(struct function *f, uint64_t address, uint32_t data)
 	return f->ops->send && f->ops->send(f, address, data);
 }
 
+/* Through a device that stands behind the unit, or one that does not. */
+static bool send_through_any(struct vm *vm, const struct unit *u, bool behind, uint64_t address,
+			     uint32_t data)
+{
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		struct function *f = vm->functions[i];
+
+		if ((f->unit == u) == behind && send_through(f, address, data))
+			return true;
+	}
+	return false;
+}
+
 /*
  * QEMU takes an interrupt message from any function that may master the bus.
- * The hidden function of a unit never may, so its own go out through a device.
+ * The hidden function of a unit never may, so its own go out through a device, of its own if that can.
  */
-static void send_interrupt(struct host *h, uint16_t rid, uint64_t address, uint32_t data)
+static void send_interrupt(struct host *h, struct unit *u, uint16_t rid, uint64_t address, uint32_t data)
 {
 	struct vm *vm = (struct vm *)h;
 
@@ -28,12 +41,11 @@ static void send_interrupt(struct host *h, uint16_t rid, uint64_t address, uint3
 		if (vm->functions[i]->devfn == rid && send_through(vm->functions[i], address, data))
 			return;
 	}
-	for (unsigned i = 0; i < vm->function_count; i++) {
-		if (send_through(vm->functions[i], address, data))
-			return;
-	}
+	if (send_through_any(vm, u, true, address, data) || send_through_any(vm, u, false, address, data))
+		return;
 	vm_count(&h->counters, VM_COUNT_interrupts_lost);
-	log_limited(&h->guest_errors, "an interrupt of the IOMMU was lost: no served device masters the bus");
+	log_limited(&u->guest_errors,
+		    "%san interrupt of the IOMMU was lost: no served device masters the bus", u->label);
 }
 
 /* -------------------------------------------------------------- translation */
@@ -194,7 +206,6 @@ int vm_start(struct vm *vm, char *why, size_t why_size)
 	h->beside_others = vm->options->name;
 	h->send_interrupt = send_interrupt;
 	h->may_wait = work_thread_is_current;
-	log_bucket_init(&h->guest_errors, h->label);
 	why[0] = '\0';
 	err = start_all(vm, why, why_size);
 	if (err && !why[0])

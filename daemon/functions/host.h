@@ -12,7 +12,6 @@
 
 #include "daemon/counters.h"
 #include "daemon/directory.h"
-#include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/options.h"
 #include "daemon/sidecore/waker.h"
@@ -29,7 +28,6 @@ struct host {
 	struct waker *waker;		   /* the work thread's */
 	struct unmapper_share unmapper;	   /* for the servers */
 	struct vm_counters counters;
-	struct log_bucket guest_errors;
 	bool verbose;
 	bool beside_others; /* other VMs wait while the work thread waits for a client of this one */
 	/*
@@ -39,8 +37,9 @@ struct host {
 	_Atomic bool frozen;
 	unsigned unit_count; /* main thread; constant once the work thread runs */
 	struct unit *units[UNITS_MAX];
-	/* Deliver an interrupt message of `rid`, or of a unit itself (0), without waiting. [any thread] */
-	void (*send_interrupt)(struct host *h, uint16_t rid, uint64_t address, uint32_t data);
+	/* Deliver an interrupt message of `rid`, or of the unit `u` itself (0), without waiting. [any thread]
+	 */
+	void (*send_interrupt)(struct host *h, struct unit *u, uint16_t rid, uint64_t address, uint32_t data);
 	/* May this thread wait for an answer of a client? [any thread] */
 	bool (*may_wait)(void);
 };

@@ -20,7 +20,7 @@ static void tell(struct lost_registers *l, const char *how)
 {
 	l->told = true;
 	log_limited(
-		&l->host->guest_errors,
+		&l->log,
 		"%sTHE GUEST HAS LOST ITS IOMMU: %s, and no firmware has given the IOMMU's registers an "
 		"address since. It was woken from S3 (suspend to RAM), which this IOMMU does not outlive; "
 		"reset the machine, and leave S3 off: -global ICH9-LPC.disable_s3=1, for -M pc "
@@ -42,6 +42,7 @@ static void on_timer(void *arg)
 int lost_registers_init(struct lost_registers *l, struct host *host, const char *unit_label)
 {
 	*l = (struct lost_registers){.host = host, .unit_label = unit_label};
+	log_bucket_init(&l->log, host->label);
 	l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	return l->timer < 0 ? -errno : loop_add(host->loop, l->timer, on_timer, l, &host->counters);
 }
@@ -70,8 +71,7 @@ void lost_registers_found(struct lost_registers *l)
 	if (!l->awaited)
 		return;
 	if (l->told)
-		log_limited(&l->host->guest_errors, "%sthe IOMMU's registers have an address again",
-			    l->unit_label);
+		log_limited(&l->log, "%sthe IOMMU's registers have an address again", l->unit_label);
 	lost_registers_forget(l);
 }
 

@@ -14,6 +14,8 @@
 
 #include <stdbool.h>
 
+#include "daemon/log.h"
+
 /* Firmware takes a second, in a guest that emulates its processors. Linux panics after ten. */
 #define LOST_REGISTERS_MS 10000
 
@@ -21,6 +23,7 @@ struct host;
 
 struct lost_registers {
 	struct host *host;
+	struct log_bucket log;
 	const char *unit_label; /* which the log lines begin with: unit.label */
 	int timer;
 	bool awaited; /* a reset took the address away, and none was given since */

@@ -36,7 +36,7 @@ static void msi(void *opaque, uint16_t rid, uint64_t address, uint32_t data)
 {
 	struct unit *u = opaque;
 
-	u->host->send_interrupt(u->host, rid, address, data);
+	u->host->send_interrupt(u->host, u, rid, address, data);
 }
 
 static void kick(void *opaque)
@@ -49,7 +49,7 @@ static void kick(void *opaque)
 static void guest_error(void *opaque, const struct viommu_guest_event *event)
 {
 	struct unit *u = opaque;
-	struct log_bucket *log = &u->host->guest_errors;
+	struct log_bucket *log = &u->guest_errors;
 
 	switch (event->error) {
 	case VIOMMU_GUEST_FAULT:
@@ -179,7 +179,7 @@ int unit_lend(struct unit *u, const struct vfu_dma_map *map)
 	err = add(u, map, flags);
 	if (err == -EINVAL) {
 		/* QEMU announces every mappable BAR, also those above what the IOMMU can address. */
-		log_limited(&u->host->guest_errors,
+		log_limited(&u->guest_errors,
 			    "%smemory at 0x%" PRIx64 " is out of the IOMMU's reach and left out", u->label,
 			    map->iova);
 		return 0;
@@ -196,7 +196,7 @@ void unit_take_back(struct unit *u, uint64_t gpa, uint64_t size)
 	/* No memory to cut a region in two: then none is left at all, as this part is about to be unmapped.
 	 */
 	if (taken == -ENOMEM) {
-		log_limited(&u->host->guest_errors,
+		log_limited(&u->guest_errors,
 			    "%sno memory to take back a part of a region at 0x%" PRIx64
 			    ": devices lose all memory until the guest's is announced again",
 			    u->label, gpa);
@@ -259,6 +259,7 @@ int unit_create(struct host *host, const struct viommu_options *opts, struct uni
 		return -ENOMEM;
 	u->host = host;
 	u->options = opts;
+	log_bucket_init(&u->guest_errors, host->label);
 	err = viommu_create(&host_ops, u, opts, &u->v);
 	if (!err)
 		err = viommu_thread_create(u->v, &u->thread);

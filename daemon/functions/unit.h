@@ -13,6 +13,7 @@
 #include <viommu/viommu.h>
 #include <viommu/access.h>
 
+#include "daemon/log.h"
 #include "daemon/options.h"
 #include "vfio_user/server.h"
 
@@ -28,12 +29,13 @@ struct unit {
 	struct viommu_thread *thread; /* the work thread's */
 	const struct viommu_options *options;
 	struct host *host;
-	struct function *registers;   /* which carries the registers; NULL: the unit remaps nothing */
-	char label[IOMMU_ID_MAX + 3]; /* of log lines: "NAME: " where a VM has several units, else "" */
-	struct vfu_server *memory;    /* whose client lends the memory; set before its first process() */
-	_Atomic uint64_t lent;	      /* bytes registered now */
-	bool told;		      /* that some of it has no host pointer */
-	_Atomic bool was_restored_on; /* translation was on in a state that was restored */
+	struct function *registers;	/* which carries the registers; NULL: the unit remaps nothing */
+	char label[IOMMU_ID_MAX + 3];	/* of log lines: "NAME: " where a VM has several units, else "" */
+	struct log_bucket guest_errors; /* its own, so that one unit's do not drown those of another */
+	struct vfu_server *memory;	/* whose client lends the memory; set before its first process() */
+	_Atomic uint64_t lent;		/* bytes registered now */
+	bool told;			/* that some of it has no host pointer */
+	_Atomic bool was_restored_on;	/* translation was on in a state that was restored */
 };
 
 /* `opts` with sz and model set; it outlives the unit. 0 or a negative errno. */
