@@ -20,7 +20,8 @@ int qemu_arguments_complete(char *const *qemu, struct argument_list *added, char
 /* Does it ask QEMU for its version or for help, which starts no machine? */
 bool qemu_arguments_only_ask(char *const *qemu);
 
-/* The guest can have one IOMMU: is none among QEMU's own devices? 0, or -1 and a sentence in `why`. */
+/* Firmware tables tell of viommud's IOMMUs or of QEMU's: is none among QEMU's own devices? 0, or -1 and a
+ * sentence in `why`. */
 int qemu_arguments_check_iommu(char *const *qemu, char *why, size_t why_size);
 
 /* The name of the first PCI bus. Of a line that qemu_arguments_complete() took. */

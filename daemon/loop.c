@@ -56,8 +56,8 @@ static void run_step(struct loop *l, const struct loop_source *source)
 }
 
 /*
- * A VM has up to sixteen connections, and a turn of each would be sixteen for it
- * and one for another. So the one of its sources that has waited longest has a step
+ * A VM has a source for each function, unit and client, and a turn of each would be
+ * some twenty for it and one for another. So the one of its sources that has waited longest has a step
  * in a round; the others stay readable.
  */
 static bool has_waited_longest(const struct loop *l, const struct loop_source *source,

@@ -35,7 +35,8 @@ struct function_ops {
 
 	/* --- work thread --- */
 
-	/* Do about `budget` steps, and add what was found to *look. */
+	/* Do steps that take about as long as `budget` of a controller, and add what was found to *look. Of
+	 * a unit there are more, as each is shorter. */
 	void (*poll)(struct function *f, unsigned budget, struct function_look *look);
 	/* The work thread is about to sleep. False: there is work after all. NULL: always true. */
 	bool (*arm)(struct function *f);
