@@ -92,19 +92,28 @@ static const struct viommu_host_ops host_ops = {
 
 /* --------------------------------------------------------------------- work */
 
-#define STEPS 4 /* of a unit, for each of a controller */
+#define STEPS	    4 /* of a unit, for each of a controller */
+#define SHARE_LEAST 2
+
+/* All units of a VM together have what one alone has: else a guest would buy turns with units. */
+static unsigned share_of(const struct unit *u, unsigned budget)
+{
+	unsigned share = budget * STEPS / (u->host->unit_count ? u->host->unit_count : 1);
+
+	return share > SHARE_LEAST ? share : SHARE_LEAST;
+}
 
 void unit_poll(struct unit *u, unsigned budget, struct function_look *look)
 {
-	int done = viommu_process(u->v, budget * STEPS);
-	unsigned steps;
+	unsigned share = share_of(u, budget), steps;
+	int done = viommu_process(u->v, share);
 
 	if (done < 0)
 		return;
 	steps = (unsigned)done & ~(unsigned)VIOMMU_PROCESS_PENDING;
 	look->steps += steps;
 	look->pending = look->pending || done & VIOMMU_PROCESS_PENDING;
-	look->deep = look->deep || steps >= budget * STEPS / 2; /* faults get half of it */
+	look->deep = look->deep || steps >= share / 2; /* faults get half of it */
 }
 
 const char *unit_name(const struct unit *u)

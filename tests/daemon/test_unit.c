@@ -23,6 +23,7 @@ static const struct viommu_host_ops *unit_ops;
 static void *unit_opaque;
 static bool on_work_thread;
 static unsigned messages;
+static unsigned processed; /* the budget of the last viommu_process() */
 static unsigned iotlb_lg2; /* of the unit made last */
 
 int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len)
@@ -79,7 +80,8 @@ int viommu_restore(struct viommu *v, const void *buf, size_t size)
 
 int viommu_process(struct viommu *v, unsigned budget)
 {
-	return 0;
+	processed = budget;
+	return (int)budget / 2;
 }
 
 void waker_kick(struct waker *w)
@@ -165,11 +167,32 @@ static void a_state_is_tried_on_a_small_unit(void **state)
 	assert_int_equal(iotlb_lg2, 6);
 }
 
+/* Else a VM with four units would have four times as much of the thread that works for all. */
+static void units_of_a_vm_share_its_budget(void **state)
+{
+	static struct host host = {.unit_count = 1};
+	struct unit u = {.host = &host};
+	struct function_look look = {0};
+	unsigned alone;
+
+	unit_poll(&u, 64, &look);
+	alone = processed;
+	host.unit_count = 4;
+	unit_poll(&u, 64, &look);
+	assert_int_equal(processed, alone / 4);
+	assert_int_equal(look.steps, alone / 2 + alone / 8);
+	assert_true(look.deep);
+	host.unit_count = UNITS_MAX;
+	unit_poll(&u, 1, &look);
+	assert_true(processed > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_that_is_taken_back),
 		cmocka_unit_test(a_state_is_tried_on_a_small_unit),
+		cmocka_unit_test(units_of_a_vm_share_its_budget),
 		cmocka_unit_test(all_is_taken_back_when_a_part_cannot_be),
 		cmocka_unit_test(memory_is_asked_for_on_the_work_thread_only),
 		cmocka_unit_test(memory_that_cannot_be_taken_back_ends_the_process),
