@@ -397,7 +397,61 @@ static bool check_units(struct visit *v, const struct parts *p)
 	return true;
 }
 
-static bool restore_units(struct visit *v, const struct parts *p)
+/* What units were before, in case that a later one fails. */
+struct kept {
+	void *bytes[UNITS_MAX];
+	size_t lengths[UNITS_MAX];
+};
+
+static void drop_kept(struct kept *k)
+{
+	for (unsigned i = 0; i < UNITS_MAX; i++)
+		free(k->bytes[i]);
+}
+
+static int keep_unit(struct viommu *unit, void **ret_bytes, size_t *ret_length)
+{
+	int64_t length = viommu_save(unit, NULL, 0);
+	void *bytes = malloc((size_t)length);
+
+	if (!bytes)
+		return -ENOMEM;
+	length = viommu_save(unit, bytes, (size_t)length);
+	if (length < 0) {
+		free(bytes);
+		return (int)length;
+	}
+	*ret_bytes = bytes;
+	*ret_length = (size_t)length;
+	return 0;
+}
+
+/* The last one fails alone, and is as it was. */
+static bool keep_units(struct visit *v, struct kept *k)
+{
+	struct vm *vm = v->vm;
+	char text[WHAT_SIZE];
+
+	for (unsigned i = 0; i + 1 < vm->host.unit_count && vm_remaps(vm); i++) {
+		int err = keep_unit(vm->host.units[i]->v, &k->bytes[i], &k->lengths[i]);
+
+		if (err)
+			return explain(v, err, what_unit(vm, i, text));
+	}
+	return true;
+}
+
+/* The first `count` units are again what they were. No reset otherwise: devices would reach all memory. */
+static int give_back(struct vm *vm, const struct kept *k, unsigned count)
+{
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < count && vm_remaps(vm); i++)
+		err = viommu_restore(vm->host.units[i]->v, k->bytes[i], k->lengths[i]);
+	return err;
+}
+
+static bool restore_each(struct visit *v, const struct parts *p, const struct kept *k)
 {
 	struct vm *vm = v->vm;
 	char text[WHAT_SIZE];
@@ -405,10 +459,24 @@ static bool restore_units(struct visit *v, const struct parts *p)
 	for (unsigned i = 0; i < vm->host.unit_count; i++) {
 		int err = viommu_restore(vm->host.units[i]->v, p->units[i].at, p->units[i].length);
 
-		if (err)
-			return explain(v, err, what_unit(vm, i, text));
+		if (!err)
+			continue;
+		if (give_back(vm, k, i))
+			return fail(v, err, "%s: %s, and units before it cannot go back; reset the machine",
+				    what_unit(vm, i, text), strerror(-err));
+		return explain(v, err, what_unit(vm, i, text));
 	}
 	return true;
+}
+
+/* All, or none. */
+static bool restore_units(struct visit *v, const struct parts *p)
+{
+	struct kept k = {.lengths = {0}};
+	bool done = keep_units(v, &k) && restore_each(v, p, &k);
+
+	drop_kept(&k);
+	return done;
 }
 
 static void restore_functions(struct vm *vm, const struct parts *p)
