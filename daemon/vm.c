@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/vm.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,10 +163,18 @@ static int start_function(struct vm *vm, const struct function_kind *kind, unsig
 {
 	struct host *h = &vm->host;
 	struct function *f;
-	int err = kind->create(h, vm->options, index, &f, why, why_size);
+	int err;
 
+	/* Options have bounds of their own; these are of the arrays. */
+	if (index >= kind->max || vm->function_count == FUNCTIONS_MAX)
+		return -ENOSPC;
+	err = kind->create(h, vm->options, index, &f, why, why_size);
 	if (err)
 		return err;
+	if (f->owns_unit && h->unit_count == UNITS_MAX) {
+		f->ops->destroy(f);
+		return -ENOSPC;
+	}
 	vm->functions[vm->function_count++] = f;
 	if (f->owns_unit)
 		h->units[h->unit_count++] = f->unit;

@@ -91,6 +91,8 @@ static bool save_function(struct visit *v, struct function *f)
 			    "commands of %s are under way; a guest that has taken bus mastering away keeps "
 			    "them so",
 			    f->name);
+	if (length < 0)
+		return fail(v, (int)length, "%s cannot be saved: %s", f->name, strerror((int)-length));
 	if (!begin_section(v, f->ops->state_kind, number_of(v->vm, f), (size_t)length))
 		return false;
 	f->ops->save(f, v->bytes + v->used, v->size - v->used);

@@ -50,7 +50,7 @@ struct function_ops {
 	void (*hold)(struct function *f, unsigned ms);
 	/*
 	 * Write the function's state to `buf`; NULL: nothing is written. Returns how many
-	 * bytes the state has. -EBUSY: requests are under way.
+	 * bytes the state has, or a negative errno. -EBUSY: requests are under way.
 	 */
 	int64_t (*save)(struct function *f, void *buf, size_t size);
 	/* Can the function go on from this state, whoever wrote it? `state` is aligned to 8 bytes. 0 or a

@@ -498,6 +498,7 @@ static unsigned count(const struct vm_options *o)
 }
 
 const struct function_kind iommu_kind = {
+	.max = IOMMU_MAX,
 	/* Errors, the page of registers, and the timer of lost registers. */
 	.descriptors = SERVER_DESCRIPTORS + 3,
 	.count = count,

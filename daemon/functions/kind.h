@@ -19,6 +19,7 @@ struct vm_options;
 #define SERVER_DESCRIPTORS (6 + VFU_MAX_MSG_FDS)
 
 struct function_kind {
+	unsigned max;	      /* functions of this kind in a VM; FUNCTIONS_MAX is the sum of all */
 	unsigned descriptors; /* file descriptors that one function has at most, whatever its clients send */
 	/* How many functions of this kind the user asked for. */
 	unsigned (*count)(const struct vm_options *o);

@@ -465,6 +465,7 @@ static unsigned count(const struct vm_options *o)
 #define DISK_DESCRIPTORS 4
 
 const struct function_kind nvme_kind = {
+	.max = NVME_MAX,
 	.descriptors = SERVER_DESCRIPTORS + IRQ_DESCRIPTORS + DISK_DESCRIPTORS,
 	.count = count,
 	.open = open_disk,
