@@ -5,13 +5,16 @@
 import contextlib
 import os
 import struct
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
 
-from served import BAR0, CASES, CONFIG, DATA, DEADLINE, PAGE, RAM, READ, Daemon, Nvme, case, check, equal, memfd, run_cases
+from served import BAR0, CASES, CONFIG, DATA, DEADLINE, PAGE, RAM, RAM_SIZE, READ, Daemon, Nvme, case, check, equal, memfd, run_cases
 from remapping import QUEUE, Remapping
+from protocol_client import RESET
 
 VIOMMUD = os.path.abspath(sys.argv[1])
 MODES = {"sidecore": (), "trap": ("--registers", "trap")}
@@ -119,6 +122,63 @@ def apart():
         Remapping(b, slot=0x12)
         equal(translation(d), ["on", "on", "on"], "translation, both on")
         check(reads_back(a, 1) and reads_back(b, 1), "data")
+
+
+@case("a reset, and the end of its clients, leave the other unit at work")
+def ends_apart():
+    with guests() as (d, a, b):
+        Remapping(a)
+        tables = Remapping(b, slot=0x12)
+        check(reads_back(a, 0) and reads_back(b, 0), "data")
+        a.unit.ok(RESET)
+        equal(translation(d), ["off", "on", "off"], "translation after a reset of a")
+        check(reads_back(b, 1), "data behind b after the reset")
+        a.disconnect()
+        d.wait_until(lambda: not function(d, "a")["connected"], "its client is still there")
+        tables.flush()
+        check(reads_back(b, 2), "data behind b after a's clients have gone")
+        equal(translation(d)[1], "on", "translation of b")
+
+
+@case("a client of the second unit that breaks the protocol hurts only its own session")
+def hostile():
+    with guests() as (d, a, b):
+        Remapping(a)
+        for junk in (bytes(64), b"\xff" * 64, os.urandom(4096)):
+            b.unit.send_raw(junk)
+            check(reads_back(a, 0), "data behind a")
+            b.unit.close()
+            d.wait_until(lambda: not function(d, "b")["connected"], "the session goes on")
+            b.unit = d.connect("iommu1")
+        b.unit.map(RAM, RAM_SIZE, b.ram)
+        Remapping(b, slot=0x12)
+        check(reads_back(b, 0), "data behind b in a new session")
+
+
+@case("each VM of a daemon has units of its own")
+def vms():
+    units = ("--iommu", "vtd,id=a", "--iommu", "vtd,id=b")
+    with Daemon(VIOMMUD, vms={"x": units, "y": units}) as d, Nvme(d.vms["x"], "nvme0", "iommu") as x, \
+            Nvme(d.vms["y"], "nvme0", "iommu") as y:
+        Remapping(x)
+        equal([translation(d.vms[name]) for name in "xy"], [["on", "never", "on"], ["never"] * 3], "translation")
+        check(reads_back(x, 0) and reads_back(y, 0), "data")
+        for name in "xy":
+            check("iommu1.sock" in os.listdir(d.vms[name].dir), "the second unit's socket")
+
+
+@case("a start that fails at the second unit leaves nothing of the first")
+def fails_at_the_second():
+    with tempfile.TemporaryDirectory() as folder:
+        in_the_way, disk = os.path.join(folder, "iommu1.sock"), os.path.join(folder, "disk")
+        for path in (in_the_way, disk):
+            with open(path, "wb") as f:
+                f.truncate(1 << 20)
+        ended = subprocess.run([VIOMMUD, "--dir", folder, "--iommu", "vtd", "--iommu", "vtd", "--nvme", disk],
+                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE, check=False)
+        equal(ended.returncode, 1, "exit status")
+        check("iommu1.sock" in ended.stderr, ended.stderr)
+        equal(sorted(os.listdir(folder)), ["disk", "iommu1.sock"], "what is left")
 
 
 @case("a unit that no device stands behind is served and told, and leaves nothing unprotected")
@@ -323,6 +383,17 @@ def moved_devices():
         state = save(d)
         with daemon(behind=("b", "a")) as other:
             check("another IOMMU" in restore(other, state)["error"], "not refused")
+
+
+@case("a state of units of other widths is refused, also when each of them is there")
+def widths():
+    def of_widths(a, b):
+        return Daemon(VIOMMUD, "--iommu", "vtd,id=a,aw=%d" % a, "--iommu", "vtd,id=b,aw=%d" % b, behind=("a", "b"))
+
+    with of_widths(39, 48) as d, of_widths(39, 48) as same, of_widths(48, 39) as other:
+        state = save(d)
+        check("ok" in restore(same, state), "the same widths are refused")
+        check("IOMMU 'a'" in restore(other, state)["error"], "not refused")
 
 
 @case("a state that one unit refuses leaves the other as it is")
