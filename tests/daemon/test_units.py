@@ -14,13 +14,14 @@ import zlib
 
 from served import BAR0, CASES, CONFIG, DATA, DEADLINE, PAGE, RAM, RAM_SIZE, READ, Daemon, Nvme, case, check, equal, memfd, run_cases
 from remapping import QUEUE, Remapping
-from protocol_client import RESET
+from protocol_client import DMA_WRITE, RESET
 
 VIOMMUD = os.path.abspath(sys.argv[1])
 MODES = {"sidecore": (), "trap": ("--registers", "trap")}
 BASES = (0xfeb80000, 0xfeb90000)
 FLOODED_READS = 40
 FLOODED_TIMES, FLOODED_SECONDS = 10, 0.05  # as long as without a flood; the test itself needs the processor, too
+IECTL = 0xa0
 KIND_UNIT = 2  # of a section in a saved state
 SECTION = struct.Struct("<IIQ")
 HEADER = struct.Struct("<8sIIQ")
@@ -153,6 +154,36 @@ def hostile():
         b.unit.map(RAM, RAM_SIZE, b.ram)
         Remapping(b, slot=0x12)
         check(reads_back(b, 0), "data behind b in a new session")
+
+
+def messages(client):
+    """How many writes to the interrupt range have come."""
+    client.alive()  # what was sent before this reply is there
+    found = sum(command == DMA_WRITE for (_, command, _, _, _), _ in client.requests)
+    client.requests = []
+    return found
+
+
+@case("a unit's own interrupts go out through a device behind it, and through another one when that cannot")
+def interrupts():
+    with guests() as (d, a, b):
+        Remapping(a)
+        tables = Remapping(b, slot=0x12)
+        for offset, value in ((IECTL + 4, 0x4021), (IECTL + 8, 0xfee00000), (IECTL, 0)):
+            tables.set(offset, "<I", value)
+        for master, expected in ((True, [0, 1]), (False, [1, 0])):
+            b.client.write(CONFIG, 4, struct.pack("<H", 6 if master else 2))
+            tables.set(0x9c, "<I", 1)  # ICS: the last one is over
+            tables.submit(1 << 4 | 5, 0)
+            found = [0, 0]
+
+            def have_come():
+                for i, n in enumerate((a, b)):
+                    found[i] += messages(n.client)
+                return any(found)
+
+            d.wait_until(have_come, "no interrupt")
+            equal(found, expected, "interrupts through nvme0 and nvme1")
 
 
 @case("each VM of a daemon has units of its own")
