@@ -119,6 +119,30 @@ void viommu_backing_observer_work(const struct viommu_backing *backing, struct v
  */
 unsigned viommu_backing_observer_reach(const struct viommu_backing *backing, uint64_t address);
 
+/*
+ * What an observer tells while it is used. The functions are called with its lock held, so they must not call
+ * the backing, nor the observer's functions.
+ */
+struct viommu_backing_watch {
+	size_t sz; /* sizeof(struct viommu_backing_watch) of the program */
+	/*
+	 * From now on a device address leads to the page of memory at
+	 * `address` (`leads`), or it does no longer: it was taken out and
+	 * invalidated. `alone`: no other device address leads there.
+	 */
+	void (*page)(void *opaque, uint64_t address, bool leads, bool alone);
+	void (*pass_through)(void *opaque, bool on); /* the device reaches all memory, or no longer */
+	void *opaque;				     /* handed to both */
+};
+
+/*
+ * Have changes told (`watch` is copied). To be called before the backing is used.
+ *
+ * -EINVAL: `watch` lacks a function.
+ */
+int viommu_backing_observer_watch(const struct viommu_backing *backing,
+				  const struct viommu_backing_watch *watch);
+
 /* ------------------------------------------------------- an Intel VT-d unit */
 
 /* How the driver reaches the unit, and what it may build with. Zeros are defaults but where said. */

@@ -31,6 +31,7 @@ struct observer {
 	pthread_mutex_t lock;
 	struct vi_sparse_array by_iova, by_memory;
 	struct viommu_backing_work work;
+	struct viommu_backing_watch watch; /* its functions NULL: nobody watches */
 	uint64_t *stale; /* pages of device addresses that were taken out, for invalidate_all */
 	uint64_t stale_count, stale_room;
 	bool through;
@@ -44,8 +45,17 @@ static uint64_t weight_of(unsigned access)
 	       (access & VIOMMU_BACKING_WRITE ? vi_to_field(WRITERS, 1) : 0);
 }
 
-static void reach(struct observer *o, uint64_t *memory, unsigned access)
+static void tell(const struct observer *o, uint64_t page, bool leads, bool alone)
 {
+	if (o->watch.page)
+		o->watch.page(o->watch.opaque, page << PAGE_SHIFT, leads, alone);
+}
+
+static void reach(struct observer *o, uint64_t page, unsigned access)
+{
+	uint64_t *memory = vi_sparse_find(&o->by_memory, page);
+
+	tell(o, page, true, !*memory);
 	if (!*memory) {
 		o->work.reachable_pages++;
 		o->work.peak_reachable_pages = vi_max(o->work.peak_reachable_pages, o->work.reachable_pages);
@@ -60,6 +70,7 @@ static void no_longer_reach(struct observer *o, uint64_t entry)
 	*memory -= weight_of(entry & ENTRY_ACCESS);
 	if (!*memory)
 		o->work.reachable_pages--;
+	tell(o, entry >> ENTRY_SHIFT, false, !*memory);
 }
 
 /* --------------------------------------------------------------------- pages */
@@ -102,7 +113,7 @@ static void note_mapped(struct observer *o, const struct viommu_backing_range *r
 		uint64_t page = (r->address + at) >> PAGE_SHIFT;
 
 		*vi_sparse_find(&o->by_iova, (r->iova + at) >> PAGE_SHIFT) = page << ENTRY_SHIFT | r->access;
-		reach(o, vi_sparse_find(&o->by_memory, page), r->access);
+		reach(o, page, r->access);
 	}
 	o->work.mapped_pages += r->len >> PAGE_SHIFT;
 	o->work.table_writes += r->len >> PAGE_SHIFT;
@@ -292,6 +303,8 @@ static int pass_through(void *opaque, bool on)
 		err = o->inner.ops->pass_through ? o->inner.ops->pass_through(o->inner.opaque, on) : -ENOTSUP;
 	if (!err) {
 		pthread_mutex_lock(&o->lock);
+		if (o->watch.pass_through && o->through != on)
+			o->watch.pass_through(o->watch.opaque, on);
 		o->through = on;
 		pthread_mutex_unlock(&o->lock);
 	}
@@ -327,6 +340,17 @@ int viommu_backing_observer_create(const struct viommu_backing *inner, unsigned 
 	vi_sparse_init(&o->by_iova);
 	vi_sparse_init(&o->by_memory);
 	*ret_backing = (struct viommu_backing){&ops, o, (uint8_t)address_width};
+	return 0;
+}
+
+int viommu_backing_observer_watch(const struct viommu_backing *backing,
+				  const struct viommu_backing_watch *watch)
+{
+	struct observer *o = backing->opaque;
+
+	if (watch->sz < sizeof(*watch) || !watch->page || !watch->pass_through)
+		return -EINVAL;
+	o->watch = *watch;
 	return 0;
 }
 

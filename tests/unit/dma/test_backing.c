@@ -290,6 +290,71 @@ static void test_observer_keeps_the_rules(void **state)
 	assert_int_equal(viommu_backing_observer_create(NULL, 20, &b), -EINVAL);
 }
 
+/* What was told, last and in all. */
+static struct told {
+	uint64_t address;
+	bool leads, alone, through;
+	unsigned count;
+} told;
+
+static void note_page(void *opaque, uint64_t address, bool leads, bool alone)
+{
+	struct told *t = opaque;
+
+	t->address = address;
+	t->leads = leads;
+	t->alone = alone;
+	t->count++;
+}
+
+static void note_pass_through(void *opaque, bool on)
+{
+	struct told *t = opaque;
+
+	t->through = on;
+	t->count++;
+}
+
+static void check_told(uint64_t address, bool leads, bool alone)
+{
+	assert_int_equal(told.address, address);
+	assert_int_equal(told.leads, leads);
+	assert_int_equal(told.alone, alone);
+}
+
+static void test_observer_tells(void **state)
+{
+	struct viommu_backing_watch watch = {.sz = sizeof(watch), .page = note_page, .opaque = &told};
+	struct viommu_backing_range two[2] = {{0x8000, 0x9000, PAGE, R}, {0x1000, 0, PAGE, R}};
+	struct viommu_backing b;
+
+	(void)state;
+	assert_int_equal(viommu_backing_observer_create(NULL, 48, &b), 0);
+	assert_int_equal(viommu_backing_observer_watch(&b, &watch), -EINVAL);
+	watch.pass_through = note_pass_through;
+	assert_int_equal(viommu_backing_observer_watch(&b, &watch), 0);
+	put(&b, 0x1000, 0x5000, 1, R);
+	check_told(0x5000, true, true);
+	put(&b, 0x2000, 0x5000, 1, W);
+	check_told(0x5000, true, false);
+	assert_int_equal(out(&b, 0x1000, 1), 0);
+	assert_int_equal(told.count, 2); /* a device may still reach it */
+	assert_int_equal(settle(&b, 0x1000, 1), 0);
+	check_told(0x5000, false, false);
+	assert_int_equal(out(&b, 0x2000, 1), 0);
+	assert_int_equal(b.ops->invalidate_all(b.opaque), 0);
+	check_told(0x5000, false, true);
+	put(&b, 0x1000, 0x6000, 1, R);
+	assert_int_equal(b.ops->map(b.opaque, two, 2), -EEXIST);
+	check_told(0x9000, false, true); /* what was there for a moment */
+	assert_int_equal(told.count, 7);
+	assert_int_equal(b.ops->pass_through(b.opaque, true), 0);
+	assert_true(told.through);
+	assert_int_equal(b.ops->pass_through(b.opaque, true), 0);
+	assert_int_equal(told.count, 8);
+	viommu_backing_observer_destroy(&b);
+}
+
 static void test_observer_hands_on(void **state)
 {
 	struct viommu_backing b;
@@ -390,17 +455,12 @@ static void test_paravirt(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_queue),
-		cmocka_unit_test(test_queue_caching_mode),
-		cmocka_unit_test(test_registers),
-		cmocka_unit_test(test_polled),
-		cmocka_unit_test(test_long_lists),
-		cmocka_unit_test(test_no_answer),
-		cmocka_unit_test(test_options),
-		cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_observer_counts),
-		cmocka_unit_test(test_observer_keeps_the_rules),
-		cmocka_unit_test(test_observer_hands_on),
+		cmocka_unit_test(test_queue),		cmocka_unit_test(test_queue_caching_mode),
+		cmocka_unit_test(test_registers),	cmocka_unit_test(test_polled),
+		cmocka_unit_test(test_long_lists),	cmocka_unit_test(test_no_answer),
+		cmocka_unit_test(test_options),		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_observer_counts), cmocka_unit_test(test_observer_keeps_the_rules),
+		cmocka_unit_test(test_observer_tells),	cmocka_unit_test(test_observer_hands_on),
 		cmocka_unit_test(test_paravirt),
 	};
 
