@@ -230,7 +230,11 @@ struct viommu_dma_counter_info {
 	const char *name; /* stable, lower case, for machines */
 	const char *unit; /* "pages" or "ns", for example */
 	const char *doc;  /* what it counts, in a few words */
+	unsigned flags;	  /* VIOMMU_DMA_COUNTER_..., or-ed */
 };
+
+#define VIOMMU_DMA_COUNTER_MAXIMUM                                                                           \
+	(1u << 0) /* the highest value so far: of two address spaces take the higher */
 
 /* Returns the statistics there are: a table of *ret_count entries that lives as long as the program. */
 const struct viommu_dma_counter_info *viommu_dma_counters_describe(size_t *ret_count);

@@ -26,10 +26,21 @@ void vi_dma_count_stale(struct vi_dma_counters *c, uint64_t ns)
 	atomic_store_explicit(times, load(times) + 1, memory_order_relaxed);
 }
 
-/* Sums, but for the one that is a maximum. */
+static const struct viommu_dma_counter_info table[] = {
+#define X(name, unit, doc, flags) {#name, unit, doc, flags},
+	VI_DMA_COUNTERS(X) VI_DMA_GAUGES(X)
+#undef X
+};
+
+const struct viommu_dma_counter_info *viommu_dma_counters_describe(size_t *ret_count)
+{
+	*ret_count = VI_ARRAY_SIZE(table);
+	return table;
+}
+
 static uint64_t joined(unsigned which, uint64_t a, uint64_t b)
 {
-	return which == VI_DMA_COUNT_stale_ns_max ? vi_max(a, b) : a + b;
+	return table[which].flags & VIOMMU_DMA_COUNTER_MAXIMUM ? vi_max(a, b) : a + b;
 }
 
 void vi_dma_counters_keep(struct vi_dma_counters *kept, const struct vi_dma_counters *c)
@@ -41,18 +52,6 @@ void vi_dma_counters_keep(struct vi_dma_counters *kept, const struct vi_dma_coun
 	for (unsigned i = 0; i < VIOMMU_DMA_STALE_BUCKETS; i++)
 		atomic_store_explicit(&kept->stale[i], load(&kept->stale[i]) + load(&c->stale[i]),
 				      memory_order_relaxed);
-}
-
-const struct viommu_dma_counter_info *viommu_dma_counters_describe(size_t *ret_count)
-{
-	static const struct viommu_dma_counter_info table[] = {
-#define X(name, unit, doc) {#name, unit, doc},
-		VI_DMA_COUNTERS(X) VI_DMA_GAUGES(X)
-#undef X
-	};
-
-	*ret_count = VI_ARRAY_SIZE(table);
-	return table;
 }
 
 /* With the lock: what all threads, those that are gone too, have counted. */
@@ -70,7 +69,7 @@ static void sum_up(struct viommu_dma *d, struct vi_dma_counters *ret_sum)
 size_t viommu_dma_counters_read(struct viommu_dma *d, uint64_t *ret_values, size_t count)
 {
 	const uint64_t gauges[] = {
-#define X(name, unit, doc) load(&d->name),
+#define X(name, unit, doc, flags) load(&d->name),
 		VI_DMA_GAUGES(X)
 #undef X
 	};

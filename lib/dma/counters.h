@@ -13,30 +13,31 @@
 #include <viommu/dma.h>
 
 #define VI_DMA_COUNTERS(X)                                                                                   \
-	X(maps, "events", "buffers mapped by the driver")                                                    \
-	X(unmaps, "events", "buffers unmapped by the driver")                                                \
-	X(maps_failed, "events", "maps that were refused")                                                   \
-	X(bytes_mapped, "bytes", "bytes of those buffers")                                                   \
-	X(reused, "events", "maps answered by a translation that was there already")                         \
-	X(table_writes, "events", "leaf entries of 4 KiB written, to map or to unmap")                       \
-	X(page_invalidations, "events", "ranges of pages invalidated one by one")                            \
-	X(full_invalidations, "events", "invalidations of the whole address space")                          \
-	X(invalidation_waits, "events", "times a thread waited for an invalidation to complete")             \
-	X(pages_died, "pages", "pages unmapped by the driver while their translation stayed")                \
-	X(pages_revived, "pages", "dead pages that were mapped again without the IOMMU")                     \
-	X(pages_ended, "pages", "dead pages that were taken out of the IOMMU")                               \
-	X(evictions, "events", "translations ended early, to stay within a quota")                           \
-	X(bytes_copied, "bytes", "bytes copied between buffers and shadow buffers")                          \
-	X(stale_ns_total, "ns", "sum of the stale times")                                                    \
-	X(stale_ns_max, "ns", "the longest stale time")
+	X(maps, "events", "buffers mapped by the driver", 0)                                                 \
+	X(unmaps, "events", "buffers unmapped by the driver", 0)                                             \
+	X(maps_failed, "events", "maps that were refused", 0)                                                \
+	X(bytes_mapped, "bytes", "bytes of those buffers", 0)                                                \
+	X(reused, "events", "maps answered by a translation that was there already", 0)                      \
+	X(table_writes, "events", "leaf entries of 4 KiB written, to map or to unmap", 0)                    \
+	X(page_invalidations, "events", "ranges of pages invalidated one by one", 0)                         \
+	X(full_invalidations, "events", "invalidations of the whole address space", 0)                       \
+	X(invalidation_waits, "events", "times a thread waited for an invalidation to complete", 0)          \
+	X(pages_died, "pages", "pages unmapped by the driver while their translation stayed", 0)             \
+	X(pages_revived, "pages", "dead pages that were mapped again without the IOMMU", 0)                  \
+	X(pages_ended, "pages", "dead pages that were taken out of the IOMMU", 0)                            \
+	X(evictions, "events", "translations ended early, to stay within a quota", 0)                        \
+	X(bytes_copied, "bytes", "bytes copied between buffers and shadow buffers", 0)                       \
+	X(stale_ns_total, "ns", "sum of the stale times", 0)                                                 \
+	X(stale_ns_max, "ns", "the longest stale time", VIOMMU_DMA_COUNTER_MAXIMUM)
 
 /* Of all threads together, not per thread. */
 #define VI_DMA_GAUGES(X)                                                                                     \
-	X(mapped_pages, "pages", "pages that are in the tables now, or taken out and not yet invalidated")   \
-	X(mapped_pages_peak, "pages", "the most of those at a time")
+	X(mapped_pages, "pages", "pages that are in the tables now, or taken out and not yet invalidated",   \
+	  0)                                                                                                 \
+	X(mapped_pages_peak, "pages", "the most of those at a time", VIOMMU_DMA_COUNTER_MAXIMUM)
 
 enum vi_dma_counter {
-#define X(name, unit, doc) VI_DMA_COUNT_##name,
+#define X(name, unit, doc, flags) VI_DMA_COUNT_##name,
 	VI_DMA_COUNTERS(X)
 #undef X
 		VI_DMA_COUNTER_COUNT

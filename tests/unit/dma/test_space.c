@@ -281,6 +281,9 @@ static void test_counters(void **state)
 	viommu_dma_thread_destroy(t); /* what it has counted stays */
 	assert_int_equal(viommu_dma_counters_read(d, values, 64), count);
 	for (size_t i = 0; i < count; i++) {
+		bool is_highest = strstr(infos[i].name, "_max") || strstr(infos[i].name, "_peak");
+
+		assert_int_equal(infos[i].flags, is_highest ? VIOMMU_DMA_COUNTER_MAXIMUM : 0);
 		if (!strcmp(infos[i].name, "maps"))
 			assert_int_equal(values[i], 1);
 		if (!strcmp(infos[i].name, "table_writes"))
