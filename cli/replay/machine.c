@@ -8,15 +8,22 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RID	      0x0008
-#define TABLE_GPA     (UINT64_C(1) << 41)
-#define TABLES_LEAST  (UINT64_C(64) << 20)
-#define IOTLB_USUAL   0	 /* the library's default */
-#define IOTLB_MANY    12 /* entries, as a power of two, when there are many units */
-#define MANY_UNITS    8
-#define IDLE_TURNS    1024 /* of the sidecore before it lets others have its core */
-#define PATIENCE      256  /* turns of who waits for it, likewise */
-#define STEPS_AT_ONCE 64
+#define RID	     0x0008
+#define TABLE_GPA    (UINT64_C(1) << 41)
+#define TABLES_LEAST (UINT64_C(64) << 20)
+#define IOTLB_USUAL  0	/* the library's default */
+#define IOTLB_MANY   12 /* entries, as a power of two, when there are many units */
+#define MANY_UNITS   8
+/*
+ * Turns without work after which the sidecore lets others have its core, and turns of the driver that waits
+ * for it, likewise. With a core for each, on which others run too, they only meet while both have a time
+ * slice, so none gives away the rest of one.
+ */
+#define IDLE_TURNS	   1024
+#define PATIENCE	   256
+#define IDLE_TURNS_DIVIDED (1u << 16)
+#define PATIENCE_DIVIDED   (1u << 16)
+#define STEPS_AT_ONCE	   64
 
 /* --------------------------------------------------------------- polled registers */
 
@@ -49,7 +56,7 @@ static void rest(void)
 static void *poll_units(void *arg)
 {
 	struct replay_machine *m = arg;
-	unsigned idle = 0;
+	unsigned idle = 0, most = m->cores.is_divided ? IDLE_TURNS_DIVIDED : IDLE_TURNS;
 
 	while (!atomic_load_explicit(&m->stop, memory_order_relaxed)) {
 		unsigned count = atomic_load_explicit(&m->polled, memory_order_acquire);
@@ -58,7 +65,7 @@ static void *poll_units(void *arg)
 		for (unsigned i = 0; i < count; i++)
 			done |= viommu_process(m->units[i].viommu, STEPS_AT_ONCE);
 		idle = done ? 0 : idle + 1;
-		if (idle == IDLE_TURNS) {
+		if (idle == most) {
 			sched_yield();
 			idle = 0;
 		}
@@ -129,11 +136,10 @@ static void write_register(void *arg, uint64_t offset, unsigned size, uint64_t v
 /* On a machine whose cores are all busy the sidecore needs this one. */
 static bool relax_polled(void *arg)
 {
-	static _Thread_local unsigned turns;
+	struct replay_unit *u = arg;
 
-	(void)arg;
 	rest();
-	if (++turns % PATIENCE == 0)
+	if (++u->turns % u->patience == 0)
 		sched_yield();
 	return true;
 }
@@ -194,7 +200,7 @@ static int share_page(struct replay_unit *u)
 	return u->page ? viommu_regs_share(u->viommu, u->page) : -ENOMEM;
 }
 
-static int begin_server(struct replay_unit *u)
+static int begin_server(struct replay_unit *u, const struct replay_cores *cores)
 {
 	int ends[2], err;
 
@@ -202,9 +208,9 @@ static int begin_server(struct replay_unit *u)
 		return -errno;
 	u->socket = ends[0];
 	u->server_end = ends[1];
-	err = pthread_create(&u->server, NULL, serve_registers, u);
+	err = replay_cores_start(cores, &u->server, serve_registers, u);
 	u->serves = !err;
-	return -err;
+	return err;
 }
 
 static int create_driver(struct replay_unit *u, enum replay_registers registers)
@@ -253,7 +259,7 @@ static int begin_unit(struct replay_machine *m, unsigned i, const struct replay_
 
 	if (err)
 		return err;
-	err = m->registers == REPLAY_SIDECORE ? share_page(u) : begin_server(u);
+	err = m->registers == REPLAY_SIDECORE ? share_page(u) : begin_server(u, &m->cores);
 	if (err)
 		return err;
 	atomic_store_explicit(&m->polled, m->registers == REPLAY_SIDECORE ? i + 1 : 0, memory_order_release);
@@ -262,10 +268,10 @@ static int begin_unit(struct replay_machine *m, unsigned i, const struct replay_
 
 static int begin_sidecore(struct replay_machine *m)
 {
-	int err = pthread_create(&m->sidecore, NULL, poll_units, m);
+	int err = replay_cores_start(&m->cores, &m->sidecore, poll_units, m);
 
 	m->polls = !err;
-	return -err;
+	return err;
 }
 
 int replay_machine_init(struct replay_machine *m, unsigned devices, enum replay_registers registers,
@@ -274,12 +280,16 @@ int replay_machine_init(struct replay_machine *m, unsigned devices, enum replay_
 	int err = 0;
 
 	*m = (struct replay_machine){.registers = registers, .count = devices};
+	replay_cores_divide(&m->cores);
 	m->units = calloc(devices, sizeof(*m->units));
 	if (!m->units)
 		return -ENOMEM;
 	for (unsigned i = 0; i < devices; i++)
 		m->units[i] =
-			(struct replay_unit){.socket = -1, .server_end = -1, .shadow_size = shadow_size};
+			(struct replay_unit){.socket = -1,
+					     .server_end = -1,
+					     .shadow_size = shadow_size,
+					     .patience = m->cores.is_divided ? PATIENCE_DIVIDED : PATIENCE};
 	if (registers == REPLAY_SIDECORE)
 		err = begin_sidecore(m);
 	for (unsigned i = 0; !err && i < devices; i++)
@@ -297,6 +307,7 @@ void replay_machine_finish(struct replay_machine *m)
 	for (unsigned i = 0; m->units && i < m->count; i++)
 		finish_unit(&m->units[i]);
 	free(m->units);
+	replay_cores_restore(&m->cores);
 	*m = (struct replay_machine){0};
 }
 

@@ -20,6 +20,7 @@
 #include <viommu/access.h>
 #include <viommu/backing.h>
 
+#include "cli/replay/cores.h"
 #include "cli/replay/memory.h"
 
 enum replay_registers { REPLAY_SIDECORE, REPLAY_TRAP };
@@ -36,10 +37,12 @@ struct replay_unit {
 	int server_end;	  /* the other one */
 	pthread_t server; /* who answers on it */
 	bool serves;
+	unsigned turns, patience; /* SIDECORE: of the driver while it waits; how many before it yields */
 };
 
 struct replay_machine {
 	enum replay_registers registers;
+	struct replay_cores cores;
 	struct replay_unit *units;
 	unsigned count;
 	pthread_t sidecore;
@@ -48,9 +51,11 @@ struct replay_machine {
 	_Atomic bool stop;
 };
 
-#define REPLAY_SHADOW (UINT64_C(1) << 40) /* the address of shadow memory */
-
-/* Each unit has `shadow_size` bytes of shadow memory, 0 or whole pages. Returns 0 or a negative errno. */
+/*
+ * Each unit has `shadow_size` bytes of shadow memory, 0 or whole pages. The calling
+ * thread is the driver, and has its CPU for itself until replay_machine_finish(),
+ * which is to be called in any case. Returns 0 or a negative errno.
+ */
 int replay_machine_init(struct replay_machine *m, unsigned devices, enum replay_registers registers,
 			const struct replay_memory *memory, uint64_t shadow_size);
 void replay_machine_finish(struct replay_machine *m);

@@ -23,6 +23,7 @@
 #define REPLAY_PAGE	   UINT64_C(4096)
 #define REPLAY_MEMORY_MOST (UINT64_C(64) << 30)
 #define REPLAY_HIGH	   (UINT64_C(1) << 32) /* where the upper part is, for the IOMMU */
+#define REPLAY_SHADOW	   (UINT64_C(1) << 40) /* the address of shadow memory */
 
 struct replay_memory {
 	uint8_t *host;

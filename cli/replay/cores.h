@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which CPUs the driver and the threads that serve it run on while calls are
+ * timed: not the same, or the time is mostly that of the scheduler. A scheduler
+ * that has other work for each CPU puts the two on one now and then, and leaves
+ * them there.
+ */
+#ifndef CLI_REPLAY_CORES_H
+#define CLI_REPLAY_CORES_H
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+
+struct replay_cores {
+	cpu_set_t before, others;
+	bool is_divided; /* false: there is one CPU only, or it is not allowed */
+};
+
+/* The calling thread, the driver, stays on the CPU where it is. */
+void replay_cores_divide(struct replay_cores *c);
+/* A thread on one of the other CPUs, if they are divided. Returns 0 or a negative errno. */
+int replay_cores_start(const struct replay_cores *c, pthread_t *ret_thread, void *(*run)(void *arg),
+		       void *arg);
+/* The calling thread may run where it could before. */
+void replay_cores_restore(struct replay_cores *c);
+
+#endif
