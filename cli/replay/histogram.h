@@ -20,5 +20,7 @@ struct histogram {
 void histogram_add(struct histogram *h, uint64_t value, uint64_t times);
 /* So many of a hundred are at most this, which is one that came; 0 when nothing came. */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
+/* The average of the least `percent` of a hundred, at least one; 0 when nothing came. */
+double histogram_mean_of_least(const struct histogram *h, double percent);
 
 #endif

@@ -5,66 +5,60 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
-#define NEVER	       UINT64_MAX
-#define CPUS_MOST      1024u /* viommu/dma.h allows so many handles */
-#define SHADOW_LEAST   (UINT64_C(16) << 20)
-#define SHADOW_MOST    (UINT64_C(64) << 30)
-#define TELL_EVERY     8192 /* steps */
-#define NOT_YET_NS     1000 /* a strategy that has something due and did not do it is asked again after this */
-#define CLOCK_READINGS 1001
+#define NEVER	     UINT64_MAX
+#define CPUS_MOST    1024u /* viommu/dma.h allows so many handles */
+#define SHADOW_LEAST (UINT64_C(16) << 20)
+#define SHADOW_MOST  (UINT64_C(64) << 30)
+#define TELL_EVERY   8192 /* steps */
+#define NOT_YET_NS   1000 /* a strategy that has something due and did not do it is asked again after this */
 
-/* ------------------------------------------------------------------------ clocks */
+/* ------------------------------------------------------------------ the observer */
 
-static uint64_t real_ns(void)
+static void tell_time(const struct replay_pass *p)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	if (p->observer.ops->advance)
+		p->observer.ops->advance(p->observer.opaque, p->now_ns);
 }
+
+static void tell_maps(const struct replay_pass *p, uint64_t offset, uint64_t len)
+{
+	if (p->observer.ops->maps)
+		p->observer.ops->maps(p->observer.opaque, offset, len);
+}
+
+static int tell_mapped(const struct replay_pass *p, unsigned device, uint64_t offset, uint64_t len)
+{
+	return p->observer.ops->mapped ? p->observer.ops->mapped(p->observer.opaque, device, offset, len) : 0;
+}
+
+static void tell_unmaps(const struct replay_pass *p, const struct replay_slot *slot)
+{
+	if (p->observer.ops->unmaps)
+		p->observer.ops->unmaps(p->observer.opaque, slot->device, slot->offset, &slot->mapping);
+}
+
+static void begin_call(const struct replay_pass *p)
+{
+	if (p->observer.ops->call_begins)
+		p->observer.ops->call_begins(p->observer.opaque);
+}
+
+/* What the call returned, or else what the observer did. */
+static int end_call(const struct replay_pass *p, int err, struct replay_call call)
+{
+	int failed = p->observer.ops->call_ends ? p->observer.ops->call_ends(p->observer.opaque, &call) : 0;
+
+	return err ? err : failed;
+}
+
+/* ------------------------------------------------------------------------- time */
 
 static uint64_t trace_ns(void *opaque)
 {
 	const struct replay_pass *p = opaque;
 
 	return p->now_ns;
-}
-
-static uint64_t begin_timing(const struct replay_pass *p)
-{
-	return p->is_timed ? real_ns() : 0;
-}
-
-/* `times` calls began at `began`. */
-static void end_timing(struct replay_pass *p, enum replay_timed what, uint64_t began, uint64_t times)
-{
-	uint64_t ns;
-
-	if (!p->is_timed || !times)
-		return;
-	ns = real_ns() - began;
-	ns = ns > p->clock_ns ? ns - p->clock_ns : 0;
-	histogram_add(&p->times[what], ns / times, times);
-}
-
-static uint64_t measure_clock(void)
-{
-	struct histogram *h = calloc(1, sizeof(*h));
-	uint64_t cost;
-
-	if (!h)
-		return 0;
-	for (unsigned i = 0; i < CLOCK_READINGS; i++) {
-		uint64_t began = real_ns();
-
-		histogram_add(h, real_ns() - began, 1);
-	}
-	cost = histogram_percentile(h, 50);
-	free(h);
-	return cost;
 }
 
 static void find_next_due(struct replay_pass *p)
@@ -88,8 +82,16 @@ static int process(struct replay_pass *p, struct replay_device *d)
 static void set_time(struct replay_pass *p, uint64_t ns)
 {
 	p->now_ns = ns;
-	if (p->meter)
-		meter_advance(p->meter, ns);
+	tell_time(p);
+}
+
+static int do_what_is_due(struct replay_pass *p, unsigned device)
+{
+	if (p->devices[device].due_ns > p->now_ns)
+		return 0;
+	begin_call(p);
+	return end_call(p, process(p, &p->devices[device]),
+			(struct replay_call){.kind = REPLAY_LATER, .device = device, .buffers = 1});
 }
 
 /* Time goes on, with what strategies want to do meanwhile. */
@@ -99,16 +101,8 @@ static int advance(struct replay_pass *p, uint64_t to_ns)
 
 	while (!err && p->due_ns <= to_ns) {
 		set_time(p, p->due_ns);
-		for (unsigned i = 0; !err && i < p->steps->facts.devices; i++) {
-			struct replay_device *d = &p->devices[i];
-			uint64_t began;
-
-			if (d->due_ns > p->now_ns)
-				continue;
-			began = begin_timing(p);
-			err = process(p, d);
-			end_timing(p, REPLAY_TIMED_LATER, began, 1);
-		}
+		for (unsigned i = 0; !err && i < p->steps->facts.devices; i++)
+			err = do_what_is_due(p, i);
 	}
 	set_time(p, to_ns);
 	return err;
@@ -137,104 +131,114 @@ static bool is_refusal(int err)
 	return err == -ENOSPC || err == -EDQUOT || err == -EFAULT || err == -ENOMEM || err == -ENOTSUP;
 }
 
-static int note_mapped(struct replay_pass *p, const struct replay_step *step,
-		       const struct viommu_dma_mapping *mapping, uint64_t offset)
-{
-	int err = p->meter ? exposure_add(&p->devices[step->device].exposure, offset, step->len) : 0;
+/* Buffers of one call, on its way into the mappings or out of them. */
+struct batch {
+	struct viommu_dma_mapping mappings[REPLAY_LIST_MOST];
+	struct iovec buffers[REPLAY_LIST_MOST];
+	uint64_t offsets[REPLAY_LIST_MOST], bytes;
+	size_t count;
+};
 
-	p->slots[step->slot] = (struct replay_slot){.mapping = *mapping,
-						    .offset = offset,
-						    .device = step->device,
-						    .is_mapped = true,
-						    .is_seen = p->meter && !err};
-	p->maps++;
-	return err;
+static void gather_buffers(struct replay_pass *p, const struct replay_step *steps, size_t count,
+			   struct batch *b)
+{
+	b->count = count;
+	b->bytes = 0;
+	for (size_t i = 0; i < count; i++) {
+		b->offsets[i] = replay_memory_offset(p->memory, steps[i].phys);
+		b->buffers[i] = (struct iovec){p->memory->host + b->offsets[i], steps[i].len};
+		b->bytes += steps[i].len;
+		tell_maps(p, b->offsets[i], steps[i].len);
+	}
 }
 
-/* Before it is unmapped. */
-static void note_unmapped(struct replay_pass *p, struct replay_slot *slot)
+static int map_batch(const struct replay_pass *p, struct viommu_dma_thread *t, struct batch *b,
+		     enum viommu_dma_direction direction)
 {
-	if (slot->is_seen)
-		exposure_remove(&p->devices[slot->device].exposure, slot->offset, slot->mapping.len);
-	slot->is_mapped = slot->is_seen = false;
+	if (b->count == 1)
+		return viommu_dma_map(t, b->buffers->iov_base, b->buffers->iov_len, direction,
+				      p->options->width, b->mappings);
+	return viommu_dma_map_list(t, b->buffers, b->count, direction, p->options->width, b->mappings);
+}
+
+static int keep(struct replay_pass *p, const struct replay_step *steps, const struct batch *b)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < b->count; i++) {
+		p->slots[steps[i].slot] = (struct replay_slot){.mapping = b->mappings[i],
+							       .offset = b->offsets[i],
+							       .device = steps->device,
+							       .is_mapped = true};
+		p->maps++;
+		if (!err)
+			err = tell_mapped(p, steps->device, b->offsets[i], steps[i].len);
+	}
+	return err;
 }
 
 static int map(struct replay_pass *p, const struct replay_step *steps, size_t count)
 {
-	struct viommu_dma_mapping mappings[REPLAY_LIST_MOST];
-	struct iovec buffers[REPLAY_LIST_MOST];
-	uint64_t offsets[REPLAY_LIST_MOST], began;
 	struct viommu_dma_thread *t;
-	int err = thread_of(p, &p->devices[steps->device], steps->cpu, &t);
+	struct batch b;
+	int err = thread_of(p, &p->devices[steps->device], steps->cpu, &t), observed, kept;
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < count; i++) {
-		offsets[i] = replay_memory_offset(p->memory, steps[i].phys);
-		buffers[i] = (struct iovec){p->memory->host + offsets[i], steps[i].len};
-		if (p->is_timed)
-			replay_memory_touch(p->memory, offsets[i], steps[i].len);
-	}
-	began = begin_timing(p);
-	if (count == 1)
-		err = viommu_dma_map(t, buffers->iov_base, buffers->iov_len, direction_of(steps),
-				     p->options->width, mappings);
-	else
-		err = viommu_dma_map_list(t, buffers, count, direction_of(steps), p->options->width,
-					  mappings);
+	gather_buffers(p, steps, count, &b);
+	begin_call(p);
+	err = map_batch(p, t, &b, direction_of(steps));
 	if (is_refusal(err)) {
 		p->refused += count;
 		return 0;
 	}
-	end_timing(p, REPLAY_TIMED_MAP, began, count);
+	observed = end_call(p, err,
+			    (struct replay_call){.kind = REPLAY_MAP,
+						 .device = steps->device,
+						 .buffers = count,
+						 .bytes = b.bytes});
 	if (err)
 		return err;
-	for (size_t i = 0; i < count; i++) {
-		int failed = note_mapped(p, &steps[i], &mappings[i], offsets[i]);
-
-		err = err ? err : failed;
-	}
-	return err;
+	kept = keep(p, steps, &b);
+	return observed ? observed : kept;
 }
 
-/* What the device does with a buffer, as late as it can. */
-static void use(struct replay_pass *p, const struct replay_slot *slot)
+/* Those of the steps that live; what was refused does not. */
+static void gather_mappings(struct replay_pass *p, const struct replay_step *steps, size_t count,
+			    struct batch *b)
 {
-	unsigned direction = (unsigned)slot->mapping.direction;
-
-	p->unreachable +=
-		!replay_device_uses(p->devices[slot->device].unit, slot->mapping.iova,
-				    direction & VIOMMU_DMA_TO_DEVICE, direction & VIOMMU_DMA_FROM_DEVICE);
-}
-
-static int unmap(struct replay_pass *p, const struct replay_step *steps, size_t count)
-{
-	struct viommu_dma_mapping mappings[REPLAY_LIST_MOST];
-	struct replay_device *d = &p->devices[steps->device];
-	struct viommu_dma_thread *t;
-	size_t live = 0;
-	uint64_t began;
-	int err = thread_of(p, d, steps->cpu, &t);
-
-	if (err)
-		return err;
+	b->count = b->bytes = 0;
 	for (size_t i = 0; i < count; i++) {
 		struct replay_slot *slot = &p->slots[steps[i].slot];
 
 		if (!slot->is_mapped)
-			continue; /* it was refused */
-		if (p->is_timed)
-			use(p, slot);
-		mappings[live++] = slot->mapping;
-		note_unmapped(p, slot);
+			continue;
+		tell_unmaps(p, slot);
+		slot->is_mapped = false;
+		b->mappings[b->count++] = slot->mapping;
+		b->bytes += slot->mapping.len;
 	}
-	if (!live)
+}
+
+static int unmap(struct replay_pass *p, const struct replay_step *steps, size_t count)
+{
+	struct viommu_dma_thread *t;
+	struct batch b;
+	int err = thread_of(p, &p->devices[steps->device], steps->cpu, &t);
+
+	if (err)
+		return err;
+	gather_mappings(p, steps, count, &b);
+	if (!b.count)
 		return 0;
-	p->unmaps += live;
-	began = begin_timing(p);
-	err = live == 1 ? viommu_dma_unmap(t, mappings) : viommu_dma_unmap_list(t, mappings, live);
-	end_timing(p, REPLAY_TIMED_UNMAP, began, live);
-	return err;
+	p->unmaps += b.count;
+	begin_call(p);
+	err = b.count == 1 ? viommu_dma_unmap(t, b.mappings) : viommu_dma_unmap_list(t, b.mappings, b.count);
+	return end_call(p, err,
+			(struct replay_call){.kind = REPLAY_UNMAP,
+					     .device = steps->device,
+					     .buffers = b.count,
+					     .bytes = b.bytes});
 }
 
 /* Bytes beyond the mapping are the trace's mistake: what is inside is synced. */
@@ -242,7 +246,7 @@ static int sync(struct replay_pass *p, const struct replay_step *step)
 {
 	struct replay_slot *slot = &p->slots[step->slot];
 	struct viommu_dma_thread *t;
-	uint64_t began, len = step->len;
+	uint64_t len = step->len;
 	int err;
 
 	if (!slot->is_mapped || step->offset >= slot->mapping.len)
@@ -252,13 +256,14 @@ static int sync(struct replay_pass *p, const struct replay_step *step)
 	err = thread_of(p, &p->devices[slot->device], step->cpu, &t);
 	if (err)
 		return err;
-	began = begin_timing(p);
+	begin_call(p);
 	if (step->kind == TRACE_SYNC_FOR_CPU)
 		err = viommu_dma_sync_for_cpu(t, &slot->mapping, step->offset, len);
 	else
 		err = viommu_dma_sync_for_device(t, &slot->mapping, step->offset, len);
-	end_timing(p, REPLAY_TIMED_SYNC, began, 1);
-	return err;
+	return end_call(p, err,
+			(struct replay_call){
+				.kind = REPLAY_SYNC, .device = slot->device, .buffers = 1, .bytes = len});
 }
 
 static int execute(struct replay_pass *p, const struct replay_step *steps, size_t count)
@@ -285,8 +290,7 @@ static void tell(struct replay_pass *p, size_t count)
 
 	p->steps_done += count;
 	if (p->options->progress && p->steps_done / TELL_EVERY != before / TELL_EVERY)
-		p->options->progress(p->options->arg, p->progress_base + p->steps_done,
-				     p->steps->facts.steps * 2);
+		p->options->progress(p->options->arg, p->progress_base + p->steps_done, p->progress_of);
 }
 
 int replay_pass_execute(struct replay_pass *p)
@@ -307,7 +311,7 @@ int replay_pass_execute(struct replay_pass *p)
 
 /* ---------------------------------------------------------------- begin and end */
 
-static uint64_t shadow_for(const struct replay_steps *steps)
+uint64_t replay_pass_shadow_size(const struct replay_steps *steps)
 {
 	uint64_t size = SHADOW_LEAST;
 
@@ -337,37 +341,20 @@ static int open_device(struct replay_pass *p, unsigned i, char *why, size_t why_
 		.now_ns = trace_ns,
 		.opaque = p,
 		.max_threads = CPUS_MOST,
-		.shadow_len = p->shadow_size,
+		.shadow_len = replay_pass_shadow_size(p->steps),
 		.shadow_address = REPLAY_SHADOW,
 	};
 	struct viommu_backing backing;
-	int err = 0;
+	int err;
 
 	d->due_ns = NEVER;
 	d->threads = calloc(p->cpus, sizeof(struct viommu_dma_thread *));
-	if (p->is_timed)
-		d->unit = &p->machine.units[i];
-	else
-		err = exposure_init(&d->exposure, p->memory, p->meter);
-	if (!d->threads || err)
+	if (!d->threads)
 		return -ENOMEM;
-	d->shadow = p->is_timed ? d->unit->shadow : replay_reserve(p->shadow_size);
-	if (!d->shadow)
-		return -ENOMEM;
-	options.shadow_host = d->shadow;
-	backing = p->is_timed ? d->unit->backing : exposure_backing(&d->exposure);
-	err = viommu_dma_open(&backing, &options, why, why_size, &d->dma);
+	err = p->observer.ops->open(p->observer.opaque, i, &backing, &options.shadow_host);
+	if (!err)
+		err = viommu_dma_open(&backing, &options, why, why_size, &d->dma);
 	return err ? err : add_memory(d, p->memory);
-}
-
-static bool is_all_reachable(const struct replay_pass *p)
-{
-	uint64_t all = p->steps->facts.devices * (p->memory->size / REPLAY_PAGE);
-
-	for (unsigned i = 0; i < p->steps->facts.devices; i++)
-		if (!p->devices[i].exposure.through && p->meter->pinned.now < all)
-			return false;
-	return true;
 }
 
 static int open_devices(struct replay_pass *p, char *why, size_t why_size)
@@ -383,49 +370,20 @@ static int open_devices(struct replay_pass *p, char *why, size_t why_size)
 	return err;
 }
 
-static int allocate(struct replay_pass *p)
-{
-	const struct replay_facts *f = &p->steps->facts;
-
-	p->devices = calloc(f->devices, sizeof(*p->devices));
-	p->slots = calloc(f->slots, sizeof(*p->slots));
-	p->times = calloc(REPLAY_TIMED, sizeof(*p->times));
-	if (!p->is_timed)
-		p->meter = malloc(sizeof(*p->meter));
-	if (!p->devices || !p->slots || !p->times || (!p->is_timed && !p->meter))
-		return -ENOMEM;
-	if (p->meter)
-		meter_init(p->meter, f->last_ns);
-	return 0;
-}
-
 int replay_pass_init(struct replay_pass *p, const struct replay_steps *steps, struct replay_memory *memory,
-		     const struct replay_options *options, bool is_timed, char *why, size_t why_size)
+		     const struct replay_options *options, struct replay_observer observer, char *why,
+		     size_t why_size)
 {
-	int err;
-
-	*p = (struct replay_pass){.steps = steps,
-				  .memory = memory,
-				  .options = options,
-				  .is_timed = is_timed,
-				  .due_ns = NEVER,
-				  .shadow_size = shadow_for(steps),
-				  .progress_base = is_timed ? steps->facts.steps : 0};
+	*p = (struct replay_pass){
+		.steps = steps, .memory = memory, .options = options, .observer = observer, .due_ns = NEVER};
 	p->cpus = steps->facts.cpus < CPUS_MOST ? steps->facts.cpus : CPUS_MOST;
+	p->devices = calloc(steps->facts.devices, sizeof(*p->devices));
+	p->slots = calloc(steps->facts.slots, sizeof(*p->slots));
 	why[0] = '\0';
-	err = allocate(p);
-	if (!err && is_timed) {
-		p->clock_ns = measure_clock();
-		err = replay_machine_init(&p->machine, steps->facts.devices, options->registers, memory,
-					  p->shadow_size);
-	}
-	if (!err) {
-		err = open_devices(p, why, why_size);
-		p->reaches_all = !err && p->meter && is_all_reachable(p);
-		return err;
-	}
-	snprintf(why, why_size, "the emulated IOMMU cannot be set up: %s", strerror(-err));
-	return err;
+	if (p->devices && p->slots)
+		return open_devices(p, why, why_size);
+	snprintf(why, why_size, "%s cannot be opened: %s", options->strategy, strerror(ENOMEM));
+	return -ENOMEM;
 }
 
 static int unmap_what_lives(struct replay_pass *p)
@@ -440,7 +398,7 @@ static int unmap_what_lives(struct replay_pass *p)
 
 		if (!slot->is_mapped)
 			continue;
-		note_unmapped(p, slot);
+		slot->is_mapped = false;
 		err = thread_of(p, d, 0, &t);
 		if (!err)
 			err = viommu_dma_unmap(t, &slot->mapping);
@@ -449,34 +407,32 @@ static int unmap_what_lives(struct replay_pass *p)
 	return first;
 }
 
-static int close_device(struct replay_pass *p, struct replay_device *d)
-{
-	int err = viommu_dma_close(d->dma); /* its threads go with it */
-
-	if (!p->is_timed && d->shadow)
-		munmap(d->shadow, p->shadow_size);
-	if (!p->is_timed)
-		exposure_finish(&d->exposure);
-	free(d->threads);
-	return err;
-}
-
 int replay_pass_finish(struct replay_pass *p)
 {
 	int first = unmap_what_lives(p);
 
 	for (unsigned i = 0; p->devices && i < p->steps->facts.devices; i++) {
-		int err = close_device(p, &p->devices[i]);
+		int err = viommu_dma_close(p->devices[i].dma); /* its threads go with it */
 
 		first = first ? first : err;
+		free(p->devices[i].threads);
 	}
-	if (p->is_timed)
-		replay_machine_finish(&p->machine);
 	free(p->devices);
 	free(p->slots);
-	free(p->times);
-	free(p->meter);
 	return first;
+}
+
+static void join(uint64_t *values, const uint64_t *own, size_t count)
+{
+	size_t known;
+	const struct viommu_dma_counter_info *infos = viommu_dma_counters_describe(&known);
+
+	for (size_t i = 0; i < count && i < known; i++) {
+		if (!(infos[i].flags & VIOMMU_DMA_COUNTER_MAXIMUM))
+			values[i] += own[i];
+		else if (own[i] > values[i])
+			values[i] = own[i];
+	}
 }
 
 int replay_pass_counters(struct replay_pass *p, uint64_t *values, size_t count)
@@ -488,8 +444,7 @@ int replay_pass_counters(struct replay_pass *p, uint64_t *values, size_t count)
 	memset(values, 0, count * sizeof(*values));
 	for (unsigned i = 0; i < p->steps->facts.devices; i++) {
 		viommu_dma_counters_read(p->devices[i].dma, own, count);
-		for (size_t c = 0; c < count; c++)
-			values[c] += own[c];
+		join(values, own, count);
 	}
 	free(own);
 	return 0;

@@ -31,7 +31,12 @@
 	X(unmap_p50_ns, uint64_t, COUNT, "time of an unmap, likewise")                                       \
 	X(unmap_p99_ns, uint64_t, COUNT, "time of an unmap, likewise")                                       \
 	X(buffer_mean_ns, double, COUNT,                                                                     \
-	  "time for one buffer on average: map, syncs, unmap, and its part of what is done later")           \
+	  "time for one buffer: map, syncs, unmap, and its part of what is done later. Of calls that did "   \
+	  "the same work the fastest fifth is taken, and how many they are")                                 \
+	X(buffer_median_ns, double, COUNT,                                                                   \
+	  "the same by the median of the rounds. Where it is far more than buffer_mean_ns other programs "   \
+	  "were in the way")                                                                                 \
+	X(rounds, uint64_t, COUNT, "rounds that were timed; buffer_mean_ns is of the best, call by call")    \
 	X(table_writes, uint64_t, COUNT, "leaf entries of 4 KiB written, to map or to unmap")                \
 	X(invalidations, uint64_t, COUNT, "invalidations of both kinds")                                     \
 	X(page_invalidations, uint64_t, COUNT, "ranges of pages invalidated one by one")                     \

@@ -2,18 +2,26 @@
 #include "cli/replay/run.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
+#include "cli/replay/cost_observer.h"
 #include "cli/replay/pass.h"
+#include "cli/replay/reach_observer.h"
 
-#define COUNTERS_MOST  64
-#define CHECK_SHADOW   (UINT64_C(16) << 20)
-#define ROUNDS_MOST    5
-#define ROUNDS_SECONDS 1
+#define COUNTERS_MOST 64
+#define CHECK_SHADOW  (UINT64_C(16) << 20)
+
+/* Rounds that are timed: as many as a second has room for, and a few in any case unless one takes a minute.
+ */
+#define ROUNDS_MOST	     COST_ROUNDS_MOST
+#define ROUNDS_SECONDS	     1
+#define ROUNDS_LEAST	     3
+#define ROUNDS_LEAST_SECONDS 60
 
 /* What the address spaces counted in one pass. */
 struct counts {
@@ -52,9 +60,9 @@ static double ratio(double a, double b)
 	return b > 0 ? a / b : 0;
 }
 
-static void take_exposure(const struct replay_pass *p, struct replay_result *r)
+static void take_reach(const struct replay_pass *p, const struct reach_observer *o, struct replay_result *r)
 {
-	const struct meter *m = p->meter;
+	const struct meter *m = o->meter;
 
 	r->maps = p->maps;
 	r->unmaps = p->unmaps;
@@ -70,7 +78,6 @@ static void take_exposure(const struct replay_pass *p, struct replay_result *r)
 	r->excess_mean_bytes = meter_mean(m, &m->excess);
 	r->duration_s = (double)p->steps->facts.last_ns / 1e9;
 	r->series = m->series;
-	r->reaches_all = p->reaches_all;
 }
 
 static void take_counts(const struct counts *c, struct replay_result *r)
@@ -84,138 +91,201 @@ static void take_counts(const struct counts *c, struct replay_result *r)
 	r->bytes_copied = count_of(c, "bytes_copied");
 }
 
-static void take_times(const struct replay_pass *p, struct replay_result *r)
+/* Of one round. */
+static void take_times(const struct cost_observer *o, struct replay_result *r)
 {
-	uint64_t sum = 0;
-
-	r->map_p50_ns = histogram_percentile(&p->times[REPLAY_TIMED_MAP], 50);
-	r->map_p99_ns = histogram_percentile(&p->times[REPLAY_TIMED_MAP], 99);
-	r->unmap_p50_ns = histogram_percentile(&p->times[REPLAY_TIMED_UNMAP], 50);
-	r->unmap_p99_ns = histogram_percentile(&p->times[REPLAY_TIMED_UNMAP], 99);
-	for (unsigned i = 0; i < REPLAY_TIMED; i++)
-		sum += p->times[i].sum;
-	r->buffer_mean_ns = ratio((double)sum, (double)p->maps);
+	r->map_p50_ns = histogram_percentile(&o->times[REPLAY_MAP], 50);
+	r->map_p99_ns = histogram_percentile(&o->times[REPLAY_MAP], 99);
+	r->unmap_p50_ns = histogram_percentile(&o->times[REPLAY_UNMAP], 50);
+	r->unmap_p99_ns = histogram_percentile(&o->times[REPLAY_UNMAP], 99);
 }
 
-/* -------------------------------------------------------------------- two passes */
-
-static int fail(char *why, size_t why_size, const struct replay_options *o, int err)
+/* Of all rounds. */
+static void take_cost(const struct cost *c, struct replay_result *r)
 {
-	snprintf(why, why_size, "%s cannot go on: %s", o->strategy, strerror(-err));
+	r->buffer_mean_ns = ratio(cost_ns(c), (double)r->maps);
+	r->buffer_median_ns = ratio(cost_median_ns(c), (double)r->maps);
+	r->rounds = c->rounds;
+}
+
+/* ------------------------------------------------------------------------ passes */
+
+/* One strategy on one trace. */
+struct run {
+	const struct replay_steps *steps;
+	struct replay_memory *memory;
+	const struct replay_options *options;
+	unsigned passes;      /* so far */
+	struct counts counts; /* of the first */
+	struct cost cost;     /* of the others */
+	double least_ns;      /* of a round, so far */
+	struct replay_result result;
+	char *why;
+	size_t why_size;
+};
+
+static int fail(struct run *r, int err)
+{
+	snprintf(r->why, r->why_size, "%s cannot go on: %s", r->options->strategy, strerror(-err));
 	return err;
 }
 
-static int finish(struct replay_pass *p, int err, char *why, size_t why_size)
+static __attribute__((format(printf, 2, 3))) int report_this(struct run *r, const char *format, ...)
 {
-	const struct replay_options *options = p->options;
-	int end = replay_pass_finish(p);
+	char what[128];
+	va_list args;
 
-	return err || !end ? err : fail(why, why_size, options, end);
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	snprintf(r->why, r->why_size, "%s %s; please report this", r->options->strategy, what);
+	return -EPROTO;
 }
 
-static bool broke_rules(const struct replay_pass *p)
+/* Of opening: the strategy may not fit, which the user wants to see beside the others. */
+static int not_possible(struct run *r, int err)
 {
-	for (unsigned i = 0; i < p->steps->facts.devices; i++)
-		if (p->devices[i].exposure.broken_rules)
-			return true;
-	return false;
+	snprintf(r->result.why_not, sizeof(r->result.why_not), "%s", r->why);
+	return err == -EINVAL ? err : 0;
 }
 
-static int look(struct replay_pass *p, struct counts *c, struct replay_result *r, char *why, size_t why_size)
+static int cannot_set_up(struct run *r, int err)
 {
-	int err = replay_pass_execute(p);
+	snprintf(r->why, r->why_size, "the emulated IOMMU cannot be set up: %s", strerror(-err));
+	return not_possible(r, err);
+}
 
-	if (!err)
-		err = read_counts(p, c);
-	if (err)
-		return fail(why, why_size, p->options, err);
-	for (unsigned i = 0; i < p->steps->facts.devices; i++)
-		exposure_settle(&p->devices[i].exposure);
-	if (broke_rules(p)) {
-		snprintf(why, why_size, "%s mapped or unmapped what it must not; please report this",
-			 p->options->strategy);
-		return -EPROTO;
+/* What is made of a pass that is open. */
+typedef int (*pass_fn)(struct run *r, struct replay_pass *p, void *observer);
+
+static int one_pass(struct run *r, struct replay_observer observer, pass_fn use)
+{
+	uint64_t before = r->passes < ROUNDS_LEAST ? r->passes : ROUNDS_LEAST;
+	struct replay_pass p;
+	int err = replay_pass_init(&p, r->steps, r->memory, r->options, observer, r->why, r->why_size), end;
+
+	if (err) {
+		replay_pass_finish(&p);
+		return not_possible(r, err);
 	}
-	take_exposure(p, r);
-	take_counts(c, r);
+	p.progress_base = before * r->steps->facts.steps;
+	p.progress_of = (1 + ROUNDS_LEAST) * r->steps->facts.steps;
+	err = use(r, &p, observer.opaque);
+	r->passes++;
+	end = replay_pass_finish(&p);
+	return err || !end ? err : fail(r, end);
+}
+
+/* ------------------------------------------------------- what devices can reach */
+
+static int look(struct run *r, struct replay_pass *p, void *observer)
+{
+	struct reach_observer *o = observer;
+	int err;
+
+	r->result.reaches_all = reach_observer_sees_all(o);
+	err = replay_pass_execute(p);
+	if (!err)
+		err = read_counts(p, &r->counts);
+	if (err)
+		return fail(r, err);
+	if (reach_observer_settle(o))
+		return report_this(r, "mapped or unmapped what it must not");
+	take_reach(p, o, &r->result);
+	take_counts(&r->counts, &r->result);
 	return 0;
 }
 
-static int measure(struct replay_pass *p, const struct counts *before, struct replay_result *r, char *why,
-		   size_t why_size)
+static int look_once(struct run *r)
 {
+	struct reach_observer o;
+	int err = reach_observer_init(&o, r->steps, r->memory, replay_pass_shadow_size(r->steps));
+
+	err = err ? cannot_set_up(r, err) : one_pass(r, reach_observer_of(&o), look);
+	reach_observer_finish(&o);
+	return err;
+}
+
+/* --------------------------------------------------------------- what calls cost */
+
+static int measure(struct run *r, struct replay_pass *p, void *observer)
+{
+	struct cost_observer *o = observer;
 	struct counts c;
+	double ns;
 	int err = replay_pass_execute(p);
 
 	if (!err)
 		err = read_counts(p, &c);
 	if (err)
-		return fail(why, why_size, p->options, err);
-	if (p->unreachable) {
-		snprintf(why, why_size,
-			 "%s: the device could not use %llu buffers that it was given; please report this",
-			 p->options->strategy, (unsigned long long)p->unreachable);
-		return -EPROTO;
+		return fail(r, err);
+	if (o->unreachable)
+		return report_this(r, "gave the device %llu buffers that it could not use",
+				   (unsigned long long)o->unreachable);
+	if (memcmp(c.values, r->counts.values, c.count * sizeof(c.values[0])))
+		return report_this(r, "did not do the same twice");
+	ns = cost_end_round(&r->cost);
+	if (!r->result.rounds || ns < r->least_ns) {
+		r->least_ns = ns;
+		take_times(o, &r->result);
 	}
-	if (memcmp(c.values, before->values, c.count * sizeof(c.values[0]))) {
-		snprintf(why, why_size, "%s did not do the same twice; please report this",
-			 p->options->strategy);
-		return -EPROTO;
-	}
-	take_times(p, r);
+	take_cost(&r->cost, &r->result);
 	return 0;
 }
 
-/* Of opening: the strategy may not fit, which the user wants to see beside the others. */
-static int not_possible(int err, const char *why, struct replay_result *r)
+static int measure_once(struct run *r)
 {
-	snprintf(r->why_not, sizeof(r->why_not), "%s", why);
-	return err == -EINVAL ? err : 0;
+	struct cost_observer o;
+	int err = cost_observer_init(&o, r->steps, r->memory, r->options->registers,
+				     replay_pass_shadow_size(r->steps), &r->cost);
+
+	err = err ? cannot_set_up(r, err) : one_pass(r, cost_observer_of(&o), measure);
+	cost_observer_finish(&o);
+	return err;
 }
 
-static bool is_time_left(const struct timespec *began, unsigned rounds)
+static bool is_another_round_due(const struct timespec *began, unsigned rounds)
 {
 	struct timespec now;
+	time_t seconds;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return rounds < ROUNDS_MOST && now.tv_sec - began->tv_sec < ROUNDS_SECONDS;
+	seconds = now.tv_sec - began->tv_sec;
+	if (rounds < ROUNDS_LEAST)
+		return !rounds || seconds < ROUNDS_LEAST_SECONDS;
+	return rounds < ROUNDS_MOST && seconds < ROUNDS_SECONDS;
 }
 
-static int one_pass(const struct replay_steps *steps, struct replay_memory *memory,
-		    const struct replay_options *options, bool is_timed, struct counts *c,
-		    struct replay_result *r, char *why, size_t why_size)
+static int measure_rounds(struct run *r)
 {
-	struct replay_pass p;
-	int err = replay_pass_init(&p, steps, memory, options, is_timed, why, why_size);
+	struct timespec began;
+	int err = 0;
 
-	if (err) {
-		replay_pass_finish(&p);
-		return not_possible(err, why, r);
-	}
-	err = is_timed ? measure(&p, c, r, why, why_size) : look(&p, c, r, why, why_size);
-	return finish(&p, err, why, why_size);
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	for (unsigned i = 0; !err && !*r->result.why_not && is_another_round_due(&began, i); i++)
+		err = measure_once(r);
+	cost_finish(&r->cost);
+	return err;
 }
 
-/* Others use the machine, too: of a few rounds, if they are short, the quietest counts. */
 int replay_run(const struct replay_steps *steps, struct replay_memory *memory,
 	       const struct replay_options *options, struct replay_result *ret_result, char *why,
 	       size_t why_size)
 {
-	struct replay_result r = {
-		.strategy = options->strategy,
-		.registers = options->registers == REPLAY_SIDECORE ? "sidecore" : "trap",
+	struct run r = {
+		.steps = steps,
+		.memory = memory,
+		.options = options,
+		.result = {.strategy = options->strategy,
+			   .registers = options->registers == REPLAY_SIDECORE ? "sidecore" : "trap"},
+		.why = why,
+		.why_size = why_size,
 	};
-	struct timespec began;
-	struct counts c;
-	int err = one_pass(steps, memory, options, false, &c, &r, why, why_size);
+	int err = look_once(&r);
 
-	*ret_result = r;
-	clock_gettime(CLOCK_MONOTONIC, &began);
-	for (unsigned i = 0; !err && !*r.why_not && (!i || is_time_left(&began, i)); i++) {
-		err = one_pass(steps, memory, options, true, &c, &r, why, why_size);
-		if (!i || r.buffer_mean_ns < ret_result->buffer_mean_ns)
-			*ret_result = r;
-	}
+	if (!err)
+		err = measure_rounds(&r);
+	*ret_result = r.result;
 	return err;
 }
 

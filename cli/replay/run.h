@@ -3,9 +3,9 @@
  * Executes the steps of a trace under one strategy. The clock that the strategy
  * sees is the trace's, so what it keeps for 10 ms it keeps for 10 ms of the trace.
  *
- * Twice, since looking costs time: once on a backing that only remembers what can
- * be reached, and once on emulated IOMMUs with a real clock around each call.
- * Both must have done the same.
+ * More than once, since looking costs time: once on a backing that only remembers
+ * what can be reached (reach_observer.h), and a few times on emulated IOMMUs with a
+ * real clock around each call (cost_observer.h). All must have done the same.
  */
 #ifndef CLI_REPLAY_RUN_H
 #define CLI_REPLAY_RUN_H

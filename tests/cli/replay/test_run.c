@@ -383,6 +383,9 @@ static void test_trapped(void **state)
 	assert_string_equal(r.registers, "trap");
 	CHECK(invalidations, 2);
 	assert_true(r.unmap_p50_ns > 0);
+	assert_in_range(r.rounds, 3, 8);
+	assert_true(r.buffer_mean_ns > 0);
+	assert_true(r.buffer_median_ns >= r.buffer_mean_ns);
 	finish();
 }
 
