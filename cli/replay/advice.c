@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The table in words. The safest is the one that leaves the least reachable,
- * stale time first; the cheapest takes the least time for a buffer. Between them
- * the choice is the cheapest that keeps nothing for longer than BEARABLE_US, unless the
+ * stale time first; the cheapest takes the least time for a buffer, and of those that
+ * take hardly more it is the safest. Between the two the choice is the
+ * cheapest of those that keep nothing for longer than BEARABLE_US, unless the
  * safest costs hardly more.
+ *
+ * What costs hardly more is not told apart, so that the choice does not follow the
+ * last digits of a measurement. Where the rounds differ by so much that
+ * another one may have been chosen, that is said.
  */
 #include <stdarg.h>
 #include <string.h>
@@ -13,6 +18,7 @@
 #define BEARABLE_US 100000.0
 #define HARDLY_MORE 1.25 /* times the cost */
 #define SAME_EXCESS 1.001
+#define ANY	    1e300
 
 struct field {
 	const struct replay_result *results;
@@ -31,29 +37,68 @@ static bool is_safer(const struct replay_result *a, const struct replay_result *
 	if (a->excess_byte_seconds * SAME_EXCESS < b->excess_byte_seconds ||
 	    b->excess_byte_seconds * SAME_EXCESS < a->excess_byte_seconds)
 		return a->excess_byte_seconds < b->excess_byte_seconds;
-	return a->buffer_mean_ns < b->buffer_mean_ns;
+	return a->buffer_mean_ns * HARDLY_MORE < b->buffer_mean_ns;
 }
 
-static bool is_cheaper(const struct replay_result *a, const struct replay_result *b)
+static double mean_of(const struct replay_result *r)
 {
-	return a->buffer_mean_ns < b->buffer_mean_ns;
+	return r->buffer_mean_ns;
 }
 
-/* The first of the candidates by an order; NULL: there is none. */
-static const struct replay_result *find_first(const struct field *f,
-					      bool (*goes_first)(const struct replay_result *,
-								 const struct replay_result *),
-					      double stale_most_us)
+static double median_of(const struct replay_result *r)
+{
+	return r->buffer_median_ns;
+}
+
+/* The least cost of the candidates, by one of the two, but for `other`. */
+static double least_cost(const struct field *f, double stale_most_us, const struct replay_result *other,
+			 double (*cost_of)(const struct replay_result *r))
+{
+	double least = ANY;
+
+	for (size_t i = 0; i < f->count; i++) {
+		const struct replay_result *r = &f->results[i];
+
+		if (is_candidate(r) && r != other && r->stale_max_us <= stale_most_us && cost_of(r) < least)
+			least = cost_of(r);
+	}
+	return least;
+}
+
+/* The safest of the candidates that cost at most so much; NULL: there is none. */
+static const struct replay_result *find_safest(const struct field *f, double stale_most_us, double cost_most)
 {
 	const struct replay_result *first = NULL;
 
 	for (size_t i = 0; i < f->count; i++) {
 		const struct replay_result *r = &f->results[i];
 
-		if (is_candidate(r) && r->stale_max_us <= stale_most_us && (!first || goes_first(r, first)))
+		if (is_candidate(r) && r->stale_max_us <= stale_most_us && r->buffer_mean_ns <= cost_most &&
+		    (!first || is_safer(r, first)))
 			first = r;
 	}
 	return first;
+}
+
+static const struct replay_result *find_cheapest(const struct field *f, double stale_most_us)
+{
+	return find_safest(f, stale_most_us, HARDLY_MORE * least_cost(f, stale_most_us, NULL, mean_of));
+}
+
+/*
+ * Might another one have been chosen? The choice may cost too much beside a
+ * cheaper one, or one that is safer may cost hardly more than the cheapest, when it is the
+ * median of the rounds that is right.
+ */
+static bool is_doubtful(const struct field *f, const struct replay_result *choice)
+{
+	double enough = HARDLY_MORE * least_cost(f, BEARABLE_US, NULL, median_of);
+	const struct replay_result *safer = find_safest(f, BEARABLE_US, enough);
+
+	if (choice->rounds == 1)
+		return true;
+	return choice->buffer_median_ns > HARDLY_MORE * least_cost(f, BEARABLE_US, choice, mean_of) ||
+	       (safer && is_safer(safer, choice));
 }
 
 /* -------------------------------------------------------------------- sentences */
@@ -124,8 +169,10 @@ static double a_second(const struct replay_result *r, double amount)
 
 static void say_cost(struct text *t, const struct replay_result *r)
 {
-	sayf(t, "at %s a buffer and %s invalidations a second", duration(r->buffer_mean_ns / 1e3),
-	     number(a_second(r, (double)r->invalidations)));
+	sayf(t, "at %s", duration(r->buffer_mean_ns / 1e3));
+	if (r->buffer_median_ns > HARDLY_MORE * r->buffer_mean_ns)
+		sayf(t, "to %s", duration(r->buffer_median_ns / 1e3));
+	sayf(t, "a buffer and %s invalidations a second", number(a_second(r, (double)r->invalidations)));
 	if (r->bytes_copied)
 		sayf(t, "and %s bytes copied a second", number(a_second(r, (double)r->bytes_copied)));
 }
@@ -179,18 +226,28 @@ static void say_saving(struct text *t, const struct replay_result *choice, const
 	end(t);
 }
 
-static bool is_worth_it(const struct replay_result *choice, const struct replay_result *safest)
-{
-	return choice != safest && choice->buffer_mean_ns * HARDLY_MORE < safest->buffer_mean_ns;
-}
-
 static void say_choice(struct text *t, const struct replay_result *safest, const struct replay_result *choice)
 {
-	if (is_worth_it(choice, safest)) {
+	if (choice != safest) {
 		say_saving(t, choice, safest);
 		return;
 	}
 	sayf(t, "Choose %s: nothing that is less safe costs much less on this trace.", safest->strategy);
+	end(t);
+}
+
+static void say_doubt(struct text *t, const struct field *f, const struct replay_result *choice)
+{
+	if (!is_doubtful(f, choice))
+		return;
+	if (choice->rounds == 1)
+		say(t, "Calls were timed in one round only, so nothing tells how far their times can be "
+		       "trusted:");
+	else
+		say(t, "This run was too noisy to judge, as the rounds in which calls were timed differ too "
+		       "much:");
+	say(t,
+	    "another strategy may be the better choice. Run it again while the machine does nothing else.");
 	end(t);
 }
 
@@ -227,29 +284,36 @@ const char *replay_kind(const struct replay_result *r)
 	return r->stale_max_us <= BEARABLE_US ? "limited" : "kept";
 }
 
+/* NULL: there is none. */
+static const struct replay_result *choose(const struct field *f, const struct replay_result *safest)
+{
+	const struct replay_result *cheapest = find_cheapest(f, BEARABLE_US);
+
+	return cheapest && cheapest->buffer_mean_ns < safest->buffer_mean_ns ? cheapest : safest;
+}
+
 const struct replay_result *replay_choice(const struct replay_result *results, size_t count)
 {
 	const struct field f = {results, count};
-	const struct replay_result *safest = find_first(&f, is_safer, 1e300),
-				   *choice = find_first(&f, is_cheaper, BEARABLE_US);
 
-	return choice && is_worth_it(choice, safest) ? choice : safest;
+	return choose(&f, find_safest(&f, ANY, ANY));
 }
 
 void replay_print_advice(FILE *to, const struct replay_result *results, size_t count, int width)
 {
 	const struct field f = {results, count};
-	const struct replay_result *safest = find_first(&f, is_safer, 1e300),
-				   *cheapest = find_first(&f, is_cheaper, 1e300),
-				   *choice = find_first(&f, is_cheaper, BEARABLE_US);
+	const struct replay_result *safest = find_safest(&f, ANY, ANY), *cheapest = find_cheapest(&f, ANY),
+				   *choice = choose(&f, safest);
 	struct text t = {.to = to, .width = width};
 
 	if (safest) {
 		say_one(&t, "Safest", safest);
 		if (cheapest != safest)
 			say_one(&t, "Cheapest that protects at all", cheapest);
-		if (count > 1)
-			say_choice(&t, safest, choice ? choice : safest);
+		if (count > 1) {
+			say_choice(&t, safest, choice);
+			say_doubt(&t, &f, choice);
+		}
 	}
 	say_open(&t, &f);
 }

@@ -117,7 +117,7 @@ static void draw_y(FILE *to, const struct axis *y, void (*format)(double, char *
 /* A strategy's place, and that of its name. */
 struct mark {
 	const struct replay_result *r;
-	double x, y, label_x, label_y, width;
+	double x, y, median_x, label_x, label_y, width;
 	const char *anchor;
 };
 
@@ -170,6 +170,7 @@ static void draw_mark(FILE *to, const struct mark *m, bool chosen)
 	if (fabs(m->label_y - ASCENT - m->y) > 6)
 		line(to, "leader", m->x, m->y, m->anchor[0] == 'e' ? m->label_x + 2 : m->label_x - 2,
 		     m->label_y - ASCENT);
+	line(to, "spread", m->x, m->y, m->median_x, m->y);
 	if (chosen)
 		fprintf(to, "<circle class=\"chosen\" cx=\"%.1f\" cy=\"%.1f\" r=\"11\"/>\n", m->x, m->y);
 	fprintf(to, "<circle class=\"point %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", replay_kind(m->r), m->x,
@@ -212,6 +213,7 @@ void replay_print_costs_chart(FILE *to, const struct replay_report *r)
 					       .width = CHAR * (double)strlen(r->results[i].strategy),
 					       .anchor = "start"};
 		widen(&x, r->results[i].buffer_mean_ns);
+		widen(&x, r->results[i].buffer_median_ns);
 		widen(&y, r->results[i].excess_mean_bytes);
 	}
 	settle(&x);
@@ -222,6 +224,7 @@ void replay_print_costs_chart(FILE *to, const struct replay_report *r)
 	label(to, "title", "start", 0, TOP, "exposure: bytes in reach that no buffer needs");
 	for (unsigned i = 0; i < count; i++) {
 		marks[i].x = place(&x, marks[i].r->buffer_mean_ns);
+		marks[i].median_x = place(&x, marks[i].r->buffer_median_ns);
 		marks[i].y = place(&y, marks[i].r->excess_mean_bytes);
 		marks[i].label_x = marks[i].x + 13;
 		marks[i].label_y = marks[i].y + ASCENT;

@@ -22,7 +22,8 @@ static const char style[] =
 	"margin:18px 0}.choice-box p.choose{font-size:17px;font-weight:600}\n"
 	"svg{width:100%;height:auto;display:block;font:12px system-ui,sans-serif;overflow:visible}\n"
 	"svg text{fill:var(--ink)}svg .tick,svg .title{fill:var(--soft)}svg .choice{font-weight:700}\n"
-	".grid{stroke:var(--line)}.faint{stroke-dasharray:2 4}.leader{stroke:var(--soft);stroke-width:.8}\n"
+	".grid{stroke:var(--line)}.faint{stroke-dasharray:2 4}.leader{stroke:var(--soft);stroke-width:.8}"
+	".spread{stroke:var(--soft);stroke-width:2}\n"
 	".point{stroke:var(--paper);stroke-width:1.5}.safe{fill:var(--safe)}.limited{fill:var(--limited)}"
 	".kept{fill:var(--kept)}.open.point{fill:var(--paper);stroke:var(--open);stroke-width:2.5}\n"
 	".chosen{fill:none;stroke:var(--accent);stroke-width:2}\n"
@@ -163,7 +164,10 @@ static void print_charts(FILE *to, const struct replay_report *r)
 	      "that a "
 	      "device could reach though they belong to no buffer that is mapped, on average over the time "
 	      "of the "
-	      "trace; a buffer of 54 bytes exposes its page of 4096.</p>\n",
+	      "trace; a buffer of 54 bytes exposes its page of 4096. A line from a point to the "
+	      "right goes to the median of the rounds in which calls were timed: where it is long, other "
+	      "programs "
+	      "were in the way, and less is known.</p>\n",
 	      to);
 	replay_print_costs_chart(to, r);
 	print_key(to);

@@ -10,8 +10,8 @@
 
 /* A row for each result, at most 120 columns wide; below, why some could not run. */
 void replay_print_table(FILE *to, const struct replay_result *results, size_t count);
-/* What it means: which is the safest, which the cheapest, which to choose; a paragraph for each, in lines of
- * `width`. */
+/* What it means, and whether the run was too noisy to judge: which is the safest, which the cheapest, which
+ * to choose; a paragraph for each, in lines of `width`. */
 #define REPLAY_ADVICE_WIDTH 118
 void replay_print_advice(FILE *to, const struct replay_result *results, size_t count, int width);
 /* The strategy that it says to choose; NULL: none of them. */
@@ -30,7 +30,9 @@ void replay_print_csv(FILE *to, const struct replay_result *results, size_t coun
  * kept, open. */
 const char *replay_kind(const struct replay_result *r);
 
-/* The columns of the table. A group of them begins where it is named. */
+/* The columns of the page's table, of which the first REPLAY_PAGE_ONLY do not fit a terminal. A group of them
+ * begins where it is named. */
+#define REPLAY_PAGE_ONLY 2
 struct replay_shown {
 	const char *group, *heading, *column;
 	void (*format)(double value, char *text, size_t size);

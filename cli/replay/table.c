@@ -53,8 +53,14 @@ static void format_share(double value, char *text, size_t size)
 	snprintf(text, size, "%.*f", value > 0 && value < 0.0995 ? 1 : 0, value * 100);
 }
 
-/* Those of the result that fit. */
+static void format_ns(double value, char *text, size_t size)
+{
+	replay_format_time(value / 1e3, text, size);
+}
+
 static const struct replay_shown shown[] = {
+	{"a buffer", "costs", "buffer_mean_ns", format_ns},
+	{"", "median", "buffer_median_ns", format_ns},
 	{"map, ns", "p50", "map_p50_ns", replay_format_number},
 	{"", "p99", "map_p99_ns", replay_format_number},
 	{"unmap, ns", "p50", "unmap_p50_ns", replay_format_number},
@@ -99,11 +105,11 @@ static int group_width(size_t i)
 static void print_headings(FILE *to)
 {
 	fprintf(to, "%*s", NAME_WIDTH, "");
-	for (size_t i = 0; i < SHOWN_COUNT; i++)
+	for (size_t i = REPLAY_PAGE_ONLY; i < SHOWN_COUNT; i++)
 		if (*shown[i].group)
 			fprintf(to, "%*s", group_width(i), shown[i].group);
 	fprintf(to, "\n%-*s", NAME_WIDTH, "strategy");
-	for (size_t i = 0; i < SHOWN_COUNT; i++)
+	for (size_t i = REPLAY_PAGE_ONLY; i < SHOWN_COUNT; i++)
 		fprintf(to, "%*s", width_of(i), shown[i].heading);
 	fputc('\n', to);
 }
@@ -128,7 +134,7 @@ static void print_row(FILE *to, const struct replay_result *r)
 		fprintf(to, "%-*s", NAME_WIDTH, r->strategy);
 	else
 		fprintf(to, "%s\n%*s", r->strategy, NAME_WIDTH, "");
-	for (size_t i = 0; i < SHOWN_COUNT; i++) {
+	for (size_t i = REPLAY_PAGE_ONLY; i < SHOWN_COUNT; i++) {
 		shown[i].format(replay_value(r, replay_find_column(shown[i].column)), text, sizeof(text));
 		fprintf(to, "%*s", width_of(i), text);
 	}

@@ -4,6 +4,7 @@
 
 usage: test_replay.py VIOMMUD VIOMMU [WORD]    WORD: only the cases whose name has it
 """
+import contextlib
 import csv
 import io
 import json
@@ -238,6 +239,46 @@ def every_strategy_on_a_ring():
         check((one["maps"], one["refused"], one["unmaps"]) == (10000, 0, 10000 - 512), one)
     safe = min(one["excess_byte_seconds"] for one in found)
     check(safe < max(one["excess_byte_seconds"] for one in found) / 10, "all are the same")
+
+
+# ------------------------------------------------------------- a busy machine
+
+
+def disk(ios, out):
+    """A disk with 16 buffers of 16 KiB, read again and again, with a pause of 20 ms behind each 1600."""
+    seconds = 1000.0
+    for i in range(0, ios, 16):
+        seconds += 0.02 if i % 1600 == 0 else 1e-4
+        for k in range(16):
+            out.write(mapped(seconds + k * 1e-6, 0xfff00000 + k * 0x10000, 16384, (k + 1) << 16, DISK, "FROM_DEVICE"))
+        for k in range(16):
+            out.write(unmapped(seconds + 5e-5 + k * 1e-6, 0xfff00000 + k * 0x10000, 16384, DISK, "FROM_DEVICE"))
+
+
+@contextlib.contextmanager
+def busy_loops(count):
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+@case
+def advice_beside_busy_loops():
+    """Costs are those of the calls, whatever else the machine does; with their times' sums it said copy."""
+    out, named = io.StringIO(), ("deferred", "optimistic", "copy", "single-use")
+    disk(8000, out)
+    arguments = [one for name in named for one in ("--strategy", name)]
+    with busy_loops(2 * len(os.sched_getaffinity(0))):
+        costs = {one["strategy"]: one for one in results(out.getvalue(), *arguments)}
+        advice = replay(out.getvalue(), *arguments).stdout
+    told = {name: (one["buffer_mean_ns"], one["buffer_median_ns"], one["rounds"]) for name, one in costs.items()}
+    print(f"   {told}")
+    check(told["optimistic"][0] * 1.5 < min(told[name][0] for name in named if name != "optimistic"), told)
+    check("Choose optimistic: " in advice, advice)
 
 
 # ------------------------------------------------------------------ long ones

@@ -169,6 +169,75 @@ static void test_advice_to_be_safe(void **state)
 	free(text);
 }
 
+/* The last digits of a measurement are nothing to choose by. */
+static void test_advice_by_what_repeats(void **state)
+{
+	struct replay_result three[] = {
+		{.strategy = "single-use", .buffer_mean_ns = 2000, .duration_s = 1},
+		{.strategy = "optimistic", .stale_max_us = 10000, .duration_s = 1},
+		{.strategy = "deferred", .stale_max_us = 9000, .duration_s = 1},
+	};
+
+	(void)state;
+	for (double cost = 85; cost <= 120; cost++) {
+		three[1].buffer_mean_ns = cost;
+		three[2].buffer_mean_ns = 205 - cost;
+		if (205 - cost <= 1.25 * cost)
+			assert_string_equal(replay_choice(three, 3)->strategy, "deferred");
+		else
+			assert_string_equal(replay_choice(three, 3)->strategy, "optimistic");
+	}
+}
+
+static const char *const noisy = "This run was too noisy to judge";
+
+static void check_noisy(const struct replay_result *results, size_t count, bool wanted)
+{
+	char *text = advice_on(results, count);
+
+	if (!strstr(text, noisy) == wanted)
+		fail_msg("noisy or not? %s", text);
+	free(text);
+}
+
+static void test_advice_on_a_busy_machine(void **state)
+{
+	struct replay_result two[] = {
+		{.strategy = "copy",
+		 .buffer_mean_ns = 400,
+		 .buffer_median_ns = 410,
+		 .rounds = 3,
+		 .duration_s = 1},
+		{.strategy = "optimistic",
+		 .buffer_mean_ns = 100,
+		 .buffer_median_ns = 330,
+		 .stale_max_us = 10000,
+		 .rounds = 3,
+		 .duration_s = 1},
+	};
+	char *text;
+
+	(void)state;
+	check_noisy(two, 2, true); /* were 330 right, copy would cost hardly more */
+	two[1].buffer_median_ns = 110;
+	check_noisy(two, 2, false);
+	two[0].buffer_median_ns = 4000; /* it is too dear, whatever is right */
+	check_noisy(two, 2, false);
+	two[0].buffer_mean_ns = 130;
+	check_noisy(two, 2, true);
+	text = advice_on(two, 2);
+	check_said(text, "Safest: copy, at 130ns to 4.0us a buffer");
+	free(text);
+	two[0].buffer_mean_ns = 90; /* copy is the choice, if it is not that dear */
+	check_noisy(two, 2, true);
+	two[0].buffer_median_ns = 100;
+	check_noisy(two, 2, false);
+	two[0].rounds = 1;
+	text = advice_on(two, 2);
+	check_said(text, "timed in one round only");
+	free(text);
+}
+
 static void test_nothing_to_advise(void **state)
 {
 	char *text = advice_on(all, 1);
@@ -243,6 +312,8 @@ int main(void)
 		cmocka_unit_test(test_width),
 		cmocka_unit_test(test_advice),
 		cmocka_unit_test(test_advice_to_be_safe),
+		cmocka_unit_test(test_advice_by_what_repeats),
+		cmocka_unit_test(test_advice_on_a_busy_machine),
 		cmocka_unit_test(test_nothing_to_advise),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_csv),
