@@ -60,7 +60,7 @@ void viommu_thread_destroy(struct viommu_thread *t);
  * 0xfeefffff is an interrupt message and goes to the host's `msi` callback.
  *
  * A write of length 0 does nothing. A read of length 0 checks the rights to the
- * page and moves nothing (VT-d 3.7, CAP.ZLR).
+ * page and moves nothing (VT-d 3.14, CAP.ZLR).
  *
  * Must not be called between viommu_enter() and viommu_exit(). Returns 0, or
  * what `mem_read` or `mem_write` of the host returned, or

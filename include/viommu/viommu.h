@@ -398,7 +398,7 @@ size_t viommu_drain_times_read(struct viommu *v, uint64_t *ret_counts, size_t co
 /* ------------------------------------------------------------------ refusals */
 
 #define VIOMMU_REASONS		256 /* codes that there can be */
-#define VIOMMU_REASON_PROTECTED 0   /* ours: protected memory; such refusals are no faults (VT-d 10.4.16) */
+#define VIOMMU_REASON_PROTECTED 0   /* ours: protected memory; such refusals are no faults (VT-d 11.4.8.1) */
 
 /*
  * How many accesses were refused for each reason: ret_counts[i] for the

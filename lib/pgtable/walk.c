@@ -27,7 +27,7 @@ static bool is_skipped(const struct vi_pgtable *t, const struct vi_pte *pte, uns
 }
 
 /*
- * The order of checks at a level is VT-d's (revision 4.1, 7.1.3): the entry is
+ * The order of checks at a level is VT-d's (7.1.3): the entry is
  * fetched, then the right that is asked for, then reserved bits. So an entry
  * that lacks the right is refused for that, whatever else is wrong with it.
  */

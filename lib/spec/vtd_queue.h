@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Descriptors of the invalidation queue in legacy mode, 128 bits each (6.5.2). */
+/* Descriptors of the invalidation queue in legacy mode, 128 bits each (6.5.2); vtd_registers.h says of which
+ * revision. */
 #ifndef SPEC_VTD_QUEUE_H
 #define SPEC_VTD_QUEUE_H
 

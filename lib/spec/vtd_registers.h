@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Registers of Intel VT-d, chapter 11 (11.4.x in the order below), and fault reasons (appendix A). */
+/*
+ * Registers of Intel VT-d (11.4), and fault reasons (7.1.3).
+ *
+ * The sections that comments of this project name are those of the Intel
+ * Virtualization Technology for Directed I/O Architecture Specification, revision
+ * 5.10 of November 2025, document D51397-018.
+ */
 #ifndef SPEC_VTD_REGISTERS_H
 #define SPEC_VTD_REGISTERS_H
 

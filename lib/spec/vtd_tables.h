@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tables in memory of Intel VT-d: root entry (9.1), context entry (9.3), second-stage entry (9.8). */
+/* Tables in memory of Intel VT-d: root entry (9.1), context entry (9.3), second-stage entry (9.8).
+ * vtd_registers.h says of which revision. */
 #ifndef SPEC_VTD_TABLES_H
 #define SPEC_VTD_TABLES_H
 

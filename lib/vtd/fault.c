@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Fault recording and FSTS: chapter 7.2 and 7.3, 11.4.7, 11.4.12. */
+/* Fault recording and FSTS: 7.2, 7.3 and 11.4.7. */
 #include "base/bits.h"
 #include "vtd/vtd.h"
 

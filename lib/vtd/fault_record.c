@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fault recording registers (11.4.12) as the guest sees them. m->records is
+ * Fault recording registers (11.4.7.6) as the guest sees them. m->records is
  * the truth. When the records fit on the first page they are shown there, and a
  * guest that writes the page itself clears F (write 1 to clear) without our
  * noticing. Why polling is enough:

@@ -121,7 +121,7 @@ void vi_vtd_wait_status_write(struct vi_vtd *m, uint32_t value)
 }
 
 /*
- * A status address that is no memory leaves the behaviour to us (6.5.2.8):
+ * A status address that is no memory leaves the behaviour to us (6.5.2.9):
  * nothing is written, the queue and the interrupt go on, and the host is told.
  */
 static void write_status(struct vi_vtd *m, const struct descriptor *d)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Register-based invalidation: CCMD (11.4.6) and IOTLB with IVA (11.4.8). The
+ * Register-based invalidation: CCMD (11.4.6.1) and IOTLB with IVA (11.4.6.2). The
  * busy bit falls when the drain is over, and the actual granularity tells what
  * was done; 0 says that the request was not valid.
  */

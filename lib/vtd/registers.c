@@ -15,7 +15,7 @@
 #include "base/bits.h"
 #include "vtd/vtd.h"
 
-#define SENTINEL 0x7fff0000u /* reserved in FSTS and ICS (11.4.7.1, 11.4.9.6) */
+#define SENTINEL 0x7fff0000u /* reserved in FSTS and ICS (11.4.7.1, 11.4.9.4) */
 
 static void command_write(void *model, uint32_t value)
 {
