@@ -474,11 +474,14 @@ const struct command replay_command = {
 		"        complete the first column is 'missing', and tells by how much\n\n"
 		"Strategies live in the trace's time: what they keep for 10 ms they keep for 10 ms of it. "
 		"What\n"
-		"calls take is real time, measured in runs of their own, of which the quietest counts; the\n"
-		"device uses each buffer once before it is unmapped. Leave the machine alone meanwhile.\n\n"
-		"Memory is what the buffers lie in, in pieces of 2 MiB; the rest of the machine is left "
-		"out.\n"
-		"Who lets a device reach all memory lets it reach that. Buffers are unmapped at the end of\n"
-		"the trace if they were not before, which is not counted.\n",
+		"calls take is real time, measured in at least three rounds; the device uses each buffer\n"
+		"once before it is unmapped. The cost of a buffer is made of the fastest calls among those\n"
+		"that did the same work, so other programs hardly change it. Where the rounds differ so\n"
+		"much that another strategy may be the better one, the advice says that the run was too\n"
+		"noisy to judge.\n\n"
+		"The trace's memory is what its buffers lie in, in pieces of 2 MiB; the rest of the\n"
+		"recorded machine is left out. A strategy that lets a device reach all memory lets it\n"
+		"reach the trace's memory. Buffers that the trace does not unmap are unmapped at its end,\n"
+		"which is not counted.\n",
 	.more_help = print_more_help,
 };
