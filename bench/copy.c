@@ -13,14 +13,14 @@
 
 static void measure(struct rig *r, struct viommu_thread *t, uint8_t *buf, uint32_t size)
 {
-	uint64_t turns = BYTES / size > 1000000 ? 1000000 : BYTES / size, started = bench_now_ns();
+	uint64_t turns = BYTES / size > 1000000 ? 1000000 : BYTES / size, started = os_now_ns();
 	char key[64], text[64];
 	double ns;
 
 	for (uint64_t i = 0; i < turns; i++)
 		if (viommu_write(t, r->device, RIG_IOVA + i * size % (RIG_DATA - LARGEST), buf, size) != 0)
 			bench_fail("a copy was refused", 13);
-	ns = (double)(bench_now_ns() - started) / (double)turns;
+	ns = (double)(os_now_ns() - started) / (double)turns;
 	snprintf(key, sizeof(key), "copy_%u_ns", size);
 	snprintf(text, sizeof(text), "copy %u bytes to memory (%.1f GB/s)", size, size / ns);
 	report_number(key, ns, "ns", text);

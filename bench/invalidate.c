@@ -45,11 +45,11 @@ static void measure(struct vi_driver_vtd *d, const struct kind *k, uint32_t page
 	uint64_t clock = bench_clock_ns();
 
 	for (unsigned i = 0; i < turns + WARM_UP; i++) {
-		uint64_t iova = RIG_IOVA + i % pages * UINT64_C(4096), started = bench_now_ns(), ns;
+		uint64_t iova = RIG_IOVA + i % pages * UINT64_C(4096), started = os_now_ns(), ns;
 
 		if (vi_driver_vtd_flush_iotlb(d, k->granularity, RIG_DOMAIN, iova, 0) != 0)
 			bench_fail("the queue stopped", 5);
-		ns = bench_now_ns() - started;
+		ns = os_now_ns() - started;
 		if (i >= WARM_UP)
 			sample_add(s, ns > clock ? ns - clock : 0);
 	}

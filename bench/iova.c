@@ -40,10 +40,10 @@ static double pair_ns(uint32_t live)
 		if (vi_iova_alloc(cache, 1, PAGES, &pages[i]))
 			bench_fail("no device address", 28);
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		began = bench_now_ns();
+		began = os_now_ns();
 		for (unsigned turn = 0; turn < TURNS; turn++)
 			turn_over(cache, pages, live, &at);
-		figures[round] = (double)(bench_now_ns() - began) / TURNS / BATCH;
+		figures[round] = (double)(os_now_ns() - began) / TURNS / BATCH;
 	}
 	vi_iova_cache_destroy(cache);
 	vi_iova_space_destroy(space);

@@ -3,15 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-
-uint64_t bench_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* The least of several rounds: what another process takes away is not the clock's. */
 uint64_t bench_clock_ns(void)
@@ -20,10 +11,10 @@ uint64_t bench_clock_ns(void)
 	uint64_t least = UINT64_MAX;
 
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		uint64_t first = bench_now_ns(), last = first;
+		uint64_t first = os_now_ns(), last = first;
 
 		for (unsigned i = 0; i < TURNS; i++)
-			last = bench_now_ns();
+			last = os_now_ns();
 		if ((last - first) / TURNS < least)
 			least = (last - first) / TURNS;
 	}

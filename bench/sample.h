@@ -6,12 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "os/clock.h"
+
 struct sample {
 	uint64_t *ns;
 	size_t count, capacity;
 };
 
-uint64_t bench_now_ns(void);
 /* What two readings of the clock cost, in ns: taken off each single time. */
 uint64_t bench_clock_ns(void);
 

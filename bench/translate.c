@@ -30,7 +30,7 @@ static void *read_pages(void *arg)
 
 	if (viommu_thread_create(a->rig->viommu, &thread) != 0)
 		bench_fail("cannot make a device thread", 11);
-	started = bench_now_ns();
+	started = os_now_ns();
 	for (uint64_t i = 0; i < a->turns; i++) {
 		viommu_enter(thread);
 		refused += viommu_translate(thread, a->rig->device, RIG_IOVA + page * UINT64_C(4096), 64,
@@ -38,7 +38,7 @@ static void *read_pages(void *arg)
 		viommu_exit(thread);
 		page = rig_next(page, a->pages);
 	}
-	a->ns = (double)(bench_now_ns() - started) / (double)a->turns;
+	a->ns = (double)(os_now_ns() - started) / (double)a->turns;
 	viommu_thread_destroy(thread);
 	if (refused)
 		bench_fail("a translation was refused", 13);
@@ -89,18 +89,18 @@ struct invalidator {
 static void *invalidate_pages(void *arg)
 {
 	struct invalidator *a = arg;
-	uint64_t started = bench_now_ns();
+	uint64_t started = os_now_ns();
 
 	while (!atomic_load_explicit(a->stop, memory_order_relaxed)) {
 		uint64_t iova = RIG_IOVA + (SMALL + a->done % (RIG_PAGES - SMALL)) * UINT64_C(4096);
 
-		while (bench_now_ns() - started < a->done * (1000000000u / INVALIDATIONS_PER_SECOND))
+		while (os_now_ns() - started < a->done * (1000000000u / INVALIDATIONS_PER_SECOND))
 			if (atomic_load_explicit(a->stop, memory_order_relaxed))
 				break;
 		vi_driver_vtd_flush_range(&a->rig->driver, RIG_DOMAIN, iova, iova + 4095);
 		a->done++;
 	}
-	a->ns = bench_now_ns() - started;
+	a->ns = os_now_ns() - started;
 	return NULL;
 }
 

@@ -2,11 +2,9 @@
 #include "cli/dmar.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <unistd.h>
+
+#include "cli/replace_file.h"
 
 /* 8.1, 8.3, 8.3.1; the ACPI header that precedes is 36 bytes. */
 enum {
@@ -70,33 +68,12 @@ static bool fits(const struct dmar *d)
 	return d->unit_count <= DMAR_UNITS_MAX;
 }
 
-static int write_file(const char *path, const struct bytes *b)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), err = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = write(fd, b->data, b->used);
-	if (n < 0 || (size_t)n < b->used)
-		err = n < 0 ? -errno : -ENOSPC;
-	if (close(fd) && !err)
-		err = -errno;
-	return err;
-}
-
 int dmar_write(const struct dmar *d, const char *path)
 {
 	struct bytes b = {.used = 0};
-	char fresh[PATH_MAX];
-	int err;
 
 	if (!fits(d))
 		return -E2BIG;
 	build(d, &b);
-	snprintf(fresh, sizeof(fresh), "%s.new", path);
-	err = write_file(fresh, &b);
-	if (!err && rename(fresh, path))
-		err = -errno;
-	return err;
+	return replace_file(path, (const char *)b.data, b.used, REPLACE_FOR_OWNER);
 }

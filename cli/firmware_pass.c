@@ -9,26 +9,18 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/child.h"
 #include "cli/command.h"
 #include "cli/qemu_arguments.h"
 #include "cli/signals.h"
+#include "os/clock.h"
 
 #define STEP_MS		5
 #define GONE_MS		5000
 #define SLOW_MS		10000 /* then the user is told what is waited for */
 #define COMPLAINT_BYTES 600   /* of what QEMU said last */
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 struct pass {
 	struct daemon_process *daemon;
@@ -36,7 +28,7 @@ struct pass {
 	pid_t group; /* its own, with what a script around QEMU has started; 0: it never began */
 	int signals;
 	int complaints; /* what QEMU says on stderr, read only when it fails; -1: unknown */
-	uint64_t began;
+	int64_t began;
 	bool said_slow;
 };
 
@@ -117,13 +109,13 @@ static int step(struct pass *p, struct unit_places *ret_places)
 		return daemon_ended(p, status);
 	if (child_ended(p->qemu, &status))
 		return qemu_ended(p, status);
-	if (now_ms() - p->began > SLOW_MS && !p->said_slow) {
+	if (os_now_ms() - p->began > SLOW_MS && !p->said_slow) {
 		p->said_slow = true;
 		fprintf(stderr,
 			"viommu: firmware has not placed the IOMMU's registers yet; it has %d seconds\n",
 			FIRMWARE_DEADLINE_MS / 1000);
 	}
-	if (now_ms() - p->began > FIRMWARE_DEADLINE_MS)
+	if (os_now_ms() - p->began > FIRMWARE_DEADLINE_MS)
 		return failure(
 			"firmware did not place the IOMMU's registers within %d seconds; does QEMU wait for "
 			"something (a socket with wait=on, say)?",
@@ -147,7 +139,7 @@ static int end(struct pass *p)
 	return failure("viommud did not notice that QEMU has gone; please report this");
 }
 
-static void tell(const struct unit_places *places, uint64_t ms)
+static void tell(const struct unit_places *places, int64_t ms)
 {
 	fprintf(stderr, "viommu:");
 	for (unsigned i = 0; i < places->count; i++) {
@@ -161,7 +153,7 @@ static void tell(const struct unit_places *places, uint64_t ms)
 int firmware_pass(struct daemon_process *d, const struct argument_list *line, int signals,
 		  struct unit_places *ret_places)
 {
-	struct pass p = {.daemon = d, .signals = signals, .complaints = -1, .began = now_ms()};
+	struct pass p = {.daemon = d, .signals = signals, .complaints = -1, .began = os_now_ms()};
 	struct unit_places places;
 	int err, gone;
 
@@ -175,7 +167,7 @@ int firmware_pass(struct daemon_process *d, const struct argument_list *line, in
 	gone = end(&p);
 	if (err || gone)
 		return err ? err : gone;
-	tell(&places, now_ms() - p.began);
+	tell(&places, os_now_ms() - p.began);
 	*ret_places = places;
 	return 0;
 }

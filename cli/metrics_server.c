@@ -13,10 +13,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/openmetrics.h"
+#include "os/clock.h"
 
 union address {
 	struct sockaddr any;
@@ -157,18 +157,10 @@ void metrics_server_close(struct metrics_server *s)
 
 /* -------------------------------------------------------------------- client */
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static bool wait_for(int fd, short events, int64_t deadline)
 {
 	struct pollfd p = {.fd = fd, .events = events};
-	int64_t left = deadline - now_ms();
+	int64_t left = deadline - os_now_ms();
 
 	return left > 0 && poll(&p, 1, (int)left) > 0;
 }
@@ -256,7 +248,7 @@ static struct answer answer_to(const char *target, metrics_page_fn page, void *a
 
 static void serve_client(int fd, metrics_page_fn page, void *arg)
 {
-	int64_t deadline = now_ms() + METRICS_CLIENT_MS;
+	int64_t deadline = os_now_ms() + METRICS_CLIENT_MS;
 	char request[METRICS_REQUEST_MAX], *text = NULL;
 	bool get, head;
 	struct answer a;

@@ -3,19 +3,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "os/clock.h"
 
 #define EVERY_NS  100000000 /* not more often than eyes follow */
 #define BAR_WIDTH 30
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 void progress_begin(struct progress *p)
 {
@@ -36,7 +29,7 @@ void progress_show(struct progress *p, const char *what, uint64_t done, uint64_t
 
 	if (!p->is_wanted)
 		return;
-	now = now_ns();
+	now = os_now_ns();
 	if (p->is_shown && now - p->shown_ns < EVERY_NS)
 		return;
 	if (of)

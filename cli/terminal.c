@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/signals.h"
+#include "os/clock.h"
 
 static struct termios before;
 
@@ -64,14 +64,6 @@ void terminal_show(const char *text)
 	fflush(stdout);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static bool is_end_key(void)
 {
 	char key;
@@ -83,9 +75,9 @@ static bool is_end_key(void)
 bool terminal_wait(int signals, int ms)
 {
 	struct pollfd p[] = {{.fd = signals, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
-	int64_t deadline = now_ms() + ms, left;
+	int64_t deadline = os_now_ms() + ms, left;
 
-	while ((left = deadline - now_ms()) > 0) {
+	while ((left = deadline - os_now_ms()) > 0) {
 		if (poll(p, 2, (int)left) <= 0)
 			continue;
 		if (p[0].revents && signals_wait(signals, 0))

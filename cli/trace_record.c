@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -23,6 +22,7 @@
 #include "cli/signals.h"
 #include "cli/trace/trace.h"
 #include "cli/trace_command.h"
+#include "os/clock.h"
 
 #define BUFFER_KIB_USUAL 8192
 #define TICK_MS		 50
@@ -44,14 +44,6 @@ struct recording {
 	uint64_t lines, bytes, lost;
 	struct progress progress;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* ------------------------------------------------------------------------ tracefs */
 
@@ -303,12 +295,13 @@ static int start_command(struct recording *r)
 
 static int record(struct recording *r)
 {
-	uint64_t began = now_ms(), limit = (uint64_t)(r->seconds * 1000);
+	uint64_t limit = (uint64_t)(r->seconds * 1000);
+	int64_t began = os_now_ms();
 	int err = 0;
 
 	while (!err) {
 		int signal = signals_wait(r->signals, TICK_MS);
-		uint64_t spent = now_ms() - began;
+		uint64_t spent = (uint64_t)(os_now_ms() - began);
 
 		err = take(r);
 		progress_show(&r->progress, "recording", limit ? spent : r->bytes, limit);

@@ -10,26 +10,18 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "control/protocol.h"
 #include "control/message.h"
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
+#include "os/clock.h"
 
 static int wait_for(int fd, short events, int64_t deadline)
 {
 	struct pollfd p = {.fd = fd, .events = events};
 
 	for (;;) {
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - os_now_ms();
 		int n = left > 0 ? poll(&p, 1, (int)left) : 0;
 
 		if (n > 0)
@@ -148,7 +140,7 @@ static int receive_reply(int fd, int64_t deadline, struct json_object **ret_repl
 int control_call(const char *directory, struct json_object *request, unsigned timeout_ms,
 		 struct json_object **ret_reply)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = os_now_ms() + timeout_ms;
 	struct json_object *reply = NULL;
 	int fd = open_connection(directory), err;
 

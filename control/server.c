@@ -17,6 +17,7 @@
 
 #include "control/protocol.h"
 #include "control/message.h"
+#include "os/clock.h"
 
 struct client {
 	int fd;	       /* -1: the slot is free */
@@ -48,14 +49,6 @@ struct control_server {
 
 /* What an epoll event is about: a client's number, or one of these. */
 enum { TAG_LISTENER = CONTROL_CLIENTS_MAX, TAG_TIMER, TAG_AGAIN, TAG_END };
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int watch(struct control_server *s, int operation, int fd, uint32_t events, uint32_t tag)
 {
@@ -110,7 +103,7 @@ static bool send_reply(struct client *c)
 		if (n < 0)
 			return errno == EAGAIN;
 		c->out_sent += (size_t)n;
-		c->moved = now_ms();
+		c->moved = os_now_ms();
 	}
 	forget_reply(c);
 	return true;
@@ -209,7 +202,7 @@ static bool receive_some(struct client *c)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
 	c->in_used += (size_t)n;
-	c->moved = now_ms();
+	c->moved = os_now_ms();
 	return true;
 }
 
@@ -282,7 +275,7 @@ static void go_on(struct control_server *s)
 			return;
 		return;
 	}
-	c->moved = now_ms();
+	c->moved = os_now_ms();
 	if (c->work) {
 		step_work(s, c);
 		return;
@@ -350,7 +343,7 @@ static void accept_client(struct control_server *s)
 		return;
 	c = free_slot(s);
 	c->fd = fd;
-	c->moved = now_ms();
+	c->moved = os_now_ms();
 	if (watch(s, EPOLL_CTL_ADD, fd, EPOLLIN, (uint32_t)(c - s->clients)))
 		drop(c);
 	else
@@ -359,7 +352,7 @@ static void accept_client(struct control_server *s)
 
 static void drop_silent(struct control_server *s)
 {
-	int64_t now = now_ms();
+	int64_t now = os_now_ms();
 	uint64_t ticks;
 	bool any = false;
 

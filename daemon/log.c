@@ -7,8 +7,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "os/clock.h"
 
 #define NS_PER_TOKEN (1000000000ull / LOG_PER_SECOND)
 
@@ -47,17 +48,9 @@ void log_bucket_init(struct log_bucket *b, const char *label)
 	pthread_mutex_init(&b->lock, NULL);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void refill(struct log_bucket *b)
 {
-	uint64_t now = now_ns(), fresh = (now - b->filled_ns) / NS_PER_TOKEN;
+	uint64_t now = os_now_ns(), fresh = (now - b->filled_ns) / NS_PER_TOKEN;
 
 	if (fresh >= LOG_BURST - b->tokens) {
 		b->tokens = LOG_BURST;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/counters.h"
+#include "os/clock.h"
 
 int loop_init(struct loop *l)
 {
@@ -28,14 +29,6 @@ int loop_add(struct loop *l, int fd, loop_fn ready, void *arg, struct vm_counter
 	return 0;
 }
 
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /*
  * Processor time is what a step cost, whoever else wanted the processor; time by
  * the clock is what the others waited. A thread has spent next to none between two
@@ -43,13 +36,13 @@ static uint64_t clock_ns(clockid_t clock)
  */
 static void run_step(struct loop *l, const struct loop_source *source)
 {
-	uint64_t began = clock_ns(CLOCK_MONOTONIC), cpu;
+	uint64_t began = os_clock_ns(CLOCK_MONOTONIC), cpu;
 
 	source->ready(source->arg);
-	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	cpu = os_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	if (source->counters) {
 		vm_count_maximum(source->counters, VM_COUNT_main_step_ns_max,
-				 clock_ns(CLOCK_MONOTONIC) - began);
+				 os_clock_ns(CLOCK_MONOTONIC) - began);
 		vm_count_maximum(source->counters, VM_COUNT_main_step_cpu_ns_max, cpu - l->cpu_ns);
 	}
 	l->cpu_ns = cpu;
@@ -100,7 +93,7 @@ int loop_run(struct loop *l)
 {
 	struct epoll_event events[LOOP_SOURCES_MAX];
 
-	l->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	l->cpu_ns = os_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	while (!l->stop) {
 		int n = epoll_wait(l->epoll, events, LOOP_SOURCES_MAX, -1);
 

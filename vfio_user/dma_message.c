@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "os/clock.h"
 #include "vfio_user/server_state.h"
 
 /* Posted messages stop here, well before the client would be cut off for its queue. */
@@ -149,24 +149,12 @@ void vfu_dma_message_reply(struct vfu_server *s, const struct vfu_message *m)
 			       m->header.command, m->header.error);
 }
 
-static void deadline_after(unsigned ms, struct timespec *ret_deadline)
-{
-	clock_gettime(CLOCK_MONOTONIC, ret_deadline);
-	ret_deadline->tv_sec += ms / 1000;
-	ret_deadline->tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ret_deadline->tv_nsec >= 1000000000) {
-		ret_deadline->tv_sec++;
-		ret_deadline->tv_nsec -= 1000000000;
-	}
-}
-
 /* Under the lock, which it gives up while it sleeps. */
 static int wait_for_reply(struct vfu_server *s, struct vfu_dma_wait *w)
 {
-	struct timespec deadline;
+	struct timespec deadline = os_deadline(s->reply_timeout_ms);
 	int err = 0;
 
-	deadline_after(s->reply_timeout_ms, &deadline);
 	while (!w->done && err != ETIMEDOUT)
 		err = pthread_cond_timedwait(&w->cond, &s->lock, &deadline);
 	if (w->done)

@@ -8,9 +8,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "os/clock.h"
 #include "vfio_user/server_state.h"
 
 #define DEFAULT_REPLY_TIMEOUT_MS 5000
@@ -45,22 +45,14 @@ void vfu_server_wake(struct vfu_server *s)
 
 /* --------------------------------------------------------------------- turns */
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void begin_turn(struct vfu_server *s)
 {
-	s->turn = (struct vfu_turn){.left = TURN_UNITS, .end_ns = now_ns() + TURN_NS};
+	s->turn = (struct vfu_turn){.left = TURN_UNITS, .end_ns = os_now_ns() + TURN_NS};
 }
 
 bool vfu_turn_is_over(struct vfu_server *s)
 {
-	return s->turn.begun && (!s->turn.left || now_ns() >= s->turn.end_ns);
+	return s->turn.begun && (!s->turn.left || os_now_ns() >= s->turn.end_ns);
 }
 
 void vfu_turn_end(struct vfu_server *s)

@@ -40,7 +40,7 @@ struct loop {
 
 static uint64_t clock_of(void *opaque)
 {
-	return bench_now_ns();
+	return os_now_ns();
 }
 
 static void begin(struct loop *l, const struct workload *load, const char *strategy, bool trap, bool watched)
@@ -85,7 +85,7 @@ static void end(struct loop *l)
 
 static void add_time(struct loop *l, struct sample *s, uint64_t began)
 {
-	uint64_t ns = bench_now_ns() - began;
+	uint64_t ns = os_now_ns() - began;
 
 	sample_add(s, ns > l->clock_ns ? ns - l->clock_ns : 0);
 }
@@ -96,7 +96,7 @@ static void post_one(struct loop *l)
 	unsigned i = l->posted % WORLD_ENTRIES;
 	uint8_t *buffer = l->world.ram + WORLD_MEMORY + l->posted % load->pool * load->stride;
 	bool timed = l->posted % SAMPLE_EVERY == 0;
-	uint64_t began = timed ? bench_now_ns() : 0;
+	uint64_t began = timed ? os_now_ns() : 0;
 	int err = viommu_dma_map(l->thread, buffer, load->len, VIOMMU_DMA_FROM_DEVICE, 0, &l->mapping[i]);
 
 	if (timed)
@@ -111,7 +111,7 @@ static void post_one(struct loop *l)
 static void reap_one(struct loop *l)
 {
 	bool timed = l->reaped % SAMPLE_EVERY == 0;
-	uint64_t began = timed ? bench_now_ns() : 0;
+	uint64_t began = timed ? os_now_ns() : 0;
 	int err = viommu_dma_unmap(l->thread, &l->mapping[l->reaped % WORLD_ENTRIES]);
 
 	if (timed)
@@ -124,7 +124,7 @@ static void reap_one(struct loop *l)
 /* What the device could reach since the last look, beyond the buffers that it was given. */
 static void look(struct loop *l)
 {
-	uint64_t now = bench_now_ns();
+	uint64_t now = os_now_ns();
 	struct viommu_backing_work work;
 	double reachable, live = (double)(l->posted - l->reaped) * l->load->len;
 
@@ -170,7 +170,7 @@ static void turn(struct loop *l)
 
 static void run(struct loop *l, uint64_t ns)
 {
-	uint64_t stop_ns = bench_now_ns() + ns, looked = 0, next;
+	uint64_t stop_ns = os_now_ns() + ns, looked = 0, next;
 
 	for (;;) {
 		turn(l);
@@ -180,7 +180,7 @@ static void run(struct loop *l, uint64_t ns)
 			continue;
 		looked = l->posted;
 		viommu_dma_process(l->dma, &next);
-		if (bench_now_ns() >= stop_ns)
+		if (os_now_ns() >= stop_ns)
 			return;
 	}
 }
@@ -199,12 +199,12 @@ static double cycles_per_ns(void)
 {
 #if defined(__x86_64__)
 	static double rate;
-	uint64_t ns = bench_now_ns(), cycles = __builtin_ia32_rdtsc();
+	uint64_t ns = os_now_ns(), cycles = __builtin_ia32_rdtsc();
 
-	while (!rate && bench_now_ns() - ns < 20000000)
+	while (!rate && os_now_ns() - ns < 20000000)
 		;
 	if (!rate)
-		rate = (double)(__builtin_ia32_rdtsc() - cycles) / (double)(bench_now_ns() - ns);
+		rate = (double)(__builtin_ia32_rdtsc() - cycles) / (double)(os_now_ns() - ns);
 	return rate;
 #else
 	return 0;
@@ -221,9 +221,9 @@ void loop_measure(const struct workload *load, const char *strategy, bool trap, 
 	run(&l, ns / 10); /* caches and rings fill */
 	l.map.count = l.unmap.count = 0;
 	ops = l.reaped;
-	began = bench_now_ns();
+	began = os_now_ns();
 	run(&l, ns);
-	ret_figures->ops_per_s = (double)(l.reaped - ops) * 1e9 / (double)(bench_now_ns() - began);
+	ret_figures->ops_per_s = (double)(l.reaped - ops) * 1e9 / (double)(os_now_ns() - began);
 	drain(&l);
 	ret_figures->map_p50_ns = (double)sample_percentile(&l.map, 50);
 	ret_figures->unmap_p50_ns = (double)sample_percentile(&l.unmap, 50);

@@ -3,17 +3,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "os/clock.h"
 
 #define CLOCK_READINGS 1001
-
-static uint64_t real_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* --------------------------------------------------------------- the work of a call */
 
@@ -132,13 +125,13 @@ static void call_begins(void *observer)
 	struct cost_observer *o = observer;
 
 	o->work = (struct cost_work){0};
-	o->began_ns = real_ns();
+	o->began_ns = os_now_ns();
 }
 
 static int call_ends(void *observer, const struct replay_call *call)
 {
 	struct cost_observer *o = observer;
-	uint64_t ns = real_ns() - o->began_ns;
+	uint64_t ns = os_now_ns() - o->began_ns;
 
 	ns = ns > o->clock_ns ? ns - o->clock_ns : 0;
 	histogram_add(&o->times[call->kind], ns / call->buffers, call->buffers);
@@ -168,9 +161,9 @@ static uint64_t measure_clock(void)
 	if (!h)
 		return 0;
 	for (unsigned i = 0; i < CLOCK_READINGS; i++) {
-		uint64_t began = real_ns();
+		uint64_t began = os_now_ns();
 
-		histogram_add(h, real_ns() - began, 1);
+		histogram_add(h, os_now_ns() - began, 1);
 	}
 	cost = histogram_percentile(h, 50);
 	free(h);

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "cli/replay/cost_observer.h"
 #include "cli/replay/pass.h"
 #include "cli/replay/reach_observer.h"
+#include "os/clock.h"
 
 #define COUNTERS_MOST 64
 #define CHECK_SHADOW  (UINT64_C(16) << 20)
@@ -244,13 +244,10 @@ static int measure_once(struct run *r)
 	return err;
 }
 
-static bool is_another_round_due(const struct timespec *began, unsigned rounds)
+static bool is_another_round_due(uint64_t began_ns, unsigned rounds)
 {
-	struct timespec now;
-	time_t seconds;
+	uint64_t seconds = (os_now_ns() - began_ns) / 1000000000;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	seconds = now.tv_sec - began->tv_sec;
 	if (rounds < ROUNDS_LEAST)
 		return !rounds || seconds < ROUNDS_LEAST_SECONDS;
 	return rounds < ROUNDS_MOST && seconds < ROUNDS_SECONDS;
@@ -258,11 +255,10 @@ static bool is_another_round_due(const struct timespec *began, unsigned rounds)
 
 static int measure_rounds(struct run *r)
 {
-	struct timespec began;
+	uint64_t began_ns = os_now_ns();
 	int err = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &began);
-	for (unsigned i = 0; !err && !*r->result.why_not && is_another_round_due(&began, i); i++)
+	for (unsigned i = 0; !err && !*r->result.why_not && is_another_round_due(began_ns, i); i++)
 		err = measure_once(r);
 	cost_finish(&r->cost);
 	return err;

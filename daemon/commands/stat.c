@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "control/message.h"
 #include "daemon/counters.h"
 #include "daemon/commands/device_tables.h"
 #include "daemon/vm.h"
+#include "os/clock.h"
 
 #define FAULTS_TOLD  16
 #define DOMAINS_TOLD (64 * IOMMU_MAX + NVME_MAX) /* each unit tells 64 apart beside those with devices */
@@ -475,17 +475,9 @@ static void add_without_domain(const struct view *v, struct json_object *reply, 
 
 /* ------------------------------------------------------------------- command */
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 struct json_object *stat_all(struct vm *vm, struct json_object *request)
 {
-	uint64_t now = now_ns();
+	uint64_t now = os_now_ns();
 	struct view v;
 	struct json_object *reply = choose(vm, request, &v), *counters;
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "control/message.h"
 #include "daemon/functions/function.h"
@@ -16,6 +15,7 @@
 #include "daemon/functions/kind.h"
 #include "daemon/functions/unit.h"
 #include "devices/nvme/nvme.h"
+#include "os/clock.h"
 #include "vfio_user/server.h"
 
 #define CONFIG_SIZE	   256
@@ -81,19 +81,11 @@ static void irq_masked(void *device, unsigned index, unsigned first, unsigned co
 	waker_kick(f->base.host->waker);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void hold(struct function *function, unsigned ms)
 {
 	struct nvme_function *f = of(function);
 
-	f->held_until_ns = now_ns() + ms * UINT64_C(1000000);
+	f->held_until_ns = os_now_ns() + ms * UINT64_C(1000000);
 	nvme_hold(f->nvme, true);
 }
 
@@ -105,7 +97,7 @@ static bool is_held(const struct function *function)
 
 static void release_when_due(struct nvme_function *f)
 {
-	if (now_ns() < f->held_until_ns)
+	if (os_now_ns() < f->held_until_ns)
 		return;
 	f->held_until_ns = 0;
 	nvme_hold(f->nvme, false);

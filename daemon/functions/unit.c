@@ -5,10 +5,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "daemon/functions/function.h"
 #include "daemon/functions/host.h"
+#include "os/clock.h"
 
 /* ---------------------------------------------------- what the unit asks for */
 
@@ -73,11 +73,8 @@ static void guest_error(void *opaque, const struct viommu_guest_event *event)
 
 static uint64_t now_ns(void *opaque)
 {
-	struct timespec t;
-
 	(void)opaque;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	return os_now_ns();
 }
 
 static const struct viommu_host_ops host_ops = {

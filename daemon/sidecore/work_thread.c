@@ -14,6 +14,7 @@
 #include "daemon/counters.h"
 #include "daemon/sidecore/turns.h"
 #include "daemon/vm.h"
+#include "os/clock.h"
 
 /* Steps of a function before the next gets its turn, and before other VMs get theirs, if there are any. */
 #define BUDGET_ALONE	64
@@ -67,14 +68,6 @@ bool work_thread_is_current(void)
 	return is_current;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /*
  * Time is counted where the clock is read anyway: at the end of a round without
  * work, and around sleep. A stretch of busy rounds ends with the first idle
@@ -94,7 +87,7 @@ static void count_busy_round(struct work_thread *w)
 	sidecore_count(w->options.counters, SIDECORE_COUNT_sidecore_polls, 1);
 	sidecore_count(w->options.counters, SIDECORE_COUNT_sidecore_busy_polls, 1);
 	if (++w->busy_rounds == BUSY_ROUNDS_UNTOLD)
-		spend(w, SIDECORE_COUNT_sidecore_busy_ns, now_ns());
+		spend(w, SIDECORE_COUNT_sidecore_busy_ns, os_now_ns());
 }
 
 static void count_idle_round(struct work_thread *w, uint64_t now)
@@ -135,12 +128,12 @@ static unsigned look(struct work_thread *w, unsigned who, unsigned budget, uint6
 	unsigned steps;
 
 	if (timed)
-		w->now_ns = now_ns();
+		w->now_ns = os_now_ns();
 	*ret_began = w->now_ns;
 	steps = work_for(w, w->options.vms[who], budget);
 	if (!timed && !steps)
 		return 0;
-	w->now_ns = now_ns();
+	w->now_ns = os_now_ns();
 	s->costly = timed && !steps && w->now_ns - *ret_began > COSTLY_NS;
 	return steps + s->costly;
 }
@@ -220,7 +213,7 @@ static unsigned work(struct work_thread *w, bool kicked)
 
 static bool keep_polling(struct work_thread *w)
 {
-	uint64_t now = now_ns();
+	uint64_t now = os_now_ns();
 
 	count_idle_round(w, now);
 	w->now_ns = now;
@@ -289,7 +282,7 @@ static void sleep_a_while(struct work_thread *w)
 	n = ppoll(w->fds, w->fd_count, timeout, NULL);
 	waker_woke(w->options.waker);
 	sidecore_count(w->options.counters, SIDECORE_COUNT_sidecore_sleeps, 1);
-	spend(w, SIDECORE_COUNT_sidecore_sleep_ns, now_ns());
+	spend(w, SIDECORE_COUNT_sidecore_sleep_ns, os_now_ns());
 	if (n > 0) {
 		w->idle_since_ns = 0;
 		w->nap_us = WORK_NAP_FIRST_US;
@@ -309,21 +302,10 @@ static void visit(struct work_thread *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
-static struct timespec visit_deadline(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_nsec += WORK_VISIT_MS * 1000000L;
-	t.tv_sec += t.tv_nsec / 1000000000;
-	t.tv_nsec %= 1000000000;
-	return t;
-}
-
 /* A visit that has begun holds the lock, so that who waits does not give up in the midst of it. */
 int work_thread_visit(struct work_thread *w, void (*call)(void *arg), void *arg)
 {
-	struct timespec deadline = visit_deadline();
+	struct timespec deadline = os_deadline(WORK_VISIT_MS);
 	int err = 0;
 
 	pthread_mutex_lock(&w->lock);
@@ -348,7 +330,7 @@ static void *run(void *arg)
 	is_current = true;
 	pthread_setname_np(pthread_self(), "sidecore");
 	prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0);
-	w->counted_ns = now_ns();
+	w->counted_ns = os_now_ns();
 	for (;;) {
 		/* First: a kick that this takes is for what is looked at below. */
 		bool kicked = waker_begin(w->options.waker);
