@@ -65,7 +65,7 @@ const struct command bench_command = {
 		"          each DMA mapping strategy in a loop like a network card's and one like a disk's,\n"
 		"          registers polled and trapped, relative to passthrough; about a minute and a "
 		"half\n\n"
-		"'viommu bench guest --help' lists the options of that one, and so for each.\n\n"
-		"Figures are medians or percentiles of one run. Leave the machine alone meanwhile: the\n"
-		"sidecore, the measuring thread and anything else share its cores.\n",
+		"'viommu bench guest --help' lists the options of 'guest', and likewise for the others.\n\n"
+		"Figures are medians or percentiles of one run. Run nothing else meanwhile: the\n"
+		"sidecore, the measuring thread and all other programs share the machine's cores.\n",
 };

@@ -73,12 +73,12 @@ static void show_tables(struct json_object *tables, const char *device)
 	const char *translation = control_get_text(tables, "translation");
 
 	if (!strcmp(translation, "off"))
-		printf("%s: translation is off, its addresses are those of guest memory\n", device);
+		printf("%s: translation is off, device addresses are addresses of guest memory\n", device);
 	else if (!strcmp(translation, "blocked"))
 		printf("%s: blocked, %s (reason 0x%02" PRIx64 ")\n", device, control_get_text(tables, "why"),
 		       control_get_u64(tables, "reason", 0));
 	else if (!strcmp(translation, "pass-through"))
-		printf("%s: passed through, its addresses are those of guest memory\n", device);
+		printf("%s: passed through, device addresses are addresses of guest memory\n", device);
 	else
 		printf("%s: translated by the guest's tables\n", device);
 	show_root(tables);

@@ -23,8 +23,8 @@ static int print_help(void)
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		printf("  %-9s %s\n", commands[i]->name, commands[i]->summary);
 	printf("\n  --version\n        print the version\n"
-	       "  --help\n        print this, or behind a command what that one does\n\n"
-	       "'viommu help COMMAND' tells more about one, 'man viommu' about all.\n");
+	       "  --help\n        print this text, or behind a command the help of that command\n\n"
+	       "'viommu help COMMAND' tells more about a command, 'man viommu' about all commands.\n");
 	return EXIT_SUCCESS;
 }
 

@@ -107,8 +107,9 @@ static int take_option(struct replay *r, int code, char **argv)
 		return usage_failure("%s needs a value; 'viommu replay --help' tells which",
 				     argv[optind - 1]);
 	default:
-		return usage_failure("'%s' is not an option of this; 'viommu replay --help' lists them",
-				     argv[optind - 1]);
+		return usage_failure(
+			"'%s' is not an option of 'viommu replay'; 'viommu replay --help' lists them",
+			argv[optind - 1]);
 	}
 }
 
@@ -192,7 +193,7 @@ static int load(struct replay *r)
 		return failure("%s: %s", r->file, why);
 	trace_missing(r->trace, r->missing, sizeof(r->missing));
 	err = replay_memory_init(&r->memory, &r->steps.blocks);
-	return err ? failure("no memory for that of the trace: %s", strerror(-err)) : 0;
+	return err ? failure("no memory for the memory of the trace: %s", strerror(-err)) : 0;
 }
 
 static uint64_t find_count(const struct replay *r, const char *name)
@@ -452,7 +453,8 @@ const struct command replay_command = {
 		"  FILE\n"
 		"        a trace; - is stdin\n"
 		"  --strategy NAME[,OPTION=VALUE]...\n"
-		"        one of those below; may be repeated; default: each, with its usual options\n"
+		"        a strategy of the list below; may be repeated; default: each strategy, with its\n"
+		"        usual options\n"
 		"  --device NAME\n"
 		"        only the buffers of this device; may be repeated; default: all devices, each with\n"
 		"        an address space and a unit of its own\n"
@@ -467,7 +469,7 @@ const struct command replay_command = {
 		"  --json\n"
 		"        an array with an object for each strategy, with what was counted in the trace\n"
 		"  --html REPORT\n"
-		"        beside that a page for people: cost against exposure, mapped pages over time, the\n"
+		"        write a page for people, too: cost against exposure, mapped pages over time, the\n"
 		"        table and what was not joined, in one file that needs nothing else\n"
 		"  --csv\n"
 		"        the names of the columns, and a line for each strategy. When the trace is not\n"

@@ -108,6 +108,7 @@ const struct command restore_command = {
 		"with other options or disks. Caches begin empty.\n\n"
 		"The VMM connects first, and gives the guest's memory as it was, the register page\n"
 		"and the interrupts; then restore, then the guest goes on. QEMU (11.1) does not\n"
-		"connect to a vfio-user server again and resets the devices when it starts, so this\n"
-		"is for VMMs that do it themselves, and for going on after 'viommu save'.\n",
+		"connect to a vfio-user server again and resets the devices when it starts, so\n"
+		"'viommu restore' is for VMMs that connect by themselves, and for going on after 'viommu\n"
+		"save'.\n",
 };

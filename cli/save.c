@@ -80,12 +80,12 @@ const struct command save_command = {
 	.help = "usage: viommu save --dir DIR FILE [--json]\n\n"
 		"Writes what the viommud in the folder DIR knows of its VM to FILE, for 'viommu\n"
 		"restore': registers, queues, pending faults and interrupts of its IOMMUs and of the\n"
-		"controllers. The guest's memory, where tables and queues are, and the disks are not\n"
-		"in it; they are the VMM's and the administrator's to keep.\n\n"
+		"controllers. FILE has neither the guest's memory, where tables and queues are, nor\n"
+		"the disks: the VMM keeps the memory, the administrator the disks.\n\n"
 		"Pause the guest first. Commands that the controllers have begun are finished; what\n"
 		"waits in queues stays there. Then the VM is frozen, as nothing may change behind the\n"
 		"state: end viommud, or restore the state to go on.\n\n"
-		"The file is for the same version of the format and the same options; it is a few\n"
-		"kilobytes, has a checksum, and replaces FILE only when it is complete. Only its owner\n"
-		"may read it.\n",
+		"The state is for the same version of the format and the same options. It has a few\n"
+		"kilobytes and a checksum, and replaces FILE only when it is complete. Only FILE's owner\n"
+		"may read the state.\n",
 };

@@ -119,8 +119,9 @@ static int parse(struct stat_options *o, int argc, char **argv)
 			err = usage_failure("%s needs a value; 'viommu stat --help' says which",
 					    argv[optind - 1]);
 		else if (code == '?')
-			err = usage_failure("'%s' is not an option of this; 'viommu stat --help' lists them",
-					    argv[optind - 1]);
+			err = usage_failure(
+				"'%s' is not an option of 'viommu stat'; 'viommu stat --help' lists them",
+				argv[optind - 1]);
 		else
 			err = take_option(o, code);
 	}
@@ -348,12 +349,12 @@ const struct command stat_command = {
 		"       viommu stat --dir DIR [--iommu NAME] --openmetrics --listen SOCKET|PORT|HOST:PORT\n\n"
 		"On a terminal the screen is drawn anew each S seconds (1); q ends. Otherwise, or with\n"
 		"--count, lines are printed: once, N times, or with --interval alone for ever. Rates are\n"
-		"those of the last interval. Of domains the most active are shown one by one.\n\n"
-		"With several IOMMUs their figures are added up, each has a line, and domains are told with\n"
-		"the IOMMU that numbers them; --iommu NAME tells of one alone, and of the devices behind "
-		"it.\n\n"
+		"those of the last interval. The most active domains are shown one by one.\n\n"
+		"With several IOMMUs their figures are added up, each IOMMU has a line, and domains are\n"
+		"told with the IOMMU that numbers them; --iommu NAME tells of one IOMMU alone, and of the\n"
+		"devices behind it.\n\n"
 		"--json prints all counters and the table that explains them, one object for each sample;\n"
 		"--openmetrics the same for Prometheus: to stdout, into a file that is replaced as a whole\n"
-		"(for node_exporter's textfile collector), or at http://.../metrics to who asks on a UNIX\n"
-		"socket or a port of this machine alone.\n",
+		"(for node_exporter's textfile collector), or at http://.../metrics for clients on a UNIX\n"
+		"socket or on a port of this machine alone.\n",
 };

@@ -105,9 +105,8 @@ static int check_format(const struct nvme_choice *choice, char *why)
 	if (!format)
 		return 0;
 	snprintf(why, WHY_SIZE,
-		 "%s is a %s image, and only raw disks are served; qemu-img convert -O raw makes one of it. "
-		 "If "
-		 "it is a raw disk that begins like that, add format=raw",
+		 "%s is a %s image, and only raw disks are served; qemu-img convert -O raw makes a raw "
+		 "disk of the image. If the file is a raw disk that begins like an image, add format=raw",
 		 choice->path, format);
 	return -1;
 }
@@ -235,38 +234,39 @@ static const struct option_info infos[] = {
 	 "folder of the sockets, made when missing; default: a fresh one,\nnamed by the line 'viommud: ready "
 	 "DIR'"},
 	{"iommu", "vtd[,id=NAME][,caching-mode=on][,aw=39|48][,addr=10.0] | none", NULL, iommu_take,
-	 "which IOMMU the guest sees; default vtd. none: plain devices,\nto be put behind QEMU's own or no "
-	 "IOMMU. May be repeated, up to 4\ntimes: a unit each\n"
-	 "id=NAME: what --nvme, and viommu's commands, call the unit;\nusually iommu, iommu1, ..., as the "
-	 "sockets, and not one of\nthese for another unit\n"
+	 "which IOMMU the guest sees; default vtd. none: plain devices,\nbehind QEMU's own IOMMU or none. May "
+	 "be repeated, up to 4 times:\na unit each\n"
+	 "id=NAME: what --nvme, and viommu's commands, call the unit;\ndefault iommu, iommu1, ..., as the "
+	 "sockets are called, and not one\nof these for another unit\n"
 	 "caching-mode=on: the guest announces new mappings, too\n"
-	 "aw=39: guest addresses of 39 bits and tables of 3 levels; usual\nare 48 and 4\n"
-	 "addr=10.0: function 0 of a slot of PCI bus 0; usually 10.0, f.0,\n..."},
+	 "aw=39: guest addresses of 39 bits and tables of 3 levels;\ndefault 48 bits and 4 levels\n"
+	 "addr=10.0: function 0 of a slot of PCI bus 0; default 10.0, f.0,\n..."},
 	{"registers", "sidecore|trap", NULL, take_registers,
-	 "whether a thread polls what the guest writes, or the guest\nexits for it; default sidecore"},
+	 "sidecore: a thread polls the registers that the guest writes;\ntrap: the guest exits for each "
+	 "access; default sidecore"},
 	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N][,format=raw][,iommu=NAME]",
 	 NULL, take_nvme,
 	 "an NVMe controller with FILE as its disk; may be repeated\n"
 	 "rogue=on: admin command 0xc0 reads or writes at any address\n"
 	 "readonly=on: the guest cannot write to the disk\n"
-	 "addr=11.0: function 0 of a slot of PCI bus 0; usually\n11.0, 12.0, ...\n"
-	 "serial=S: 1 to 20 characters, by which the guest tells its disks\napart; usually FILE's name "
+	 "addr=11.0: function 0 of a slot of PCI bus 0; default\n11.0, 12.0, ...\n"
+	 "serial=S: 1 to 20 characters, by which the guest tells its disks\napart; default FILE's name "
 	 "without "
 	 "its folder\n"
-	 "queues=N: pairs of I/O queues, 1 to 64; usually 8\n"
+	 "queues=N: pairs of I/O queues, 1 to 64; default 8\n"
 	 "format=raw: FILE is a raw disk even if it begins like a qcow2,\nvmdk, vhdx, vhd, vdi, qed or "
 	 "parallels image, which is refused\n"
-	 "iommu=NAME: the unit that it stands behind; usually the first"},
+	 "iommu=NAME: the unit that the controller stands behind; default\nthe first"},
 	{"vm", "NAME", take_vm, NULL,
 	 "serve several VMs with one polling thread: what follows, --iommu,\n--registers, --nvme and "
 	 "--expect, is for the VM of that name, whose\nsockets are in DIR/NAME. At most 8"},
 	{"idle-us", "N", take_idle, NULL,
-	 "poll that many microseconds without work before backing off;\ndefault 200. Afterwards the IOMMU "
+	 "microseconds without work after which the polling thread backs\noff; default 200. An idle IOMMU "
 	 "answers within 500"},
 	{"cpu", "N", take_cpu, NULL, "run the polling thread on this CPU"},
 	{"expect", "ADDRESS[,iommu=NAME]", NULL, iommu_take_expectation,
 	 "complain when firmware places the IOMMU's registers elsewhere;\n'viommu run --print' tells the "
-	 "address. Once for each unit; usually\nthe first's"},
+	 "address. Once for each unit; default the first"},
 	{"sandbox", "on|off", take_sandbox, NULL,
 	 "give up, once started, all that serving does not need: system\ncalls, files, capabilities; default "
 	 "on"},
@@ -274,7 +274,7 @@ static const struct option_info infos[] = {
 	{"describe-counters", NULL, NULL, NULL,
 	 "print what is counted: name, unit, where, meaning, with tabs\nin between"},
 	{"version", NULL, NULL, NULL, "print the version"},
-	{"help", NULL, NULL, NULL, "print this"},
+	{"help", NULL, NULL, NULL, "print this text"},
 };
 
 #define INFO_COUNT (sizeof(infos) / sizeof(infos[0]))
@@ -284,7 +284,7 @@ static const struct option_info infos[] = {
 static void print_help(void)
 {
 	printf("viommud serves an IOMMU in software, and NVMe controllers behind it, to QEMU 10.1 or newer.\n"
-	       "'viommu run' starts both; viommud alone is for scripts, or for several QEMUs.\n\n"
+	       "'viommu run' starts viommud and QEMU; viommud alone is for scripts, or for several QEMUs.\n\n"
 	       "usage: viommud [OPTION]... --nvme FILE...\n"
 	       "       viommud [OPTION]... --vm NAME --nvme FILE... [--vm NAME2 --nvme FILE...]...\n\n");
 	for (size_t i = 0; i < INFO_COUNT; i++) {
@@ -381,9 +381,8 @@ static char *make_serial(const struct vm_options *o, const struct nvme_choice *c
 		snprintf(numbered, sizeof(numbered), "%.17s-%u", serial, i);
 	if (strcmp(numbered, serial))
 		fprintf(stderr,
-			"viommud: --nvme %s: another disk has this name, so its serial number is '%s', as "
-			"long as "
-			"the order stays; give it one with serial=\n",
+			"viommud: --nvme %s: another disk has this name, so this disk's serial number is "
+			"'%s', as long as the order stays; give each disk one with serial=\n",
 			choice->path, numbered);
 	return strdup(numbered);
 }

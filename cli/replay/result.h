@@ -19,7 +19,7 @@
 #define REPLAY_COLUMNS(X)                                                                                    \
 	X(maps, uint64_t, COUNT, "buffers that were mapped")                                                 \
 	X(inferred_maps, uint64_t, COUNT,                                                                    \
-	  "of them those that the trace names no device for: inferred from the IOMMU's events, in whole "    \
+	  "maps among them for which the trace names no device: inferred from the IOMMU's events, in whole " \
 	  "pages and for both directions")                                                                   \
 	X(untold_maps, uint64_t, COUNT,                                                                      \
 	  "maps of the IOMMU whose device is not known, which are left out: with any, the trace is not "     \
@@ -46,7 +46,8 @@
 	X(peak_mapped_pages, uint64_t, COUNT,                                                                \
 	  "device addresses, in pages, that are in the tables or not yet invalidated, at most")              \
 	X(mean_mapped_pages, double, COUNT, "the same on average over the time of the trace")                \
-	X(peak_pinned_pages, uint64_t, COUNT, "pages of memory that have to stay because of that, at most")  \
+	X(peak_pinned_pages, uint64_t, COUNT,                                                                \
+	  "pages of memory that these addresses lead to, and that have to stay, at most")                    \
 	X(mean_pinned_pages, double, COUNT, "the same on average")                                           \
 	X(stale_p50_us, double, MICROSECONDS,                                                                \
 	  "how long a page was reachable after its last buffer was unmapped: half of them at most that")     \

@@ -115,19 +115,19 @@ static int explain(struct dat *d, int err)
 	if (err == -ECANCELED && cage_code(&d->cage) == DAT_NO_SECONDS)
 		return -EDOM;
 	if (err == -ETIMEDOUT)
-		snprintf(d->error, sizeof(d->error), "it took longer than a file of its size may");
+		snprintf(d->error, sizeof(d->error), "reading takes longer than a file of this size may");
 	else if (err == -EFAULT && cage_signal(&d->cage) == SIGKILL)
 		snprintf(d->error, sizeof(d->error),
-			 "it was killed, as the kernel does where memory is short");
+			 "the reading process was killed, as the kernel does where memory is short");
 	else if (err == -EFAULT)
-		snprintf(d->error, sizeof(d->error), "it fell over the file (%s)",
+		snprintf(d->error, sizeof(d->error), "the reading process crashed (%s)",
 			 strsignal(cage_signal(&d->cage)));
 	else if (err == -ECANCELED && cage_code(&d->cage) == DAT_NO_MEMORY)
-		snprintf(d->error, sizeof(d->error), "it has too little memory for it");
+		snprintf(d->error, sizeof(d->error), "the reading process has too little memory");
 	else if (err == -ECANCELED && cage_code(&d->cage) == DAT_NOT_UNDERSTOOD)
-		snprintf(d->error, sizeof(d->error), "it does not understand it");
+		snprintf(d->error, sizeof(d->error), "the file does not make sense to libtracecmd");
 	else if (err == -ECANCELED)
-		snprintf(d->error, sizeof(d->error), "the process that reads it cannot be closed off");
+		snprintf(d->error, sizeof(d->error), "the reading process cannot be closed off");
 	else
 		snprintf(d->error, sizeof(d->error), "%s", strerror(-err));
 	return -EBADMSG;

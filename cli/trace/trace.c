@@ -90,7 +90,7 @@ static int refuse_others(struct trace *t, char *why, size_t why_size)
 	size_t len = lines_peek(t->lines, bytes, sizeof(bytes));
 
 	if (!len) {
-		snprintf(why, why_size, "it is empty; %s", EXPECTED);
+		snprintf(why, why_size, "the file is empty; %s", EXPECTED);
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
@@ -115,7 +115,7 @@ int trace_open(const char *path, struct trace **ret_trace, char *why, size_t why
 	infer_init(&t->infer);
 	err = lines_open(path, &t->lines);
 	if (err)
-		snprintf(why, why_size, "it cannot be read: %s", strerror(-err));
+		snprintf(why, why_size, "the file cannot be read: %s", strerror(-err));
 	else
 		err = refuse_others(t, why, why_size);
 	if (!err)
@@ -157,13 +157,13 @@ static int not_a_trace(struct trace *t, char *why, size_t why_size)
 {
 	if (t->any_no_time)
 		snprintf(why, why_size,
-			 "its events have no times, or times that are no seconds; record with a clock that "
+			 "the events have no times, or times that are no seconds; record with a clock that "
 			 "counts "
 			 "them (echo mono > /sys/kernel/tracing/trace_clock), and have them printed ('perf "
 			 "script -F "
 			 "+time', 'trace-cmd report' without --raw-ts)");
 	else
-		snprintf(why, why_size, "it begins with '%s', and has no events; %s", t->first_line,
+		snprintf(why, why_size, "the file begins with '%s', and has no events; %s", t->first_line,
 			 EXPECTED);
 	return -EINVAL;
 }
@@ -184,13 +184,14 @@ static int explain(const struct trace *t, int err, char *why, size_t why_size)
 		snprintf(why, why_size, "line %llu: more than %u devices", line, LIVE_DEVICES);
 	else if (err == -EBADMSG)
 		snprintf(why, why_size,
-			 "this begins like a trace.dat of trace-cmd, and libtracecmd cannot read it%s: %s; "
-			 "does 'trace-cmd report' do?",
+			 "the file begins like a trace.dat of trace-cmd, and libtracecmd cannot read it%s: "
+			 "%s; "
+			 "can 'trace-cmd report'?",
 			 line ? " to its end" : "", dat_error(t->dat));
 	else if (err == -EMLINK)
 		snprintf(why, why_size, "line %llu: more than %u systems", line, SYSTEMS_MOST);
 	else if (err == -EIO)
-		snprintf(why, why_size, "line %llu: it cannot be read on: %s", line + 1,
+		snprintf(why, why_size, "line %llu: the rest of the file cannot be read: %s", line + 1,
 			 lines_error(t->lines));
 	else
 		snprintf(why, why_size, "line %llu: %s", line, strerror(-err));

@@ -222,7 +222,7 @@ int saved_state_take(struct vm *vm, uint8_t **ret_bytes, size_t *ret_size, char 
 	}
 	v.bytes = calloc(1, v.size);
 	if (!v.bytes) {
-		snprintf(why, why_size, "there is no memory for it");
+		snprintf(why, why_size, "there is no memory for the state");
 		return -ENOMEM;
 	}
 	err = visit(&v, save_on_work_thread);

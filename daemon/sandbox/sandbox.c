@@ -15,7 +15,7 @@
 static void tell(const char *part, int err)
 {
 	if (err)
-		log_line("sandbox: %s: %s; going on without it", part, strerror(-err));
+		log_line("sandbox: %s: %s; going on without this part", part, strerror(-err));
 }
 
 static int forbid_new_privileges(void)

@@ -128,11 +128,11 @@ def allocations_and_syncs():
 
 @case
 def what_is_no_trace_is_told_in_a_line():
-    for data, words in ((b"", "it is empty"), (b"hello\n" * 3, "begins with 'hello'"), (b"\x7fELF" + bytes(100), "program"),
+    for data, words in ((b"", "the file is empty"), (b"hello\n" * 3, "begins with 'hello'"), (b"\x7fELF" + bytes(100), "program"),
                         (b"PERFILE2" + bytes(100), "perf script"), (b"\x28\xb5\x2f\xfd1234", "zstd"),
                         (b"\x17\x08\x44tracing" + bytes(50), "trace.dat"), (os.urandom(100000), "trace"),
                         (lines(*PAIR, form="x-1 [000] %s: ").replace("5.00", "500").encode(), "no seconds"),
-                        (gzip.compress(lines(*PAIR).encode() * 5000)[:-200], "cannot be read on")):
+                        (gzip.compress(lines(*PAIR).encode() * 5000)[:-200], "the rest of the file cannot be read")):
         refused(show(data), words, status=1)
     refused(run(VIOMMU, "trace", "show", "/nonexistent"), "No such file", status=1)
     refused(run(VIOMMU, "trace", "show", "/tmp"), "directory", status=1)

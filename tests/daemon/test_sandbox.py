@@ -193,7 +193,7 @@ MISSING = {
 def goes_on_without(part):
     with serve(lacking=MISSING[part]) as d:
         check_session(d)
-        check_clean_end(d, r"viommud: sandbox: %s: [^\n]*; going on without it\n" % part)
+        check_clean_end(d, r"viommud: sandbox: %s: [^\n]*; going on without this part\n" % part)
 
 
 for part_name in MISSING:
