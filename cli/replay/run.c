@@ -16,12 +16,11 @@
 #define COUNTERS_MOST 64
 #define CHECK_SHADOW  (UINT64_C(16) << 20)
 
-/* Rounds that are timed: as many as a second has room for, and a few in any case unless one takes a minute.
- */
-#define ROUNDS_MOST	     COST_ROUNDS_MOST
-#define ROUNDS_SECONDS	     1
-#define ROUNDS_LEAST	     3
-#define ROUNDS_LEAST_SECONDS 60
+/* Rounds that are timed: a few in any case unless one takes a minute, and more where they are short. */
+#define ROUNDS_MOST	COST_ROUNDS_MOST
+#define ROUNDS_MS	300
+#define ROUNDS_LEAST	3
+#define ROUNDS_LEAST_MS 60000
 
 /* What the address spaces counted in one pass. */
 struct counts {
@@ -244,21 +243,21 @@ static int measure_once(struct run *r)
 	return err;
 }
 
-static bool is_another_round_due(uint64_t began_ns, unsigned rounds)
+static bool is_another_round_due(int64_t began_ms, unsigned rounds)
 {
-	uint64_t seconds = (os_now_ns() - began_ns) / 1000000000;
+	int64_t spent = os_now_ms() - began_ms;
 
 	if (rounds < ROUNDS_LEAST)
-		return !rounds || seconds < ROUNDS_LEAST_SECONDS;
-	return rounds < ROUNDS_MOST && seconds < ROUNDS_SECONDS;
+		return !rounds || spent < ROUNDS_LEAST_MS;
+	return rounds < ROUNDS_MOST && spent < ROUNDS_MS;
 }
 
 static int measure_rounds(struct run *r)
 {
-	uint64_t began_ns = os_now_ns();
+	int64_t began_ms = os_now_ms();
 	int err = 0;
 
-	for (unsigned i = 0; !err && !*r->result.why_not && is_another_round_due(began_ns, i); i++)
+	for (unsigned i = 0; !err && !*r->result.why_not && is_another_round_due(began_ms, i); i++)
 		err = measure_once(r);
 	cost_finish(&r->cost);
 	return err;

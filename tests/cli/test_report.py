@@ -15,8 +15,8 @@ import xml.etree.ElementTree
 
 FOLDER = os.path.abspath(sys.argv.pop(3))
 
-from rig import VIOMMU, case, cases, check, main, run  # noqa: E402
-from test_replay import NIC, mapped, ring, unmapped  # noqa: E402
+from rig import VIOMMU, case, cases, check, main  # noqa: E402
+from test_replay import LONG, NIC, mapped, ring, unmapped  # noqa: E402
 
 cases.clear()  # those of test_replay
 
@@ -51,6 +51,11 @@ class Reader(html.parser.HTMLParser):
         self.words += data
 
 
+def replay(trace, page, *options):
+    return subprocess.run([VIOMMU, "replay", trace, "--html", page, *options], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=LONG, check=False)
+
+
 def report(folder, text=None, *options):
     """The page of a trace, and what was printed."""
     trace, page = os.path.join(folder, "trace"), os.path.join(folder, "report.html")
@@ -59,7 +64,7 @@ def report(folder, text=None, *options):
             ring(4000, out)
         else:
             out.write(text)
-    done = run(VIOMMU, "replay", trace, "--html", page, *options)
+    done = replay(trace, page, *options)
     check(done.returncode == 0, done.stderr)
     with open(page, encoding="utf-8") as f:
         return f.read(), done.stdout, page
@@ -127,7 +132,7 @@ def one_strategy_on_one_buffer():
 def a_folder_that_is_not_there():
     with tempfile.TemporaryDirectory() as folder:
         report(folder)
-        done = run(VIOMMU, "replay", os.path.join(folder, "trace"), "--html", os.path.join(folder, "x", "y.html"))
+        done = replay(os.path.join(folder, "trace"), os.path.join(folder, "x", "y.html"))
     check(done.returncode == 1 and "cannot be written" in done.stderr, done)
 
 
