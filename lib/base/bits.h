@@ -52,4 +52,10 @@ static inline uint64_t vi_max(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* The smallest i with value <= 2^i: the bucket of a histogram by powers of two, the order that has room. */
+static inline unsigned vi_ceil_lg2(uint64_t value)
+{
+	return value > 1 ? 64 - (unsigned)__builtin_clzll(value - 1) : 0;
+}
+
 #endif

@@ -8,18 +8,11 @@ static uint64_t load(const _Atomic uint64_t *value)
 	return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-/* The smallest i with ns <= 2^i. */
-static unsigned bucket(uint64_t ns)
-{
-	unsigned bits = ns > 1 ? 64 - (unsigned)__builtin_clzll(ns - 1) : 0;
-
-	return (unsigned)vi_min(bits, VIOMMU_DMA_STALE_BUCKETS - 1);
-}
-
 void vi_dma_count_stale(struct vi_dma_counters *c, uint64_t ns)
 {
-	_Atomic uint64_t *most = &c->values[VI_DMA_COUNT_stale_ns_max], *times = &c->stale[bucket(ns)];
+	_Atomic uint64_t *most = &c->values[VI_DMA_COUNT_stale_ns_max], *times;
 
+	times = &c->stale[vi_min(vi_ceil_lg2(ns), VIOMMU_DMA_STALE_BUCKETS - 1)];
 	vi_dma_count(c, VI_DMA_COUNT_stale_ns_total, ns);
 	if (ns > load(most))
 		atomic_store_explicit(most, ns, memory_order_relaxed);

@@ -448,15 +448,9 @@ static void large_free(struct vi_iova_space *s, uint64_t page, unsigned order)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* The smallest order with room for so many pages. */
-static unsigned order_for(uint64_t pages)
-{
-	return pages > 1 ? 64 - (unsigned)__builtin_clzll(pages - 1) : 0;
-}
-
 int vi_iova_alloc(struct vi_iova_cache *c, uint64_t pages, uint64_t last_page, uint64_t *ret_page)
 {
-	unsigned order = order_for(pages);
+	unsigned order = vi_ceil_lg2(pages);
 	uint64_t zones;
 
 	if (!pages || order >= ORDERS)
@@ -472,7 +466,7 @@ int vi_iova_alloc(struct vi_iova_cache *c, uint64_t pages, uint64_t last_page, u
 
 void vi_iova_free(struct vi_iova_cache *c, uint64_t page, uint64_t pages)
 {
-	unsigned order = order_for(pages);
+	unsigned order = vi_ceil_lg2(pages);
 
 	if (order >= CLASSES) {
 		large_free(c->space, page, order);

@@ -105,6 +105,21 @@ static void test_min_max(void **state)
 	}
 }
 
+static void test_ceil_lg2(void **state)
+{
+	(void)state;
+	assert_int_equal(vi_ceil_lg2(0), 0);
+	assert_int_equal(vi_ceil_lg2(1), 0);
+	assert_int_equal(vi_ceil_lg2(2), 1);
+	assert_int_equal(vi_ceil_lg2(3), 2);
+	for (unsigned i = 2; i < 63; i++) {
+		assert_int_equal(vi_ceil_lg2(VI_BIT(i) - 1), i);
+		assert_int_equal(vi_ceil_lg2(VI_BIT(i)), i);
+		assert_int_equal(vi_ceil_lg2(VI_BIT(i) + 1), i + 1);
+	}
+	assert_int_equal(vi_ceil_lg2(UINT64_MAX), 64);
+}
+
 static void test_little_endian(void **state)
 {
 	static const uint8_t bytes[8] = {0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x81};
@@ -178,6 +193,7 @@ int main(void)
 		cmocka_unit_test(test_alignment),
 		cmocka_unit_test(test_last_of),
 		cmocka_unit_test(test_min_max),
+		cmocka_unit_test(test_ceil_lg2),
 		cmocka_unit_test(test_little_endian),
 		cmocka_unit_test(test_list),
 	};
