@@ -101,7 +101,7 @@ static int take_step(struct show *s, const struct trace_step *step)
 	return 0;
 }
 
-static int read_all(struct show *s, char *why)
+static int read_all(struct show *s, char *why, size_t why_size)
 {
 	struct progress progress;
 	struct trace_step step;
@@ -109,7 +109,7 @@ static int read_all(struct show *s, char *why)
 	int got, err = 0;
 
 	progress_begin(&progress);
-	while (!err && (got = trace_next(s->trace, &step, why, WHY_SIZE)) > 0) {
+	while (!err && (got = trace_next(s->trace, &step, why, why_size)) > 0) {
 		err = take_step(s, &step);
 		if (s->steps % TELL_EVERY)
 			continue;
@@ -118,7 +118,7 @@ static int read_all(struct show *s, char *why)
 	}
 	progress_end(&progress);
 	if (err)
-		snprintf(why, WHY_SIZE, "no memory");
+		snprintf(why, why_size, "no memory");
 	return err ? err : got;
 }
 
@@ -303,7 +303,7 @@ static int show_file(struct show *s)
 	int err = trace_open(s->file, &s->trace, why, sizeof(why));
 
 	if (!err)
-		err = read_all(s, why);
+		err = read_all(s, why, sizeof(why));
 	if (err)
 		return failure("%s: %s", s->file, why);
 	if (s->as_json)
