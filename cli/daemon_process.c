@@ -381,10 +381,36 @@ int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar)
 	return err;
 }
 
+static void add_json(struct argument_list *added, struct json_object *device)
+{
+	argument_list_add(added, "-device");
+	argument_list_add(added, json_object_to_json_string_ext(
+					 device, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(device);
+}
+
+/* A guest looks for other functions of a slot where it finds function 0: a device of QEMU's that does
+ * nothing. */
+static void add_function_0(struct argument_list *added, const char *bus, unsigned slot)
+{
+	struct json_object *device = control_object();
+	char address[16];
+
+	snprintf(address, sizeof(address), "%x.0", slot);
+	control_set_string(device, "driver", "pci-testdev");
+	control_set_string(device, "bus", bus);
+	control_set_string(device, "addr", address);
+	control_set_bool(device, "multifunction", true);
+	add_json(added, device);
+}
+
 static void add_device(struct argument_list *added, const char *bus, struct json_object *function)
 {
 	struct json_object *device = control_object(), *socket = control_object();
+	unsigned slot, number;
 
+	if (sscanf(control_get_text(function, "address"), "%x.%u", &slot, &number) == 2 && number)
+		add_function_0(added, bus, slot);
 	control_set_string(socket, "type", "unix");
 	control_set_string(socket, "path", control_get_text(function, "socket"));
 	control_set_string(device, "driver", "vfio-user-pci");
@@ -392,10 +418,7 @@ static void add_device(struct argument_list *added, const char *bus, struct json
 	control_set_string(device, "bus", bus);
 	control_set_string(device, "addr", control_get_text(function, "address"));
 	control_add(device, "socket", socket);
-	argument_list_add(added, "-device");
-	argument_list_add(added, json_object_to_json_string_ext(
-					 device, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(device);
+	add_json(added, device);
 }
 
 int daemon_process_devices(const struct daemon_process *d, const char *bus, struct argument_list *added)

@@ -79,12 +79,18 @@ static void show_tables(struct json_object *tables, const char *device)
 		       control_get_u64(tables, "reason", 0));
 	else if (!strcmp(translation, "pass-through"))
 		printf("%s: passed through, device addresses are addresses of guest memory\n", device);
+	else if (!strcmp(translation, "aperture"))
+		printf("%s: the GART remaps 0x%" PRIx64 " - 0x%" PRIx64
+		       " page by page through the table at 0x%" PRIx64
+		       "; all other device addresses are addresses of guest memory\n",
+		       device, control_get_u64(tables, "aperture_first", 0),
+		       control_get_u64(tables, "aperture_last", 0), control_get_u64(tables, "table", 0));
 	else
 		printf("%s: translated by the guest's tables\n", device);
 	show_root(tables);
 	show_context(tables);
-	if (!strcmp(translation, "off"))
-		return; /* no entry is read */
+	if (!strcmp(translation, "off") || !strcmp(translation, "aperture"))
+		return; /* no entry of the device is read */
 	printf("  accesses %s\n", control_get_bool(tables, "cached")
 					  ? "go by a cached copy of the context entry until the guest "
 					    "invalidates it"
@@ -108,7 +114,8 @@ const struct command dump_command = {
 	.summary = "what the guest's tables say about a device, in words",
 	.help = "usage: viommu dump --dir DIR DEVICE|IOMMU [--json]\n\n"
 		"Decodes the root and context entry of DEVICE (nvme0, nvme1, ...) as they lie in guest\n"
-		"memory, then lists what the page tables let it reach right now, as 'viommu reach' does.\n"
+		"memory, or tells the aperture of a GART, then lists what the tables let the device reach\n"
+		"right now, as 'viommu reach' does.\n"
 		"Of an IOMMU, by its name in 'viommu status', each device behind it is told; --json has\n"
 		"them in \"devices\".\n",
 };

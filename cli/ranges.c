@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/query.h"
 #include "control/message.h"
@@ -12,6 +13,13 @@ static void show_summary(struct json_object *reply, const char *device)
 	uint64_t pages = control_get_u64(reply, "pages", 0), all = control_get_u64(reply, "memory_pages", 0);
 	char reached[32], memory[32];
 
+	if (!strcmp(control_get_text(reply, "translation"), "aperture")) {
+		printf("NOT PROTECTED: %s can reach all of the guest's memory (%s) but what lies behind the "
+		       "aperture, 0x%" PRIx64 " - 0x%" PRIx64 ": a GART remaps, and refuses no address\n",
+		       device, query_size_text(all, memory), control_get_u64(reply, "aperture_first", 0),
+		       control_get_u64(reply, "aperture_last", 0));
+		return;
+	}
 	if (control_get_bool(reply, "blocked")) {
 		printf("%s can reach no memory right now: the guest's tables block it\n", device);
 		return;
@@ -28,7 +36,8 @@ static void show_range(struct json_object *range)
 	char size[32];
 	bool readable = control_get_bool(range, "read"), writable = control_get_bool(range, "write");
 
-	printf("  0x%012" PRIx64 " - 0x%012" PRIx64 "  to memory 0x%012" PRIx64 "  %s%s%s, %s\n", first, last,
+	printf("  0x%012" PRIx64 " - 0x%012" PRIx64 "  %s memory 0x%012" PRIx64 "  %s%s%s, %s\n", first, last,
+	       control_get_bool(range, "one_page") ? "each page to" : "to",
 	       control_get_u64(range, "memory", 0), readable ? "read" : "", readable && writable ? " " : "",
 	       writable ? "write" : "", query_size_text((last >> 12) - (first >> 12) + 1, size));
 }

@@ -70,6 +70,15 @@ static void show_unit(struct json_object *status, struct json_object *unit, bool
 		       label);
 }
 
+static void show_gart(struct json_object *unit)
+{
+	bool on = !strcmp(control_get_text(unit, "translation"), "on");
+
+	printf("IOMMU: AMD GART, registers in configuration space\n"
+	       "  NOT PROTECTED, the devices reach all of the guest's memory; the aperture is %s\n",
+	       on ? "on" : "off");
+}
+
 static void show_units(struct json_object *status)
 {
 	bool trap = !strcmp(control_get_text(status, "registers"), "trap");
@@ -77,6 +86,10 @@ static void show_units(struct json_object *status)
 
 	if (!count) {
 		printf("IOMMU: none, the devices reach all memory that QEMU lets them\n");
+		return;
+	}
+	if (!strcmp(control_get_text(status, "iommu"), "gart")) {
+		show_gart(control_get_item(status, "functions", 0));
 		return;
 	}
 	printf("IOMMU: Intel VT-d, ");

@@ -37,12 +37,26 @@ const char *iommu_take_id(const char *text, void *field)
 	return NULL;
 }
 
-static const struct value_key iommu_keys[] = {
+static const struct value_key vtd_keys[] = {
 	{"id", iommu_take_id, offsetof(struct iommu_choice, id)},
 	{"caching-mode", value_switch, offsetof(struct iommu_choice, caching_mode)},
 	{"aw", take_width, offsetof(struct iommu_choice, width)},
 	{"addr", value_pci_address, offsetof(struct iommu_choice, devfn)},
 	{NULL},
+};
+
+static const struct value_key gart_keys[] = {
+	{"id", iommu_take_id, offsetof(struct iommu_choice, id)},
+	{NULL},
+};
+
+static const struct model {
+	const char *name;
+	enum iommu_model model;
+	const struct value_key *keys;
+} models[] = {
+	{"vtd", IOMMU_VTD, vtd_keys},
+	{"gart", IOMMU_GART, gart_keys},
 };
 
 static int complain(char *why, size_t why_size, const char *format, ...)
@@ -68,8 +82,22 @@ static struct iommu_choice *add_unit(struct vm_options *o)
 	return choice;
 }
 
+/* By what stands before the keys. NULL: there is no such model. */
+static const struct model *find_model(const char *argument)
+{
+	size_t len = strcspn(argument, ",");
+
+	for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
+		if (strlen(models[i].name) == len && !strncmp(argument, models[i].name, len))
+			return &models[i];
+	}
+	return NULL;
+}
+
 int iommu_take(struct vm_options *o, const char *argument, char *why)
 {
+	const struct model *model = find_model(argument);
+	struct iommu_choice *choice;
 	char *first = NULL;
 	int err;
 
@@ -79,9 +107,14 @@ int iommu_take(struct vm_options *o, const char *argument, char *why)
 	}
 	if (o->iommu_count == IOMMU_MAX)
 		return complain(why, OPTION_WHY_SIZE, "at most %d IOMMUs are served to a VM", IOMMU_MAX);
-	err = value_list_parse(argument, iommu_keys, add_unit(o), &first, why, OPTION_WHY_SIZE);
-	if (!err && strcmp(first, "vtd"))
-		err = complain(why, OPTION_WHY_SIZE, "'%s': write vtd or none", first);
+	if (!model)
+		return complain(why, OPTION_WHY_SIZE, "'%.*s': write vtd, gart or none",
+				(int)strcspn(argument, ","), argument);
+	choice = add_unit(o);
+	choice->model = model->model;
+	if (model->model == IOMMU_GART)
+		choice->devfn = GART_SLOT << 3 | GART_FUNCTION;
+	err = value_list_parse(argument, model->keys, choice, &first, why, OPTION_WHY_SIZE);
 	free(first);
 	return err;
 }
@@ -222,6 +255,22 @@ static int place_expectations(struct vm_options *o, char *why, size_t why_size)
 	return 0;
 }
 
+/* One aperture is of all devices, and its registers are in configuration space, where nothing can be polled.
+ */
+static int check_gart(struct vm_options *o, char *why, size_t why_size)
+{
+	for (unsigned i = 0; i < o->iommu_count; i++) {
+		if (o->iommus[i].model != IOMMU_GART)
+			continue;
+		if (o->iommu_count > 1)
+			return complain(why, why_size,
+					"--iommu gart: a GART is of all devices of a machine; leave the "
+					"other --iommu out");
+		o->trap = true;
+	}
+	return 0;
+}
+
 int iommu_resolve(struct vm_options *o, char *why, size_t why_size)
 {
 	if (o->no_iommu && o->iommu_count)
@@ -229,15 +278,15 @@ int iommu_resolve(struct vm_options *o, char *why, size_t why_size)
 				"--iommu none stands beside another --iommu; leave one of them out");
 	if (!o->no_iommu && !o->iommu_count)
 		add_unit(o);
-	if (name_units(o, why, why_size) || place_devices(o, why, why_size))
+	if (check_gart(o, why, why_size) || name_units(o, why, why_size) || place_devices(o, why, why_size))
 		return -1;
 	return place_expectations(o, why, why_size);
 }
 
-bool iommu_has_address(const struct vm_options *o, unsigned devfn)
+bool iommu_has_slot(const struct vm_options *o, unsigned slot)
 {
 	for (unsigned i = 0; i < o->iommu_count; i++) {
-		if (o->iommus[i].devfn == devfn)
+		if (o->iommus[i].devfn >> 3 == slot)
 			return true;
 	}
 	return false;

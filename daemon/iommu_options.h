@@ -19,7 +19,7 @@ const char *iommu_take_id(const char *text, void *field);
 /* When all options of a VM are read: names and numbers are complete afterwards. 0, or -1 and a sentence in
  * `why`. */
 int iommu_resolve(struct vm_options *o, char *why, size_t why_size);
-/* Is a unit at this PCI address? */
-bool iommu_has_address(const struct vm_options *o, unsigned devfn);
+/* Is a unit in this slot of PCI bus 0? */
+bool iommu_has_slot(const struct vm_options *o, unsigned slot);
 
 #endif

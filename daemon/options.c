@@ -233,9 +233,13 @@ static const struct option_info infos[] = {
 	{"dir", "DIR", take_dir, NULL,
 	 "folder of the sockets, made when missing; default: a fresh one,\nnamed by the line 'viommud: ready "
 	 "DIR'"},
-	{"iommu", "vtd[,id=NAME][,caching-mode=on][,aw=39|48][,addr=10.0] | none", NULL, iommu_take,
-	 "which IOMMU the guest sees; default vtd. none: plain devices,\nbehind QEMU's own IOMMU or none. May "
-	 "be repeated, up to 4 times:\na unit each\n"
+	{"iommu", "vtd[,id=NAME][,caching-mode=on][,aw=39|48][,addr=10.0] | gart[,id=NAME] | none", NULL,
+	 iommu_take,
+	 "which IOMMU the guest sees; default vtd. none: plain devices,\nbehind QEMU's own IOMMU or none. "
+	 "vtd "
+	 "may be repeated, up to 4\ntimes: a unit each. gart: AMD's address remapping table, which\nprotects "
+	 "no "
+	 "memory, at PCI address 18.3\n"
 	 "id=NAME: what --nvme, and viommu's commands, call the unit;\ndefault iommu, iommu1, ..., as the "
 	 "sockets are called, and not one\nof these for another unit\n"
 	 "caching-mode=on: the guest announces new mappings, too\n"
@@ -321,7 +325,7 @@ static enum options_verdict check_addresses(const struct vm_options *o)
 {
 	for (unsigned i = 0; i < o->nvme_count; i++) {
 		unsigned devfn = o->nvme[i].devfn;
-		bool taken = iommu_has_address(o, devfn);
+		bool taken = iommu_has_slot(o, devfn >> 3);
 
 		for (unsigned j = 0; j < i; j++)
 			taken = taken || devfn == o->nvme[j].devfn;

@@ -14,13 +14,18 @@
 #define IOMMU_SLOT_USUAL                                                                                     \
 	0x10 /* high slots, so that -device options of the user find theirs free; further units              \
 		take those below */
+#define GART_SLOT	  0x18 /* where systems look for the first northbridge, */
+#define GART_FUNCTION	  3    /* and for the GART in it */
 #define NVME_SLOT_USUAL	  0x11 /* the first; the others follow */
 #define IDLE_US_USUAL	  200
 #define IDLE_US_MAX	  1000000
 #define SERIAL_LENGTH_MAX 20
 
+enum iommu_model { IOMMU_VTD, IOMMU_GART };
+
 /* A remapping unit. */
 struct iommu_choice {
+	enum iommu_model model;
 	char id[IOMMU_ID_MAX + 1]; /* "" only until all options are read */
 	bool caching_mode;
 	unsigned width; /* of guest tables: 39 or 48 */

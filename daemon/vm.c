@@ -72,7 +72,7 @@ bool vm_remaps(const struct vm *vm)
 
 const char *vm_iommu_text(const struct vm *vm)
 {
-	return vm_remaps(vm) ? "vtd" : "none";
+	return vm_remaps(vm) ? vm->host.units[0]->registers->ops->model : "none";
 }
 
 struct unit *vm_find_unit(struct vm *vm, const char *name)

@@ -58,7 +58,7 @@ void incoming_state_drop(struct incoming_state *in);
 
 /* Is there a unit that remaps? */
 bool vm_remaps(const struct vm *vm);
-/* "vtd", or "none" when nothing is remapped. */
+/* The model, as --iommu names it: "vtd", "gart", or "none" when nothing is remapped. */
 const char *vm_iommu_text(const struct vm *vm);
 /* The unit of this name, or NULL. */
 struct unit *vm_find_unit(struct vm *vm, const char *name);

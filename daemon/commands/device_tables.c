@@ -24,6 +24,7 @@
 struct range {
 	uint64_t first, last, gpa;
 	unsigned access; /* 0: none */
+	bool one_page;	 /* each page of the range leads to the page at gpa, as unused entries of a GART do */
 };
 
 /*
@@ -70,10 +71,11 @@ static void list_range(struct reach *r, const struct range *range)
 	}
 	r->used += (size_t)snprintf(r->text + r->used, RANGE_TEXT_MAX,
 				    "%s{\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"memory\":%" PRIu64
-				    ",\"read\":%s,\"write\":%s}",
+				    ",\"read\":%s,\"write\":%s%s}",
 				    r->text[r->used - 1] == '[' ? "" : ",", range->first, range->last,
 				    range->gpa, yes(range->access & VIOMMU_READ),
-				    yes(range->access & VIOMMU_WRITE));
+				    yes(range->access & VIOMMU_WRITE),
+				    range->one_page ? ",\"one_page\":true" : "");
 }
 
 static void close_range(struct reach *r)
@@ -91,25 +93,68 @@ static void close_range(struct reach *r)
 	r->open.access = 0;
 }
 
+static bool is_page(uint64_t first, uint64_t last)
+{
+	return last - first == (1u << PAGE_SHIFT) - 1;
+}
+
+/* Does what comes next lead to the one page that all of the range leads to? */
+static bool is_same_page(const struct range *open, uint64_t first, uint64_t last, uint64_t gpa)
+{
+	return gpa == open->gpa && is_page(first, last) &&
+	       (open->one_page || is_page(open->first, open->last));
+}
+
 static int note_range(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
 {
 	struct reach *r = arg;
 	struct range *open = &r->open;
+	bool adjoins = open->access == access && first == open->last + 1;
 
-	if (open->access == access && first == open->last + 1 && gpa == open->gpa + (first - open->first)) {
+	if (adjoins && is_same_page(open, first, last, gpa)) {
+		open->last = last;
+		open->one_page = true;
+		return 0;
+	}
+	if (adjoins && !open->one_page && gpa == open->gpa + (first - open->first)) {
 		open->last = last;
 		return 0;
 	}
 	close_range(r);
-	*open = (struct range){first, last, gpa, access};
+	*open = (struct range){first, last, gpa, access, false};
 	return 0;
+}
+
+const char *device_translation_text(enum viommu_translation translation)
+{
+	static const char *const texts[] = {
+		[VIOMMU_TRANSLATION_OFF] = "off",
+		[VIOMMU_TRANSLATION_BLOCKED] = "blocked",
+		[VIOMMU_TRANSLATION_PASS_THROUGH] = "pass-through",
+		[VIOMMU_TRANSLATION_PAGED] = "paged",
+		[VIOMMU_TRANSLATION_APERTURE] = "aperture",
+	};
+
+	return texts[translation];
+}
+
+static void add_translation(struct json_object *object, const struct viommu_requester_info *info)
+{
+	control_set_string(object, "translation", device_translation_text(info->translation));
+	if (info->translation == VIOMMU_TRANSLATION_APERTURE) {
+		control_set_u64(object, "aperture_first", info->aperture_first);
+		control_set_u64(object, "aperture_last", info->aperture_last);
+	}
 }
 
 static struct json_object *object_of(struct reach *r, bool blocked, bool complete)
 {
 	struct json_object *reply = control_ok(), *entries;
+	struct viommu_requester_info info = {.sz = sizeof(info)};
 
+	viommu_requester_describe(r->f->requester, &info);
 	control_set_string(reply, "device", r->f->name);
+	add_translation(reply, &info);
 	if (unit_name(r->f->unit))
 		control_set_string(reply, "iommu", unit_name(r->f->unit));
 	control_set_bool(reply, "blocked", blocked);
@@ -182,19 +227,6 @@ static struct json_object *begin(struct function *f, bool dump, struct control_w
 
 /* ------------------------------------------------------------------- entries */
 
-const char *device_translation_text(enum viommu_translation translation)
-{
-	static const char *const texts[] = {
-		[VIOMMU_TRANSLATION_OFF] = "off",
-		[VIOMMU_TRANSLATION_BLOCKED] = "blocked",
-		[VIOMMU_TRANSLATION_PASS_THROUGH] = "pass-through",
-		[VIOMMU_TRANSLATION_PAGED] = "paged",
-		[VIOMMU_TRANSLATION_APERTURE] = "aperture",
-	};
-
-	return texts[translation];
-}
-
 /* Under the entry's name, with '_' in place of ' '. All that a model of ours has are of 16 bytes. */
 static void add_entry(struct json_object *object, const struct viommu_entry *entry)
 {
@@ -215,7 +247,7 @@ void device_describe(struct function *f, struct json_object *ret_info)
 	struct viommu_requester_info info = {.sz = sizeof(info)};
 
 	viommu_requester_describe(f->requester, &info);
-	control_set_string(ret_info, "translation", device_translation_text(info.translation));
+	add_translation(ret_info, &info);
 	control_set_bool(ret_info, "cached", info.cached);
 	control_set_bool(ret_info, "faults_silent", info.faults_silent);
 	if (info.translation == VIOMMU_TRANSLATION_BLOCKED) {
@@ -230,6 +262,8 @@ void device_describe(struct function *f, struct json_object *ret_info)
 		control_set_u64(ret_info, "levels", info.levels);
 		control_set_u64(ret_info, "table", info.table);
 	}
+	if (info.translation == VIOMMU_TRANSLATION_APERTURE)
+		control_set_u64(ret_info, "table", info.table);
 	for (unsigned i = 0; i < info.entry_count; i++)
 		add_entry(ret_info, &info.entries[i]);
 }

@@ -30,7 +30,9 @@ struct function_look {
 
 /* What a kind of function can do. A member may be NULL where its comment says what NULL means. */
 struct function_ops {
-	const char *kind;    /* as `status` tells it */
+	const char *kind; /* as `status` tells it */
+	const char
+		*model; /* of the unit whose registers the function carries, as --iommu names it, else NULL */
 	uint32_t state_kind; /* of a function's section in a saved state; each kind has a number of its own */
 
 	/* --- work thread --- */
@@ -74,10 +76,9 @@ struct function_ops {
 	 * tells of this kind.
 	 */
 	void (*expect)(struct function *f, uint64_t base);
-	/* Do these addresses belong to the unit's registers? NULL: the function carries no registers of a
-	 * unit. */
+	/* Do these addresses belong to the unit's registers? NULL: no addresses of memory do. */
 	bool (*has_registers_in)(const struct function *f, uint64_t first, uint64_t size);
-	/* A device behind the unit begins to master the bus. NULL: as above. */
+	/* A device behind the unit begins to master the bus. NULL: nobody has to know. */
 	void (*device_used)(struct function *f);
 	/* The work thread has ended, and so have the devices behind the unit, if the function owns one. */
 	void (*destroy)(struct function *f);

@@ -311,6 +311,7 @@ static void describe(struct function *function, struct json_object *object)
 
 	control_set_string(object, "kind", function->ops->kind);
 	control_set_string(object, "name", function->name);
+	control_set_string(object, "model", function->ops->model);
 	function_describe_socket(function, object);
 	control_set_bool(object, "memory_decode", f->config.hidden);
 	if (f->config.hidden)
@@ -339,6 +340,7 @@ static void destroy(struct function *function)
 
 static const struct function_ops function_ops = {
 	.kind = "iommu",
+	.model = "vtd",
 	.state_kind = 1,
 	.poll = poll_unit,
 	.has_silent_work = has_silent_work,
@@ -492,9 +494,10 @@ static int create(struct host *host, const struct vm_options *o, unsigned index,
 
 /* ----------------------------------------------------------------- the kind */
 
+/* A GART is the only unit of its VM. */
 static unsigned count(const struct vm_options *o)
 {
-	return o->iommu_count;
+	return o->iommu_count && o->iommus[0].model == IOMMU_VTD ? o->iommu_count : 0;
 }
 
 const struct function_kind iommu_kind = {

@@ -120,7 +120,7 @@ const char *unit_name(const struct unit *u)
 
 void unit_device_used(struct unit *u)
 {
-	if (u->registers)
+	if (u->registers && u->registers->ops->device_used)
 		u->registers->ops->device_used(u->registers);
 }
 
@@ -164,7 +164,7 @@ static bool is_register_page(const struct unit *u, const struct vfu_dma_map *map
 	for (unsigned i = 0; i < u->host->unit_count; i++) {
 		const struct function *f = u->host->units[i]->registers;
 
-		if (f && f->ops->has_registers_in(f, map->iova, map->size))
+		if (f && f->ops->has_registers_in && f->ops->has_registers_in(f, map->iova, map->size))
 			return true;
 	}
 	return false;

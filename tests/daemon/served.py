@@ -50,14 +50,25 @@ class Machine:
                 line += piece
             return json.loads(line)
 
-    def save(self):
-        """The state, asked for again while the work thread has no processor to come to it."""
+    def patiently(self, command):
+        """Asked again while the work thread has no processor to come to it."""
         end = time.monotonic() + DEADLINE
         while True:
-            reply = self.ask("save")
+            reply = self.ask(command)
             if not reply.get("busy") or time.monotonic() > end:
-                check("state" in reply, "it is not saved: %s" % reply)
-                return bytes.fromhex(reply["state"])
+                return reply
+
+    def save(self):
+        """The state."""
+        reply = self.patiently("save")
+        check("state" in reply, "it is not saved: %s" % reply)
+        return bytes.fromhex(reply["state"])
+
+    def restore(self, state):
+        """The reply."""
+        for offset in range(0, len(state), 2048):
+            check("ok" in self.ask("restore", offset=offset, data=state[offset:offset + 2048].hex()), "a piece")
+        return self.patiently("restore")
 
     def alone(self):
         """Nobody is connected, so what the last client left has gone."""

@@ -223,7 +223,7 @@ def without_devices():
             for bit in (1 << 30, 1 << 31):  # a root table at 0, translation
                 a.write(BAR0, 0x18, struct.pack("<I", bit))
             d.wait_until(lambda: translation(d) == ["on", "on", "on"], "the unit without devices is not told as on")
-        check("ok" in restore(d, save(d)), "its own state is refused")
+        check("ok" in d.restore(d.save()), "its own state is refused")
         check(reads_back(b, 1), "data after a restore")
 
 
@@ -345,37 +345,18 @@ def pages_before():
         equal(memory_pages(d), [257, 257], "pages with the registers of a")
         place(b, BASES[1])
         equal(memory_pages(d), [256, 256], "pages with the registers of both")
-        state = save(d)
+        state = d.save()
         with daemon() as other, other.connect("iommu") as a, other.connect("iommu1") as b:
             for client in (a, b):
                 client.map(RAM, 1 << 20, memory)
                 for base in BASES:
                     client.map(base, PAGE, memory)
-            check("ok" in restore(other, state), "the state is refused")
+            check("ok" in other.restore(state), "the state is refused")
             equal(memory_pages(other), [256, 256], "pages after a restore")
     os.close(memory)
 
 
 # ----------------------------------------------------------------------- states
-
-def patiently(d, command):
-    """Again while the work thread has no processor to come to it."""
-    end = time.monotonic() + DEADLINE
-    while True:
-        reply = d.ask(command)
-        if not reply.get("busy") or time.monotonic() > end:
-            return reply
-
-
-def save(d):
-    return bytes.fromhex(patiently(d, "save")["state"])
-
-
-def restore(d, state):
-    for offset in range(0, len(state), 2048):
-        check("ok" in d.ask("restore", offset=offset, data=state[offset:offset + 2048].hex()), "a piece")
-    return patiently(d, "restore")
-
 
 def sections(state):
     """(kind, index, where its bytes begin, how many)"""
@@ -391,7 +372,7 @@ def sections(state):
 def moves():
     with guests() as (d, a, b):
         tables = Remapping(a), Remapping(b, slot=0x12)
-        reply = patiently(d, "save")
+        reply = d.patiently("save")
         equal(reply["units"], 2, "units in the state")
         state = bytes.fromhex(reply["state"])
         equal([(kind, index) for kind, index, _, _ in sections(state)], [(3, 0), (3, 1 | 1 << 16), (2, 0), (2, 1), (1, 0), (1, 1)], "sections")
@@ -401,7 +382,7 @@ def moves():
                 n.connect(other, *names)
             for n, its in ((a, tables[0]), (b, tables[1])):
                 its.client = n.unit
-            equal(restore(other, state).get("units"), 2, "units that go on")
+            equal(other.restore(state).get("units"), 2, "units that go on")
             equal(translation(other), ["on", "on", "on"], "translation")
             check(reads_back(a, 0) and reads_back(b, 0), "data")
             tables[0].flush()
@@ -411,9 +392,9 @@ def moves():
 @case("a state of devices that stood behind other units is refused")
 def moved_devices():
     with guests() as (d, _, _):
-        state = save(d)
+        state = d.save()
         with daemon(behind=("b", "a")) as other:
-            check("another IOMMU" in restore(other, state)["error"], "not refused")
+            check("another IOMMU" in other.restore(state)["error"], "not refused")
 
 
 @case("a state of units of other widths is refused, also when each of them is there")
@@ -422,22 +403,22 @@ def widths():
         return Daemon(VIOMMUD, "--iommu", "vtd,id=a,aw=%d" % a, "--iommu", "vtd,id=b,aw=%d" % b, behind=("a", "b"))
 
     with of_widths(39, 48) as d, of_widths(39, 48) as same, of_widths(48, 39) as other:
-        state = save(d)
-        check("ok" in restore(same, state), "the same widths are refused")
-        check("IOMMU 'a'" in restore(other, state)["error"], "not refused")
+        state = d.save()
+        check("ok" in same.restore(state), "the same widths are refused")
+        check("IOMMU 'a'" in other.restore(state)["error"], "not refused")
 
 
 @case("a state that one unit refuses leaves the other as it is")
 def all_or_nothing():
     with guests() as (d, a, b):
-        off = bytearray(save(d))
-        check("ok" in restore(d, off), "its own state is refused")
+        off = bytearray(d.save())
+        check("ok" in d.restore(off), "its own state is refused")
         Remapping(a)
         Remapping(b, slot=0x12)
         _, _, at, _ = next(one for one in sections(off) if one[:2] == (KIND_UNIT, 1))
         off[at + 64] ^= 1
         off[-4:] = struct.pack("<I", zlib.crc32(bytes(off[:-4])))
-        check("state of the IOMMU 'b' " in restore(d, off)["error"], "not refused for the second unit")
+        check("state of the IOMMU 'b' " in d.restore(off)["error"], "not refused for the second unit")
         equal(translation(d), ["on", "on", "on"], "translation")
         check(reads_back(a, 0) and reads_back(b, 0), "data")
 
