@@ -522,6 +522,28 @@ def case_xen(rig):
     check_xen(log)
 
 
+def observe_gart(guest):
+    """The disk's queues are in the aperture, and all of memory is within its reach."""
+    status, reach = guest.ask("status"), guest.ask("reach", "nvme0")
+    check((status["iommu"], status["translation"], reach["translation"]) == ("gart", "on", "aperture"), f"status: {status}")
+    check(reach["aperture_last"] < 1 << 32 and reach["writable_pages"] > 1 << 17, f"reach: {reach}")
+    check(guest.ask("counters")["counters"]["iotlb_hits"]["value"] > 0, "nothing was translated")
+
+
+def case_gart(rig):
+    """Linux's driver of AMD's GART maps all DMA, and the rogue is not stopped: it remaps, and protects nothing."""
+    vm = rig.boot("gart", "iommu=force viommu.mb=8 viommu.idle=2 viommu.test=facts,integrity,rogue,idle", deadline=300,
+                  options=["--iommu", "gart"], qemu=[*rig.debian_args(), "-cpu", "qemu64"], while_idle=observe_gart)
+    check_ok(vm)
+    check_integrity(vm)
+    check_went_through(vm)
+    check_quiet(vm)
+    with open(vm.console, encoding="utf-8", errors="replace") as f:
+        check("PCI-DMA: using GART IOMMU" in f.read(), f"the kernel does not use the GART; see {vm.console}")
+    with open(vm.stderr, encoding="utf-8") as f:
+        check("NOT PROTECTED: the GART" in f.read(), f"viommud does not say so; see {vm.stderr}")
+
+
 def readme_lines():
     """What README.md tells to type to run a machine, without the make that this test has behind it."""
     with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:

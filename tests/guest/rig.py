@@ -110,15 +110,24 @@ class Rig:
             for path in made:
                 os.remove(path)
 
-    def xen_args(self, cmdline, log):
-        """To be added for QEMU to boot Xen, whose last words on an option are the ones that count."""
+    def debian(self):
+        """(Xen, Debian's kernel that is not for clouds, an initrd with the driver that this one has as a module)"""
         made = dict(line.split("=", 1) for line in script("make-guest", "--xen").splitlines())
-        initrd = os.path.join(self.folder, "xen.initrd")
+        initrd = os.path.join(self.folder, "debian.initrd")
         with open(initrd, "wb") as to:
             for part in (made["DOM0_MODULES"], self.initrd):
                 with open(part, "rb") as f:
                     shutil.copyfileobj(f, to)
-        return xen_args(made["XEN"], made["DOM0_KERNEL"], initrd, cmdline, log)
+        return made["XEN"], made["DOM0_KERNEL"], initrd
+
+    def xen_args(self, cmdline, log):
+        """To be added for QEMU to boot Xen, whose last words on an option are the ones that count."""
+        return xen_args(*self.debian(), cmdline, log)
+
+    def debian_args(self):
+        """To be added for QEMU to boot Debian's kernel in place of the cloud's."""
+        _, kernel, initrd = self.debian()
+        return ["-kernel", kernel, "-initrd", initrd]
 
     def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, behind=(), cpus=1, qemu=(), machine="q35", xen=None):
         """behind: the IOMMU of each disk. xen: a file for its console; it is booted, and the kernel in it."""
