@@ -19,13 +19,12 @@ static void set_timer(struct lost_registers *l, unsigned ms)
 static void tell(struct lost_registers *l, const char *how)
 {
 	l->told = true;
-	log_limited(
-		&l->log,
-		"%sTHE GUEST HAS LOST ITS IOMMU: %s, and no firmware has given the IOMMU's registers an "
-		"address since. The guest was woken from S3 (suspend to RAM), which this IOMMU does not outlive; "
-		"reset the machine, and leave S3 off: -global ICH9-LPC.disable_s3=1, for -M pc "
-		"PIIX4_PM.disable_s3=1, as 'viommu run' adds",
-		l->unit_label, how);
+	log_limited(&l->log,
+		    "%sTHE GUEST HAS LOST ITS IOMMU: %s, and no firmware has given the IOMMU's registers an "
+		    "address since. The guest was woken from S3 (suspend to RAM), which this IOMMU does not "
+		    "outlive; reset the machine, and leave S3 off: -global ICH9-LPC.disable_s3=1, for -M pc "
+		    "PIIX4_PM.disable_s3=1, as 'viommu run' adds",
+		    l->unit_label, how);
 }
 
 static void on_timer(void *arg)
