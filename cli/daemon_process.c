@@ -149,7 +149,8 @@ static int learn_model(struct daemon_process *d)
 		return failure("viommud does not answer in %s", d->dir);
 	}
 	iommu = control_get_string(status, "iommu");
-	d->iommu = iommu && !strcmp(iommu, "vtd");
+	d->iommu = iommu && strcmp(iommu, "none");
+	d->dmar = iommu && !strcmp(iommu, "vtd");
 	learn_sockets(d, status);
 	json_object_put(status);
 	return 0;

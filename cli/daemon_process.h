@@ -35,7 +35,7 @@ struct daemon_process {
 	pid_t pid; /* 0: it does not run */
 	char program[PATH_MAX];
 	char dir[PATH_MAX];
-	bool iommu; /* it serves one */
+	bool iommu, dmar; /* it serves one; firmware tables tell of it */
 	struct own_socket sockets[OWN_SOCKETS_MAX];
 	unsigned socket_count;
 };

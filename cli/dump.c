@@ -81,8 +81,7 @@ static void show_tables(struct json_object *tables, const char *device)
 		printf("%s: passed through, device addresses are addresses of guest memory\n", device);
 	else if (!strcmp(translation, "aperture"))
 		printf("%s: the GART remaps 0x%" PRIx64 " - 0x%" PRIx64
-		       " page by page through the table at 0x%" PRIx64
-		       "; all other device addresses are addresses of guest memory\n",
+		       " page by page through the table at 0x%" PRIx64 "\n",
 		       device, control_get_u64(tables, "aperture_first", 0),
 		       control_get_u64(tables, "aperture_last", 0), control_get_u64(tables, "table", 0));
 	else

@@ -74,6 +74,22 @@ static void look_at_registers(struct machine *m)
 			    place.name, place.base);
 }
 
+static void tell_unprotected(const struct machine *m, const char *unit)
+{
+	if (m->daemon->dmar)
+		fprintf(stderr,
+			"viommu: NOT PROTECTED: the guest has used its devices behind the IOMMU '%s' for %u "
+			"s without turning translation on, so they reach all of its memory. Linux needs "
+			"intel_iommu=on and ACPI; 'viommu status --dir %s' tells when it is on\n",
+			unit, UNPROTECTED_MS / 1000, m->daemon->dir);
+	else
+		fprintf(stderr,
+			"viommu: the guest has used its devices for %u s without turning the aperture of the "
+			"GART '%s' on. Linux needs iommu=force, CONFIG_GART_IOMMU and a processor of AMD "
+			"(-cpu qemu64,vendor=AuthenticAMD); 'viommu status --dir %s' tells when it is on\n",
+			UNPROTECTED_MS / 1000, unit, m->daemon->dir);
+}
+
 /* Who started this wants an IOMMU, and nothing in the guest says that it has none. */
 static void look_at_translation(struct machine *m)
 {
@@ -86,12 +102,7 @@ static void look_at_translation(struct machine *m)
 	if (m->unprotected_ms < UNPROTECTED_MS)
 		return;
 	m->warned = true;
-	fprintf(stderr,
-		"viommu: NOT PROTECTED: the guest has used its devices behind the IOMMU '%s' for %u s "
-		"without turning translation on, so they reach all of its memory. Linux needs intel_iommu=on "
-		"and ACPI; 'viommu status "
-		"--dir %s' tells when it is on\n",
-		place.name, UNPROTECTED_MS / 1000, m->daemon->dir);
+	tell_unprotected(m, place.name);
 }
 
 /* A script around QEMU that did not exec it may have ended before it, without passing a signal on. */

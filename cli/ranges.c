@@ -8,16 +8,26 @@
 #include "cli/query.h"
 #include "control/message.h"
 
+/* Behind an IOMMU that refuses no address of memory. */
+static void show_unprotected(struct json_object *reply, const char *device)
+{
+	printf("NOT PROTECTED: a GART keeps %s from none of the guest's memory; ", device);
+	if (!strcmp(control_get_text(reply, "translation"), "aperture"))
+		printf("addresses in the aperture, 0x%" PRIx64 " - 0x%" PRIx64
+		       ", go by the table, all others are addresses of memory\n",
+		       control_get_u64(reply, "aperture_first", 0),
+		       control_get_u64(reply, "aperture_last", 0));
+	else
+		printf("the aperture is off, all device addresses are addresses of memory\n");
+}
+
 static void show_summary(struct json_object *reply, const char *device)
 {
 	uint64_t pages = control_get_u64(reply, "pages", 0), all = control_get_u64(reply, "memory_pages", 0);
 	char reached[32], memory[32];
 
-	if (!strcmp(control_get_text(reply, "translation"), "aperture")) {
-		printf("NOT PROTECTED: %s can reach all of the guest's memory (%s) but what lies behind the "
-		       "aperture, 0x%" PRIx64 " - 0x%" PRIx64 ": a GART remaps, and refuses no address\n",
-		       device, query_size_text(all, memory), control_get_u64(reply, "aperture_first", 0),
-		       control_get_u64(reply, "aperture_last", 0));
+	if (control_get_string(reply, "iommu") && !control_get_bool(reply, "protects")) {
+		show_unprotected(reply, device);
 		return;
 	}
 	if (control_get_bool(reply, "blocked")) {

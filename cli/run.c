@@ -172,7 +172,7 @@ static int add_dmar(struct run *r)
 
 static int add_arguments(struct run *r)
 {
-	int err = r->daemon.iommu ? add_dmar(r) : 0;
+	int err = r->daemon.dmar ? add_dmar(r) : 0;
 
 	if (r->daemon.iommu)
 		qemu_arguments_keep_awake(r->qemu, &r->added);
@@ -274,7 +274,7 @@ static int serve(struct run *r)
 	if (!err)
 		err = add_arguments(r);
 	whole_line(r, &line);
-	if (!err && r->daemon.iommu)
+	if (!err && r->daemon.dmar)
 		err = learn_places(r, &line);
 	if (!err)
 		err = r->print ? print_arguments(r) : start_machine(r, &line);
@@ -334,7 +334,10 @@ const struct command run_command = {
 		"The guest uses the IOMMU when its kernel is told to: append intel_iommu=on for Linux.\n"
 		"--iommu vtd may be written several times, for several IOMMUs: --iommu vtd,id=a --iommu\n"
 		"vtd,id=b --nvme x.img,iommu=a --nvme y.img,iommu=b; a device without iommu= stands\n"
-		"behind the first. With --iommu none the devices stand behind no IOMMU, or behind QEMU's own "
+		"behind the first. --iommu gart is AMD's address remapping table, which keeps devices from\n"
+		"no memory: append iommu=force, and add -cpu qemu64,vendor=AuthenticAMD. It is function 3\n"
+		"of slot 18, for which QEMU's pci-testdev is added as function 0.\n"
+		"With --iommu none the devices stand behind no IOMMU, or behind QEMU's own "
 		"when its\n"
 		"arguments have -device intel-iommu,caching-mode=on.\n\n"
 		"Behind the IOMMU the guest is not offered to sleep in S3 and S4 (suspend to RAM and to\n"

@@ -207,10 +207,18 @@ static int run_samples(const struct stat_options *o, int signals)
 
 /* --------------------------------------------------------------------- rates */
 
+/* A GART remaps, and keeps devices from nothing. */
+static const char *iommu_text(struct json_object *stat)
+{
+	const char *iommu = control_get_text(stat, "iommu");
+
+	return strcmp(iommu, "gart") ? iommu : "gart (NOT PROTECTED)";
+}
+
 static void print_title(FILE *out, const struct stat_options *o, struct json_object *now, bool live)
 {
 	fprintf(out, "viommu stat: %s, IOMMU %s%s%s, registers %s, each %g s%s\n",
-		control_get_text(now, "directory"), control_get_text(now, "iommu"), o->query.iommu ? " " : "",
+		control_get_text(now, "directory"), iommu_text(now), o->query.iommu ? " " : "",
 		o->query.iommu ? o->query.iommu : "", control_get_text(now, "registers"),
 		interval_ms(o) / 1000.0, live ? ", q ends" : "");
 }

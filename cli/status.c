@@ -70,9 +70,9 @@ static void show_unit(struct json_object *status, struct json_object *unit, bool
 		       label);
 }
 
-static void show_gart(struct json_object *unit)
+static void show_gart(struct json_object *status)
 {
-	bool on = !strcmp(control_get_text(unit, "translation"), "on");
+	bool on = !strcmp(control_get_text(status, "translation"), "on");
 
 	printf("IOMMU: AMD GART, registers in configuration space\n"
 	       "  NOT PROTECTED, the devices reach all of the guest's memory; the aperture is %s\n",
@@ -89,7 +89,7 @@ static void show_units(struct json_object *status)
 		return;
 	}
 	if (!strcmp(control_get_text(status, "iommu"), "gart")) {
-		show_gart(control_get_item(status, "functions", 0));
+		show_gart(status);
 		return;
 	}
 	printf("IOMMU: Intel VT-d, ");
@@ -150,6 +150,7 @@ const struct command status_command = {
 	.summary = "what a running viommud serves, and to whom",
 	.help = "usage: viommu status --dir DIR [--json]\n\n"
 		"Says what the viommud in the folder DIR serves, whether QEMU is connected, and whether\n"
-		"the guest has turned translation on: 'off' and 'never' mean that nothing is protected.\n"
+		"the guest has turned translation on: 'off' and 'never' mean that nothing is protected,\n"
+		"and so does \"protects\": false of --json, whatever translation is.\n"
 		"With several IOMMUs each is told by its name, and of each device which it stands behind.\n",
 };

@@ -50,13 +50,17 @@ static const struct value_key gart_keys[] = {
 	{NULL},
 };
 
+/* What --iommu can name. */
 static const struct model {
 	const char *name;
 	enum iommu_model model;
 	const struct value_key *keys;
+	unsigned devfn; /* 0: one of the usual slots */
+	bool only_one;	/* translates for all devices of a machine */
+	bool in_config; /* its registers are in configuration space, where nothing can be polled */
 } models[] = {
-	{"vtd", IOMMU_VTD, vtd_keys},
-	{"gart", IOMMU_GART, gart_keys},
+	[IOMMU_VTD] = {"vtd", IOMMU_VTD, vtd_keys, 0, false, false},
+	[IOMMU_GART] = {"gart", IOMMU_GART, gart_keys, GART_SLOT << 3 | GART_FUNCTION, true, true},
 };
 
 static int complain(char *why, size_t why_size, const char *format, ...)
@@ -112,8 +116,8 @@ int iommu_take(struct vm_options *o, const char *argument, char *why)
 				(int)strcspn(argument, ","), argument);
 	choice = add_unit(o);
 	choice->model = model->model;
-	if (model->model == IOMMU_GART)
-		choice->devfn = GART_SLOT << 3 | GART_FUNCTION;
+	if (model->devfn)
+		choice->devfn = model->devfn;
 	err = value_list_parse(argument, model->keys, choice, &first, why, OPTION_WHY_SIZE);
 	free(first);
 	return err;
@@ -233,8 +237,10 @@ static int place_devices(struct vm_options *o, char *why, size_t why_size)
 
 		if (find_unit(o, choice->unit_id, &choice->unit) && *choice->unit_id)
 			return complain(why, why_size,
-					"--nvme %s: no IOMMU is called '%s'; give one with --iommu vtd,id=%s",
-					choice->path, choice->unit_id, choice->unit_id);
+					"--nvme %s: no IOMMU is called '%s'; name one with --iommu %s,id=%s",
+					choice->path, choice->unit_id,
+					models[o->iommu_count ? o->iommus[0].model : IOMMU_VTD].name,
+					choice->unit_id);
 	}
 	return 0;
 }
@@ -255,18 +261,34 @@ static int place_expectations(struct vm_options *o, char *why, size_t why_size)
 	return 0;
 }
 
-/* One aperture is of all devices, and its registers are in configuration space, where nothing can be polled.
- */
-static int check_gart(struct vm_options *o, char *why, size_t why_size)
+static int check_model(struct vm_options *o, const struct model *model, char *why, size_t why_size)
+{
+	if (model->only_one && o->iommu_count > 1)
+		return complain(why, why_size,
+				"--iommu %s: one %s translates for all devices of a machine; leave the other "
+				"--iommu out",
+				model->name, model->name);
+	if (!model->in_config)
+		return 0;
+	if (o->sidecore)
+		return complain(why, why_size,
+				"--registers sidecore: the registers of --iommu %s are in configuration space, "
+				"which cannot be polled; leave --registers out",
+				model->name);
+	if (o->expectation_count)
+		return complain(why, why_size,
+				"--expect: the registers of --iommu %s are in configuration space, and firmware "
+				"places none; leave --expect out",
+				model->name);
+	o->trap = true;
+	return 0;
+}
+
+static int check_models(struct vm_options *o, char *why, size_t why_size)
 {
 	for (unsigned i = 0; i < o->iommu_count; i++) {
-		if (o->iommus[i].model != IOMMU_GART)
-			continue;
-		if (o->iommu_count > 1)
-			return complain(why, why_size,
-					"--iommu gart: a GART is of all devices of a machine; leave the "
-					"other --iommu out");
-		o->trap = true;
+		if (check_model(o, &models[o->iommus[i].model], why, why_size))
+			return -1;
 	}
 	return 0;
 }
@@ -278,7 +300,7 @@ int iommu_resolve(struct vm_options *o, char *why, size_t why_size)
 				"--iommu none stands beside another --iommu; leave one of them out");
 	if (!o->no_iommu && !o->iommu_count)
 		add_unit(o);
-	if (check_gart(o, why, why_size) || name_units(o, why, why_size) || place_devices(o, why, why_size))
+	if (check_models(o, why, why_size) || name_units(o, why, why_size) || place_devices(o, why, why_size))
 		return -1;
 	return place_expectations(o, why, why_size);
 }

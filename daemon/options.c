@@ -49,7 +49,8 @@ static int take_dir(struct daemon_options *o, const char *argument, char *why)
 static int take_registers(struct vm_options *o, const char *argument, char *why)
 {
 	o->trap = !strcmp(argument, "trap");
-	if (o->trap || !strcmp(argument, "sidecore"))
+	o->sidecore = !strcmp(argument, "sidecore");
+	if (o->trap || o->sidecore)
 		return 0;
 	snprintf(why, WHY_SIZE, "'%s': write sidecore or trap", argument);
 	return -1;
@@ -139,7 +140,6 @@ static int take_nvme(struct vm_options *o, const char *argument, char *why)
 		return -1;
 	}
 	choice->fd = -1;
-	choice->devfn = (NVME_SLOT_USUAL + o->nvme_count) << 3;
 	o->nvme_count++;
 	if (value_list_parse(argument, nvme_keys, choice, &choice->path, why, WHY_SIZE))
 		return -1;
@@ -321,6 +321,19 @@ static enum options_verdict bad(const char *format, ...)
 	return OPTIONS_BAD;
 }
 
+/* Slot by slot, without those of units. */
+static void place_devices(struct vm_options *o)
+{
+	unsigned slot = NVME_SLOT_USUAL;
+
+	for (unsigned i = 0; i < o->nvme_count; i++, slot++) {
+		while (iommu_has_slot(o, slot))
+			slot++;
+		if (!o->nvme[i].devfn)
+			o->nvme[i].devfn = slot << 3;
+	}
+}
+
 static enum options_verdict check_addresses(const struct vm_options *o)
 {
 	for (unsigned i = 0; i < o->nvme_count; i++) {
@@ -417,8 +430,10 @@ static enum options_verdict check_vm(struct vm_options *o)
 			      o->name ? " to " : "", o->name ? o->name : "");
 	if (verdict == OPTIONS_SERVE)
 		verdict = check_units(o);
-	if (verdict == OPTIONS_SERVE)
+	if (verdict == OPTIONS_SERVE) {
+		place_devices(o);
 		verdict = check_addresses(o);
+	}
 	if (verdict == OPTIONS_SERVE)
 		verdict = check_disks(o);
 	return verdict == OPTIONS_SERVE ? check_serials(o) : verdict;

@@ -41,9 +41,9 @@ struct expectation {
 
 struct nvme_choice {
 	char *path;
-	uint64_t identity[2]; /* the same for two paths to one file */
-	char *serial;	      /* NULL only until all options are read */
-	unsigned devfn;
+	uint64_t identity[2];		/* the same for two paths to one file */
+	char *serial;			/* NULL only until all options are read */
+	unsigned devfn;			/* 0 only until all options are read */
 	char unit_id[IOMMU_ID_MAX + 1]; /* that it stands behind; "": the first */
 	unsigned unit;			/* its number, once all options are read */
 	unsigned queues;		/* 0: the controller's usual */
@@ -59,7 +59,7 @@ struct vm_options {
 	struct iommu_choice iommus[IOMMU_MAX];
 	unsigned expectation_count;
 	struct expectation expectations[IOMMU_MAX + 1]; /* of each name, and without one */
-	bool trap;					/* the registers are trapped, not polled */
+	bool trap, sidecore; /* what was said last of --registers; neither: nothing was */
 	unsigned nvme_count;
 	struct nvme_choice nvme[NVME_MAX];
 };

@@ -24,7 +24,7 @@
 struct range {
 	uint64_t first, last, gpa;
 	unsigned access; /* 0: none */
-	bool one_page;	 /* each page of the range leads to the page at gpa, as unused entries of a GART do */
+	bool one_page; /* each page of the range leads to the page at gpa, as entries that nobody uses may */
 };
 
 /*
@@ -81,7 +81,7 @@ static void list_range(struct reach *r, const struct range *range)
 static void close_range(struct reach *r)
 {
 	const struct range *range = &r->open;
-	uint64_t pages = (range->last >> PAGE_SHIFT) - (range->first >> PAGE_SHIFT) + 1;
+	uint64_t pages = range->one_page ? 1 : (range->last >> PAGE_SHIFT) - (range->first >> PAGE_SHIFT) + 1;
 
 	if (!range->access)
 		return;
@@ -155,8 +155,10 @@ static struct json_object *object_of(struct reach *r, bool blocked, bool complet
 	viommu_requester_describe(r->f->requester, &info);
 	control_set_string(reply, "device", r->f->name);
 	add_translation(reply, &info);
-	if (unit_name(r->f->unit))
+	if (unit_name(r->f->unit)) {
 		control_set_string(reply, "iommu", unit_name(r->f->unit));
+		control_set_bool(reply, "protects", r->f->unit->registers->ops->protects);
+	}
 	control_set_bool(reply, "blocked", blocked);
 	control_set_bool(reply, "complete", complete && r->count <= REACH_RANGES_MAX);
 	control_set_u64(reply, "range_count", r->count);

@@ -112,6 +112,9 @@ struct json_object *status_expect(struct vm *vm, struct json_object *request)
 	if (!vm_remaps(vm))
 		return control_error(
 			"this daemon serves no IOMMU, so there is no register address to expect");
+	if (!f && (!name || vm_find_unit(vm, name)))
+		return control_error(
+			"no firmware table tells of this IOMMU, so there is no register address to expect");
 	if (!f)
 		return control_error("there is no IOMMU '%s'; status lists them", name);
 	if (!base || base & 0xfff)

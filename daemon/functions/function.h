@@ -33,6 +33,7 @@ struct function_ops {
 	const char *kind; /* as `status` tells it */
 	const char
 		*model; /* of the unit whose registers the function carries, as --iommu names it, else NULL */
+	bool protects;	/* does that unit keep devices from memory, once a guest has told it to? */
 	uint32_t state_kind; /* of a function's section in a saved state; each kind has a number of its own */
 
 	/* --- work thread --- */

@@ -229,6 +229,7 @@ static void describe(struct function *function, struct json_object *object)
 	control_set_string(object, "kind", function->ops->kind);
 	control_set_string(object, "name", function->name);
 	control_set_string(object, "model", function->ops->model);
+	control_set_bool(object, "protects", function->ops->protects);
 	function_describe_socket(function, object);
 }
 

@@ -312,6 +312,7 @@ static void describe(struct function *function, struct json_object *object)
 	control_set_string(object, "kind", function->ops->kind);
 	control_set_string(object, "name", function->name);
 	control_set_string(object, "model", function->ops->model);
+	control_set_bool(object, "protects", function->ops->protects);
 	function_describe_socket(function, object);
 	control_set_bool(object, "memory_decode", f->config.hidden);
 	if (f->config.hidden)
@@ -341,6 +342,7 @@ static void destroy(struct function *function)
 static const struct function_ops function_ops = {
 	.kind = "iommu",
 	.model = "vtd",
+	.protects = true,
 	.state_kind = 1,
 	.poll = poll_unit,
 	.has_silent_work = has_silent_work,

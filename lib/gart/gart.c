@@ -71,6 +71,13 @@ static bool find_aperture(const struct vi_gart *g, struct vi_aperture *ret_apert
 	return true;
 }
 
+bool vi_gart_is_on(const struct vi_gart *g)
+{
+	struct vi_aperture aperture;
+
+	return find_aperture(g, &aperture);
+}
+
 /* The same for all: a GART knows neither devices nor PASIDs. */
 vi_reason vi_gart_resolve(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation)
 {

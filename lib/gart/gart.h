@@ -13,6 +13,7 @@
 #define GART_GART_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/drain.h"
@@ -35,6 +36,9 @@ struct vi_gart {
 	uint32_t cache; /* GART_CACHE_PTE_ERR; INV is drain.active */
 	struct vi_drain drain;
 };
+
+/* Is the aperture remapped? */
+bool vi_gart_is_on(const struct vi_gart *g);
 
 void vi_gart_regs_read(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
 void vi_gart_regs_write(void *state, uint64_t offset, unsigned size, uint64_t value);

@@ -52,9 +52,14 @@ static void change(struct vi_gart *g, _Atomic uint32_t *reg, uint32_t value) VI_
 
 static void store(struct vi_gart *g, uint64_t offset, uint32_t value) VI_WITH(g->unit->lock)
 {
+	bool was_on;
+
 	switch (offset) {
 	case GART_CONTROL:
+		was_on = vi_gart_is_on(g);
 		change(g, &g->control, value & GART_CONTROL_WRITABLE);
+		if (!was_on && vi_gart_is_on(g))
+			vi_count(&g->unit->counters, VI_COUNT_translation_enables, 1);
 		break;
 	case GART_APERTURE_BASE:
 		change(g, &g->aperture_base, value & GART_APERTURE_BASE_ADDR);

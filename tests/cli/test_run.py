@@ -504,6 +504,22 @@ def makes_a_table_of_two_units():
 
 
 @case
+def adds_a_function_0_for_the_gart():
+    with placing_qemu() as (qemu, disk):
+        folder = os.path.join(os.path.dirname(qemu), "run")
+        options = ["--dir", folder, "--iommu", "gart", "--nvme", disk]
+        for machine, bus in (([], "pcie.0"), (["-M", "pc"], "pci.0")):
+            result = run(VIOMMU, "run", "--print", *options, "--", qemu, *machine)
+            check(result.returncode == 0 and "NOT PROTECTED" in result.stderr, result)
+            check("--expect" not in result.stdout and "acpitable" not in result.stdout, result.stdout)
+            devices = [json.loads(word) for word in shlex.split(result.stdout.split("# to add")[1].partition("\n")[2].replace("\\\n", "")) if word.startswith("{")]
+            check([(d["driver"], d["bus"], d["addr"], d.get("multifunction")) for d in devices] ==
+                  [("pci-testdev", bus, "18.0", True), ("vfio-user-pci", bus, "18.3", None), ("vfio-user-pci", bus, "11.0", None)], devices)
+        result = run(VIOMMU, "run", *options, "--", qemu, "-device", "intel-iommu")
+        check(result.returncode == 2 and "second IOMMU" in result.stderr, result)
+
+
+@case
 def answers_before_it_starts_anything():
     with fake_qemu() as (qemu, _):
         for options in (["--version"], ["--nvme", "/nonexistent", "--version"]):

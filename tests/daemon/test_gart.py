@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 
 from served import CASES, CONFIG, DATA, DEADLINE, PAGE, RAM, READ, WRITE, Daemon, Nvme, case, check, equal, run_cases
 from protocol_client import RESET  # found by served
@@ -148,7 +149,12 @@ def not_protected():
         os.pwrite(n.ram, b"s" * PAGE, SECRET - RAM)
         n.run(1, WRITE, SECRET, 0, 0, PAGE // 512 - 1)  # which no entry maps
         equal(n.read(0, PAGE), b"s" * PAGE, "the secret, on the disk")
-        check("NOT PROTECTED" in viommu(d, "status") and "NOT PROTECTED" in viommu(d, "reach", "nvme0"), "not told")
+        for on in (True, False):
+            for command in (["status"], ["reach", "nvme0"], ["dump", "nvme0"], ["stat", "--count", "1"]):
+                check("NOT PROTECTED" in viommu(d, *command), "not told by %s, aperture %s" % (command, on))
+            equal(d.ask("reach", device="nvme0")["protects"], False, "reach")
+            equal(d.ask("status")["functions"][0]["protects"], False, "status")
+            put(n.unit, CONTROL, 0)
         words = d.end()[1]
         check("NOT PROTECTED" in words, "not said: " + words)
 
@@ -165,7 +171,7 @@ def told():
         gart.enter(5, SECRET | VALID)
         gart.flush()
         dump = viommu(d, "dump", "nvme0")
-        check("the GART remaps 0x40000000 - 0x41ffffff page by page through the table at 0x%x;" % TABLE_AT in dump, dump)
+        check("the GART remaps 0x40000000 - 0x41ffffff page by page through the table at 0x%x\n" % TABLE_AT in dump, dump)
         reach = viommu(d, "reach", "iommu")
         for line in ("0x000040000000 - 0x000040004fff  each page to memory 0x%012x" % SCRATCH,
                      "0x000040005000 - 0x000040005fff  to memory 0x%012x" % SECRET,
@@ -187,6 +193,21 @@ def is_reset():
         n.unit.ok(RESET)
         equal([get(n.unit, r) for r in (CONTROL, BASE, TABLE, CACHE)], [0, 0, 0, 0], "registers")
         equal(d.ask("dump", device="nvme0")["tables"]["translation"], "off", "translation")
+        equal(d.ask("status")["translation"], "off", "translation, which was on before")
+
+
+def numbers_at(state):
+    """Where the registers are, 8 bytes each: behind the header of the unit's state, found by the control's value."""
+    at = state.index(struct.pack("<QQQ", EN, APERTURE >> 25, TABLE_AT >> 8))
+    check(state.count(struct.pack("<QQQ", EN, APERTURE >> 25, TABLE_AT >> 8)) == 1, "registers that are found twice")
+    return at
+
+
+def forged(state, at):
+    """All bits of a register are set, and the checksum is right."""
+    changed = bytearray(state[:-4])
+    changed[at:at + 8] = bytes([0xff] * 8)
+    return bytes(changed) + struct.pack("<I", zlib.crc32(changed))
 
 
 @case("a state that is saved goes on in another viommud, and not as another model's")
@@ -204,6 +225,9 @@ def moves():
             check("other options" in answer.get("error", ""), "VT-d took the state of a GART: %s" % answer)
         with Daemon(VIOMMUD, "--iommu", "gart", "--nvme", d.disks[0], disks=0) as heir:
             n.connect(heir)
+            for at in (numbers_at(state), numbers_at(state) + 8, numbers_at(state) + 16, numbers_at(state) + 24):
+                answer = heir.restore(forged(state, at))
+                check("iommu" in answer.get("error", "").lower(), "a state with reserved bits at %d: %s" % (at, answer))
             equal(heir.restore(state).get("ok"), True, "restore")
             equal([get(n.unit, r) for r in (CONTROL, BASE, TABLE)], [EN, APERTURE >> 25, TABLE_AT >> 8], "registers")
             equal((read_to(n, APERTURE + 7 * PAGE), page(n, SECRET)), (0, b"a" * PAGE), "through the aperture")
@@ -213,17 +237,20 @@ def moves():
 
 @case("accesses that do not fit into configuration space are refused, and serving goes on")
 def hostile():
-    with daemon() as d, d.connect("iommu") as unit:
+    with daemon() as d, Nvme(d) as n:
+        unit = n.unit
         for region, offset, count in ((CONFIG, 0xfe, 4), (CONFIG, 0x100, 1), (0, 0, 4)):
             unit.refused(ERRNO_EINVAL, 9, struct.pack("<QII", offset, region, count))
             unit.refused(ERRNO_EINVAL, 10, struct.pack("<QII", offset, region, count) + bytes(count))
         # A table, and an aperture, where there is no memory.
-        for base in (0, 0x7fff):
+        for base in (0x100, 0x7fff):  # neither of them over the queues
             put(unit, TABLE, 0xfffffff0)
             put(unit, BASE, base)
             for size in range(8):
                 put(unit, CONTROL, EN | size << 1)
-        put(unit, CACHE, INV)
+                Gart.flush(n)
+                if size < 7:
+                    check(read_to(n, (base & ~((1 << size) - 1)) << 25), "a read through a table that is not in memory")
         check(d.ask("reach", device="nvme0")["ok"], "reach")
 
 
@@ -241,12 +268,19 @@ def options():
         disk = d.disks[0] + ",readonly=on"
         for words, given in (("all devices of a machine", ["--iommu", "gart", "--iommu", "vtd", "--nvme", disk]),
                              ("all devices of a machine", ["--iommu", "gart,id=a", "--iommu", "gart,id=b", "--nvme", disk]),
+                             ("--registers out", ["--iommu", "gart", "--registers", "sidecore", "--nvme", disk]),
+                             ("--expect out", ["--iommu", "gart", "--expect", "0xfeb80000", "--nvme", disk]),
+                             ("--iommu gart,id=b", ["--iommu", "gart", "--nvme", disk + ",iommu=b"]),
                              ("aw", ["--iommu", "gart,aw=39", "--nvme", disk]),
                              ("addr", ["--iommu", "gart,addr=10.0", "--nvme", disk]),
                              ("18.0 is taken", ["--iommu", "gart", "--nvme", disk + ",addr=18.0"]),
                              ("vtd, gart or none", ["--iommu", "amd", "--nvme", disk])):
             said = refusal(*given)
             check(words in said, "%s: %s" % (given, said))
+    with Daemon(VIOMMUD, "--iommu", "gart", disks=12) as d:
+        equal([f["address"] for f in d.ask("status")["functions"]][7:], ["17.0", "19.0", "1a.0", "1b.0", "1c.0", "1d.0"], "slots")
+        check("no firmware table" in d.ask("expect", base=0xfeb80000)["error"], "an address was expected")
+        check("no firmware table" in d.ask("expect", iommu="iommu", base=0xfeb80000)["error"], "an address was expected of it")
     with Daemon(VIOMMUD, "--iommu", "gart,id=northbridge", behind=("northbridge",)) as d:
         equal([f.get("iommu") for f in d.ask("status")["functions"]], [None, "northbridge"], "names")
 

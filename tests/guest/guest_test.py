@@ -533,7 +533,7 @@ def observe_gart(guest):
 def case_gart(rig):
     """Linux's driver of AMD's GART maps all DMA, and the rogue is not stopped: it remaps, and protects nothing."""
     vm = rig.boot("gart", "iommu=force viommu.mb=8 viommu.idle=2 viommu.test=facts,integrity,rogue,idle", deadline=300,
-                  options=["--iommu", "gart"], qemu=[*rig.debian_args(), "-cpu", "qemu64"], while_idle=observe_gart)
+                  options=["--iommu", "gart"], qemu=[*rig.debian_args(), "-cpu", "qemu64,vendor=AuthenticAMD"], while_idle=observe_gart)
     check_ok(vm)
     check_integrity(vm)
     check_went_through(vm)
