@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The slots of mappings, which come and go while a handler looks at them: the
- * source itself, with each atomic load as a moment at which another thread may
- * have been there.
+ * source itself, with each atomic load and exchange as a moment before which
+ * another thread may have been there.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,17 +16,23 @@
 
 #include <cmocka.h>
 
-static void at_a_load(void);
+static void at_a_moment(void);
 
 #ifdef __clang__
-#define LOAD __c11_atomic_load
+#define LOAD	 __c11_atomic_load
+#define EXCHANGE __c11_atomic_compare_exchange_strong
 #else
 #define LOAD __atomic_load_n
+#define EXCHANGE(object, expected, wanted, on_success, on_failure)                                           \
+	__atomic_compare_exchange_n(object, expected, wanted, false, on_success, on_failure)
 #endif
 #undef atomic_load
 #undef atomic_load_explicit
-#define atomic_load(object)		    (at_a_load(), LOAD(object, __ATOMIC_SEQ_CST))
-#define atomic_load_explicit(object, order) (at_a_load(), LOAD(object, order))
+#undef atomic_compare_exchange_strong
+#define atomic_load(object)		    (at_a_moment(), LOAD(object, __ATOMIC_SEQ_CST))
+#define atomic_load_explicit(object, order) (at_a_moment(), LOAD(object, order))
+#define atomic_compare_exchange_strong(object, expected, wanted)                                             \
+	(at_a_moment(), EXCHANGE(object, expected, wanted, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 
 #include "vfio_user/sigbus.c"
 
@@ -38,14 +44,14 @@ static struct {
 	uint8_t *low, *high; /* a page, and ROOM bytes far above it */
 	struct vfu_sigbus_owner owner;
 	int slot;
-	unsigned loads, moment; /* the load at which another thread is there; 0: never */
-	void (*other)(void);	/* what that thread does */
+	unsigned seen, moment; /* the one at which another thread is there; 0: never */
+	void (*other)(void);   /* what that thread does */
 	bool grown;
 } world;
 
-static void at_a_load(void)
+static void at_a_moment(void)
 {
-	if (!world.moment || ++world.loads != world.moment)
+	if (!world.moment || ++world.seen != world.moment)
 		return;
 	world.moment = 0;
 	world.other();
@@ -66,7 +72,7 @@ static void grow(void)
 
 static void at_moment(unsigned moment, void (*other)(void))
 {
-	world.loads = 0;
+	world.seen = 0;
 	world.other = other;
 	world.moment = moment;
 }
