@@ -280,7 +280,9 @@ int replay_machine_init(struct replay_machine *m, unsigned devices, enum replay_
 	int err = 0;
 
 	*m = (struct replay_machine){.registers = registers, .count = devices};
-	replay_cores_divide(&m->cores);
+	/* Only a sidecore and a driver both spin; those of a trapped access wait for one another. */
+	if (registers == REPLAY_SIDECORE)
+		replay_cores_divide(&m->cores);
 	m->units = calloc(devices, sizeof(*m->units));
 	if (!m->units)
 		return -ENOMEM;
