@@ -271,15 +271,17 @@ static int check_model(struct vm_options *o, const struct model *model, char *wh
 	if (!model->in_config)
 		return 0;
 	if (o->sidecore)
-		return complain(why, why_size,
-				"--registers sidecore: the registers of --iommu %s are in configuration space, "
-				"which cannot be polled; leave --registers out",
-				model->name);
+		return complain(
+			why, why_size,
+			"--registers sidecore: the registers of --iommu %s are in configuration space, "
+			"which cannot be polled; leave --registers out",
+			model->name);
 	if (o->expectation_count)
-		return complain(why, why_size,
-				"--expect: the registers of --iommu %s are in configuration space, and firmware "
-				"places none; leave --expect out",
-				model->name);
+		return complain(
+			why, why_size,
+			"--expect: the registers of --iommu %s are in configuration space, and firmware "
+			"places none; leave --expect out",
+			model->name);
 	o->trap = true;
 	return 0;
 }
