@@ -153,6 +153,23 @@ static void drop_observer(void *world)
 	viommu_backing_observer_destroy(&((struct world *)world)->backing);
 }
 
+static void ignore_page(void *opaque, uint64_t address, bool leads, bool alone)
+{
+}
+
+static void ignore_pass_through(void *opaque, bool on)
+{
+}
+
+static int watch_pages(void *world)
+{
+	const struct viommu_backing_watch watch = {.sz = sizeof(watch),
+						   .page = ignore_page,
+						   .pass_through = ignore_pass_through};
+
+	return viommu_backing_observer_watch(&((struct world *)world)->backing, &watch);
+}
+
 static int look(void *world)
 {
 	const struct viommu_backing *b = &((struct world *)world)->backing;
@@ -170,6 +187,7 @@ static void observer(void **state)
 {
 	static const struct nth_step steps[] = {
 		{.name = "make the backing", .run = make_observer, .undo = drop_observer},
+		{.name = "watch", .run = watch_pages},
 		{.name = "map", .run = map, .keeps = true}, /* tables that were made stay */
 		{.name = "look", .run = look},
 		{.name = "unmap", .run = unmap, .keeps = true},
