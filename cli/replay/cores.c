@@ -16,20 +16,27 @@ void replay_cores_divide(struct replay_cores *c)
 	c->is_divided = !sched_setaffinity(0, sizeof(own), &own);
 }
 
-int replay_cores_start(const struct replay_cores *c, pthread_t *ret_thread, void *(*run)(void *arg),
-		       void *arg)
+static int start_on_others(const struct replay_cores *c, pthread_t *ret_thread, void *(*run)(void *arg),
+			   void *arg)
 {
 	pthread_attr_t attributes;
 	int err = pthread_attr_init(&attributes);
 
 	if (err)
-		return -err;
-	if (c->is_divided)
-		err = pthread_attr_setaffinity_np(&attributes, sizeof(c->others), &c->others);
+		return err;
+	err = pthread_attr_setaffinity_np(&attributes, sizeof(c->others), &c->others);
 	if (!err)
 		err = pthread_create(ret_thread, &attributes, run, arg);
 	pthread_attr_destroy(&attributes);
-	return -err;
+	return err;
+}
+
+int replay_cores_start(struct replay_cores *c, pthread_t *ret_thread, void *(*run)(void *arg), void *arg)
+{
+	if (c->is_divided && !start_on_others(c, ret_thread, run, arg))
+		return 0;
+	replay_cores_restore(c); /* or the thread shares the one CPU of this one */
+	return -pthread_create(ret_thread, NULL, run, arg);
 }
 
 void replay_cores_restore(struct replay_cores *c)

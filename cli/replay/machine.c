@@ -200,7 +200,7 @@ static int share_page(struct replay_unit *u)
 	return u->page ? viommu_regs_share(u->viommu, u->page) : -ENOMEM;
 }
 
-static int begin_server(struct replay_unit *u, const struct replay_cores *cores)
+static int begin_server(struct replay_unit *u, struct replay_cores *cores)
 {
 	int ends[2], err;
 
@@ -259,6 +259,7 @@ static int begin_unit(struct replay_machine *m, unsigned i, const struct replay_
 
 	if (err)
 		return err;
+	u->patience = m->cores.is_divided ? PATIENCE_DIVIDED : PATIENCE;
 	err = m->registers == REPLAY_SIDECORE ? share_page(u) : begin_server(u, &m->cores);
 	if (err)
 		return err;
@@ -280,7 +281,6 @@ int replay_machine_init(struct replay_machine *m, unsigned devices, enum replay_
 	int err = 0;
 
 	*m = (struct replay_machine){.registers = registers, .count = devices};
-	/* Only a sidecore and a driver both spin; those of a trapped access wait for one another. */
 	if (registers == REPLAY_SIDECORE)
 		replay_cores_divide(&m->cores);
 	m->units = calloc(devices, sizeof(*m->units));
@@ -288,10 +288,7 @@ int replay_machine_init(struct replay_machine *m, unsigned devices, enum replay_
 		return -ENOMEM;
 	for (unsigned i = 0; i < devices; i++)
 		m->units[i] =
-			(struct replay_unit){.socket = -1,
-					     .server_end = -1,
-					     .shadow_size = shadow_size,
-					     .patience = m->cores.is_divided ? PATIENCE_DIVIDED : PATIENCE};
+			(struct replay_unit){.socket = -1, .server_end = -1, .shadow_size = shadow_size};
 	if (registers == REPLAY_SIDECORE)
 		err = begin_sidecore(m);
 	for (unsigned i = 0; !err && i < devices; i++)

@@ -53,8 +53,8 @@ struct replay_machine {
 
 /*
  * Each unit has `shadow_size` bytes of shadow memory, 0 or whole pages. The calling
- * thread is the driver, and has its CPU for itself until replay_machine_finish(),
- * which is to be called in any case. Returns 0 or a negative errno.
+ * thread is the driver. With SIDECORE it stays on its CPU, and the sidecore on the
+ * others, until replay_machine_finish(), which is to be called in any case. Returns 0 or a negative errno.
  */
 int replay_machine_init(struct replay_machine *m, unsigned devices, enum replay_registers registers,
 			const struct replay_memory *memory, uint64_t shadow_size);
