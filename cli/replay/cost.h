@@ -8,27 +8,43 @@
  * exact, times what one takes. Other programs only ever make a call longer, and on a
  * busy machine most of those that wait for the sidecore, so what one takes is the
  * average of the fastest fifth; and of the rounds the one where a class took the least
- * counts, class by class.
+ * counts, class by class. Calls that are too different for a class of their own are
+ * in a coarse one, whose calls take different times for what they do: there the average is of
+ * all calls.
  *
- * How far that can be trusted is told by the rounds: cost_median_ns() of a machine
- * that does nothing else is hardly more than cost_ns().
+ * How far that can be trusted is told by the rounds: the more other programs are in the way,
+ * the more do the rounds differ, and the further is cost_median_ns() from cost_ns().
  */
 #ifndef CLI_REPLAY_COST_H
 #define CLI_REPLAY_COST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "cli/number_map.h"
-#include "cli/replay/histogram.h"
 
 #define COST_ROUNDS_MOST  8
 #define COST_CLASSES_MOST 1024
 
+/* Parts of each power of two that times are kept apart by, and the power from which on they are not. */
+#define COST_PARTS_LG2	 4
+#define COST_LONGEST_LG2 40
+#define COST_BUCKETS	 ((COST_LONGEST_LG2 - COST_PARTS_LG2 + 1u) << COST_PARTS_LG2)
+
+/* What the calls of a class took in one round. */
+struct cost_times {
+	uint64_t count;
+	struct cost_bucket {
+		uint64_t count, sum;
+	} buckets[COST_BUCKETS];
+};
+
 struct cost_class {
-	struct histogram *times; /* of this round; NULL: there were no calls yet */
-	double ns;		 /* of all its calls, in the round where they took the least */
-	unsigned rounds;	 /* how many had such calls */
+	struct cost_times *times; /* of this round */
+	double ns;		  /* of all its calls, in the round where they took the least */
+	unsigned rounds;	  /* how many had such calls */
+	bool is_coarse;
 };
 
 /* All zeros is an empty one. */
@@ -50,7 +66,7 @@ int cost_add(struct cost *c, uint64_t key, uint64_t coarse, uint64_t ns);
 double cost_end_round(struct cost *c);
 /* The cost of all calls of a round, of at least one. */
 double cost_ns(const struct cost *c);
-/* The median of what the rounds came to, one by one; at least cost_ns(). */
+/* The median of what the rounds came to, of two the higher one; at least cost_ns(). 0: no round has ended. */
 double cost_median_ns(const struct cost *c);
 
 #endif

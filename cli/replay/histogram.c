@@ -20,7 +20,6 @@ void histogram_add(struct histogram *h, uint64_t value, uint64_t times)
 	if (!times)
 		return;
 	h->count += times;
-	h->sum += value * times;
 	if (value > h->most)
 		h->most = value;
 	b->count += times;
@@ -39,21 +38,4 @@ uint64_t histogram_percentile(const struct histogram *h, double percent)
 			return h->buckets[i].most;
 	}
 	return h->most;
-}
-
-double histogram_mean_of_least(const struct histogram *h, double percent)
-{
-	double wanted = percent / 100 * (double)h->count, sum = 0, seen = 0;
-
-	if (wanted < 1)
-		wanted = 1;
-	for (unsigned i = 0; i < sizeof(h->buckets) / sizeof(h->buckets[0]) && seen < wanted; i++) {
-		double taken = (double)h->buckets[i].count;
-
-		if (taken > wanted - seen)
-			taken = wanted - seen;
-		sum += taken * (double)h->buckets[i].most;
-		seen += taken;
-	}
-	return seen > 0 ? sum / seen : 0;
 }

@@ -10,7 +10,7 @@
 
 /* All zeros is an empty one. */
 struct histogram {
-	uint64_t count, sum, most;
+	uint64_t count, most;
 	struct histogram_bucket {
 		uint64_t count, most;
 	} buckets[(65 - HISTOGRAM_PARTS_LG2) * HISTOGRAM_PARTS];
@@ -20,7 +20,5 @@ struct histogram {
 void histogram_add(struct histogram *h, uint64_t value, uint64_t times);
 /* So many of a hundred are at most this, which is one that came; 0 when nothing came. */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
-/* The average of the least `percent` of a hundred, at least one; 0 when nothing came. */
-double histogram_mean_of_least(const struct histogram *h, double percent);
 
 #endif

@@ -86,6 +86,65 @@ static void test_best_round(void **state)
 	cost_finish(&quiet);
 }
 
+/* Of two rounds nothing tells which is right: that they differ shows. */
+static void test_two_rounds(void **state)
+{
+	struct machine m = {.chance = {3}, .disturbed = 97};
+	struct cost c = {0};
+
+	(void)state;
+	assert_true(cost_median_ns(&c) == 0);
+	play_round(&c, &m);
+	m.disturbed = 0;
+	play_round(&c, &m);
+	assert_true(cost_median_ns(&c) > 2 * cost_ns(&c));
+	cost_finish(&c);
+}
+
+static void fill_classes(struct cost *c)
+{
+	for (uint64_t i = 0; i < COST_CLASSES_MOST; i++)
+		assert_int_equal(cost_add(c, 1000 + i, 0, 10), 0);
+}
+
+/* Calls of all sorts in one class: the fastest of them are of one sort only. */
+static void test_mixed_class(void **state)
+{
+	struct cost c = {0};
+	double wanted = COST_CLASSES_MOST * 10;
+
+	(void)state;
+	fill_classes(&c);
+	for (uint64_t i = 0; i < 1000; i++) {
+		uint64_t ns = i % 10 ? 100 : 100000;
+
+		assert_int_equal(cost_add(&c, 1000000 + i, 3, ns), 0);
+		wanted += (double)ns;
+	}
+	cost_end_round(&c);
+	check_near(cost_ns(&c), wanted);
+	cost_finish(&c);
+}
+
+/* A round takes no memory that the one before had not. */
+static void test_memory(void **state)
+{
+	struct cost c = {0};
+	const struct cost_times *times;
+
+	(void)state;
+	assert_true(sizeof(*times) * COST_CLASSES_MOST <= 10 << 20);
+	fill_classes(&c);
+	times = c.classes[7].times;
+	cost_end_round(&c);
+	assert_ptr_equal(c.classes[7].times, times);
+	fill_classes(&c);
+	cost_end_round(&c);
+	assert_ptr_equal(c.classes[7].times, times);
+	check_near(cost_ns(&c), COST_CLASSES_MOST * 10);
+	cost_finish(&c);
+}
+
 /* More classes than there may be share a few. */
 static void test_many_classes(void **state)
 {
@@ -103,9 +162,9 @@ static void test_many_classes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_quiet),
-		cmocka_unit_test(test_busy),
-		cmocka_unit_test(test_best_round),
+		cmocka_unit_test(test_quiet),	     cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_best_round),   cmocka_unit_test(test_two_rounds),
+		cmocka_unit_test(test_mixed_class),  cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_many_classes),
 	};
 
