@@ -272,6 +272,16 @@ static bool continues(struct replay_steps *s, const struct trace_step *t, const 
 	       s->list_length < REPLAY_LIST_MOST;
 }
 
+/* Since the first step; time does not go back. */
+static uint64_t time_of(const struct replay_steps *s, const struct trace_step *t)
+{
+	uint64_t ns = t->time_ns < s->first_ns ? 0 : t->time_ns - s->first_ns;
+
+	if (ns > REPLAY_TIME_MOST_NS)
+		ns = REPLAY_TIME_MOST_NS;
+	return ns < s->before_ns ? s->before_ns : ns;
+}
+
 int replay_steps_add(struct replay_steps *s, const struct trace_step *t)
 {
 	struct replay_step step = {.kind = t->kind,
@@ -292,9 +302,7 @@ int replay_steps_add(struct replay_steps *s, const struct trace_step *t)
 		return got;
 	if (!s->facts.steps)
 		s->first_ns = t->time_ns;
-	step.time_ns = t->time_ns < s->first_ns ? 0 : t->time_ns - s->first_ns;
-	if (step.time_ns < s->before_ns)
-		step.time_ns = s->before_ns;
+	step.time_ns = time_of(s, t);
 	step.joins = continues(s, t, &step);
 	s->list_length = step.joins ? s->list_length + 1 : 1;
 	s->before_list = t->list;

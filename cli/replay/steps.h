@@ -19,6 +19,9 @@
 
 #define REPLAY_LIST_MOST    256
 #define REPLAY_DEVICES_MOST 256
+/* A century and a half. Time that is damaged or made up says more; the sum of two such times is a number
+ * still. */
+#define REPLAY_TIME_MOST_NS (UINT64_MAX / 4)
 
 /* Maps that no machine here has. */
 #define REPLAY_LEFT_OUT "longer than a GiB or beyond 2^52, which replay leaves out"
@@ -31,7 +34,7 @@ struct replay_step {
 	unsigned device; /* 0.. in the order of their first steps */
 	unsigned cpu;
 	uint32_t slot;	  /* of the mapping; given again when it is unmapped */
-	uint64_t time_ns; /* since the first step */
+	uint64_t time_ns; /* since the first step, at most REPLAY_TIME_MOST_NS */
 	uint64_t phys;	  /* MAP */
 	uint64_t offset;  /* SYNC */
 	uint64_t len;	  /* MAP, SYNC */

@@ -154,6 +154,28 @@ static void test_limits(void **state)
 	replay_steps_finish(&steps);
 }
 
+/* A time that is made up: it and what is added to it are numbers, so time comes to an end. */
+static void test_time_without_end(void **state)
+{
+	static struct replay_step got[REPLAY_LIST_MOST];
+	struct replay_cursor c;
+
+	(void)state;
+	assert_int_equal(replay_steps_init(&steps), 0);
+	assert_int_equal(add(TRACE_MAP, 1, 0, 0x1000, 1, 0), 0);
+	assert_int_equal(add(TRACE_UNMAP, 1, UINT64_MAX, 0, 0, 0), 0);
+	assert_int_equal(add(TRACE_MAP, 2, UINT64_MAX, 0x1000, 1, 0), 0);
+	assert_int_equal(replay_steps_end(&steps), 0);
+	assert_int_equal(steps.facts.last_ns, REPLAY_TIME_MOST_NS);
+	assert_int_equal(replay_cursor_init(&c, &steps), 0);
+	assert_int_equal(replay_cursor_next(&c, got), 1);
+	assert_int_equal(got->time_ns, 0);
+	assert_int_equal(replay_cursor_next(&c, got), 1);
+	assert_int_equal(got->time_ns, REPLAY_TIME_MOST_NS);
+	replay_cursor_finish(&c);
+	replay_steps_finish(&steps);
+}
+
 /* Whoever unmaps, it is of the device that it was mapped for. */
 static void test_device_of_a_mapping(void **state)
 {
@@ -179,11 +201,9 @@ static void test_device_of_a_mapping(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_lists_are_one_call),
-		cmocka_unit_test(test_left_out),
-		cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_device_of_a_mapping),
+		cmocka_unit_test(test_round_trip),	 cmocka_unit_test(test_lists_are_one_call),
+		cmocka_unit_test(test_left_out),	 cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_time_without_end), cmocka_unit_test(test_device_of_a_mapping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
