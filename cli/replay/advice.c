@@ -8,17 +8,18 @@
  *
  * What costs hardly more is not told apart, so that the choice does not follow the
  * last digits of a measurement. Where the rounds differ by so much that
- * another one may have been chosen, that is said.
+ * another one may have been chosen, or are too few to tell, that is said.
  */
 #include <stdarg.h>
 #include <string.h>
 
 #include "cli/replay/output.h"
 
-#define BEARABLE_US 100000.0
-#define HARDLY_MORE 1.25 /* times the cost */
-#define SAME_EXCESS 1.001
-#define ANY	    1e300
+#define BEARABLE_US   100000.0
+#define HARDLY_MORE   1.25 /* times the cost */
+#define SAME_EXCESS   1.001
+#define ANY	      1e300
+#define ROUNDS_ENOUGH 3 /* to trust what a strategy was found too dear by */
 
 struct field {
 	const struct replay_result *results;
@@ -86,6 +87,30 @@ static const struct replay_result *find_cheapest(const struct field *f, double s
 }
 
 /*
+ * One whose time decided, and was measured in too few rounds to be trusted: the choice, or one that
+ * is safer and was called too dear. NULL: there is none.
+ */
+static const struct replay_result *find_barely_timed(const struct field *f,
+						     const struct replay_result *choice)
+{
+	if (choice->rounds < 2)
+		return choice;
+	for (size_t i = 0; i < f->count; i++) {
+		const struct replay_result *r = &f->results[i];
+
+		if (is_candidate(r) && r->rounds < ROUNDS_ENOUGH && is_safer(r, choice))
+			return r;
+	}
+	return NULL;
+}
+
+/* Is there another one that could have been chosen, whatever it costs? */
+static bool is_a_choice(const struct field *f, const struct replay_result *choice)
+{
+	return least_cost(f, BEARABLE_US, choice, mean_of) < ANY;
+}
+
+/*
  * Might another one have been chosen? The choice may cost too much beside a
  * cheaper one, or one that is safer may cost hardly more than the cheapest, when it is the
  * median of the rounds that is right.
@@ -95,8 +120,6 @@ static bool is_doubtful(const struct field *f, const struct replay_result *choic
 	double enough = HARDLY_MORE * least_cost(f, BEARABLE_US, NULL, median_of);
 	const struct replay_result *safer = find_safest(f, BEARABLE_US, enough);
 
-	if (choice->rounds == 1)
-		return true;
 	return choice->buffer_median_ns > HARDLY_MORE * least_cost(f, BEARABLE_US, choice, mean_of) ||
 	       (safer && is_safer(safer, choice));
 }
@@ -238,11 +261,15 @@ static void say_choice(struct text *t, const struct replay_result *safest, const
 
 static void say_doubt(struct text *t, const struct field *f, const struct replay_result *choice)
 {
-	if (!is_doubtful(f, choice))
+	const struct replay_result *barely = find_barely_timed(f, choice);
+
+	if (!is_a_choice(f, choice) || (!barely && !is_doubtful(f, choice)))
 		return;
-	if (choice->rounds == 1)
-		say(t, "Calls were timed in one round only, so nothing tells how far their times can be "
-		       "trusted:");
+	if (barely)
+		sayf(t,
+		     "The calls of %s were timed in %s only, so too little tells how far their times can be "
+		     "trusted:",
+		     barely->strategy, barely->rounds == 1 ? "one round" : "two rounds");
 	else
 		say(t, "This run was too noisy to judge, as the rounds in which calls were timed differ too "
 		       "much:");

@@ -238,6 +238,39 @@ static void test_advice_on_a_busy_machine(void **state)
 	free(text);
 }
 
+/* One that is safer, and was found too dear by a round that others may have been in the way of. */
+static void test_advice_of_few_rounds(void **state)
+{
+	struct replay_result two[] = {
+		{.strategy = "copy", .buffer_mean_ns = 4000, .buffer_median_ns = 4000, .rounds = 1},
+		{.strategy = "optimistic",
+		 .buffer_mean_ns = 100,
+		 .buffer_median_ns = 110,
+		 .stale_max_us = 10000,
+		 .rounds = 3},
+	};
+	char *text = advice_on(two, 2);
+
+	(void)state;
+	check_said(text, "Choose optimistic");
+	check_said(text, "The calls of copy were timed in one round only");
+	free(text);
+	two[0].rounds = 2;
+	text = advice_on(two, 2);
+	check_said(text, "The calls of copy were timed in two rounds only");
+	free(text);
+	two[0].rounds = 3;
+	text = advice_on(two, 2);
+	assert_null(strstr(text, "timed"));
+	free(text);
+	two[0].rounds = 1; /* it is the only one that protects */
+	two[1].reaches_all = true;
+	text = advice_on(two, 2);
+	check_said(text, "Choose copy");
+	assert_null(strstr(text, "another strategy"));
+	free(text);
+}
+
 static void test_nothing_to_advise(void **state)
 {
 	char *text = advice_on(all, 1);
@@ -314,6 +347,7 @@ int main(void)
 		cmocka_unit_test(test_advice_to_be_safe),
 		cmocka_unit_test(test_advice_by_what_repeats),
 		cmocka_unit_test(test_advice_on_a_busy_machine),
+		cmocka_unit_test(test_advice_of_few_rounds),
 		cmocka_unit_test(test_nothing_to_advise),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_csv),
