@@ -87,7 +87,18 @@ def looks_at_a_shallow_clone(folder):
     commit(os.path.join(folder, "whole"), "core: stop the queue")
     git(folder, "clone", "--depth", "1", "file://" + os.path.join(folder, "whole"), "shallow")
     check(run(os.path.join(folder, "shallow")).returncode == 0, "what is not there is not looked at")
+    git(folder, "clone", "--depth", "2", "file://" + os.path.join(folder, "whole"), "two")
+    done = run(os.path.join(folder, "two"))
+    check(done.returncode == 0 and "1 commits" in done.stdout, done)
     check(run(os.path.join(folder, "whole")).returncode == 1, "the whole of it")
+
+
+def reads_any_bytes(folder):
+    begin(folder)
+    subprocess.run(["git", "-C", folder, "commit", "--allow-empty", "-F", "-"], input=b"core: stop the caf\xe9\n", env=QUIET,
+                   check=True, capture_output=True)
+    done = run(folder)
+    check(done.returncode == 0 and "1 commits" in done.stdout, done)
 
 
 def needs_no_git(folder):
@@ -103,7 +114,7 @@ def main():
     if not shutil.which("git"):
         print("there is no git here")
         return 77
-    for case in (looks_at_new_ones, tells_what_is_wrong, looks_at_a_shallow_clone, needs_no_git):
+    for case in (looks_at_new_ones, tells_what_is_wrong, looks_at_a_shallow_clone, reads_any_bytes, needs_no_git):
         with tempfile.TemporaryDirectory() as folder:
             case(folder)
             print("ok", case.__name__)
