@@ -34,7 +34,11 @@ struct replay_observer_ops {
 	/* A buffer is about to be unmapped. */
 	void (*unmaps)(void *observer, unsigned device, uint64_t offset,
 		       const struct viommu_dma_mapping *mapping);
-	/* Around each call of the driver; `ends` is left out for one that was refused. */
+	/*
+	 * Around each map, unmap and sync, and what is done later when it is due; `ends` is left out
+	 * for one that was refused. Not around viommu_dma_process() behind a call, which replay asks
+	 * when the next work is due, nor around what replay_pass_finish() unmaps.
+	 */
 	void (*call_begins)(void *observer);
 	int (*call_ends)(void *observer, const struct replay_call *call);
 };

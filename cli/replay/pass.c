@@ -289,7 +289,7 @@ static void tell(struct replay_pass *p, size_t count)
 	uint64_t before = p->steps_done;
 
 	p->steps_done += count;
-	if (p->options->progress && p->steps_done / TELL_EVERY != before / TELL_EVERY)
+	if (p->options->progress && p->progress_of && p->steps_done / TELL_EVERY != before / TELL_EVERY)
 		p->options->progress(p->options->arg, p->progress_base + p->steps_done, p->progress_of);
 }
 

@@ -39,7 +39,7 @@ struct replay_pass {
 	struct replay_slot *slots;
 	uint64_t maps, unmaps, refused; /* buffers */
 	uint64_t steps_done;
-	/* Steps of passes before this one, and of all passes: for progress(). */
+	/* Steps of passes before this one, and of all passes: for progress(). 0 of all: it is not called. */
 	uint64_t progress_base, progress_of;
 };
 

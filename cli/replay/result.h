@@ -26,17 +26,22 @@
 	  "complete")                                                                                        \
 	X(unmaps, uint64_t, COUNT, "buffers that were unmapped")                                             \
 	X(refused, uint64_t, COUNT, "buffers that the strategy could not map")                               \
-	X(map_p50_ns, uint64_t, COUNT, "time of a map, in ns: half of them took at most that")               \
-	X(map_p99_ns, uint64_t, COUNT, "time of a map, in ns: 99 of 100 took at most that")                  \
+	X(map_p50_ns, uint64_t, COUNT,                                                                       \
+	  "time of a map, in ns, in the round that took the least: half of them took at most that")          \
+	X(map_p99_ns, uint64_t, COUNT, "the same: 99 of 100 took at most that")                              \
 	X(unmap_p50_ns, uint64_t, COUNT, "time of an unmap, likewise")                                       \
 	X(unmap_p99_ns, uint64_t, COUNT, "time of an unmap, likewise")                                       \
 	X(buffer_mean_ns, double, COUNT,                                                                     \
-	  "time for one buffer: map, syncs, unmap, and its part of what is done later. Of calls that did "   \
-	  "the same work the fastest fifth is taken, and how many they are")                                 \
+	  "time for one buffer: map, syncs, unmap, and its part of what is done later. Calls that did the "  \
+	  "same work are a class; each of its calls counts as the average of the fastest fifth of them, in " \
+	  "the round where that is least")                                                                   \
 	X(buffer_median_ns, double, COUNT,                                                                   \
-	  "the same by the median of the rounds. Where it is far more than buffer_mean_ns other programs "   \
+	  "the same by the median of the rounds, of two the longer one. Where it is far more than "          \
+	  "buffer_mean_ns other programs "                                                                   \
 	  "were in the way")                                                                                 \
-	X(rounds, uint64_t, COUNT, "rounds that were timed; buffer_mean_ns is of the best, call by call")    \
+	X(rounds, uint64_t, COUNT,                                                                           \
+	  "rounds that were timed; buffer_mean_ns is of each class of calls, from the round where it took "  \
+	  "the least")                                                                                       \
 	X(table_writes, uint64_t, COUNT, "leaf entries of 4 KiB written, to map or to unmap")                \
 	X(invalidations, uint64_t, COUNT, "invalidations of both kinds")                                     \
 	X(page_invalidations, uint64_t, COUNT, "ranges of pages invalidated one by one")                     \

@@ -16,7 +16,7 @@
 #define COUNTERS_MOST 64
 #define CHECK_SHADOW  (UINT64_C(16) << 20)
 
-/* Rounds that are timed: a few in any case unless one takes a minute, and more where they are short. */
+/* Rounds that are timed: a few unless they take more than a minute, and more where they are short. */
 #define ROUNDS_MOST	COST_ROUNDS_MOST
 #define ROUNDS_MS	300
 #define ROUNDS_LEAST	3
@@ -159,7 +159,6 @@ typedef int (*pass_fn)(struct run *r, struct replay_pass *p, void *observer);
 
 static int one_pass(struct run *r, struct replay_observer observer, pass_fn use)
 {
-	uint64_t before = r->passes < ROUNDS_LEAST ? r->passes : ROUNDS_LEAST;
 	struct replay_pass p;
 	int err = replay_pass_init(&p, r->steps, r->memory, r->options, observer, r->why, r->why_size), end;
 
@@ -167,8 +166,10 @@ static int one_pass(struct run *r, struct replay_observer observer, pass_fn use)
 		replay_pass_finish(&p);
 		return not_possible(r, err);
 	}
-	p.progress_base = before * r->steps->facts.steps;
-	p.progress_of = (1 + ROUNDS_LEAST) * r->steps->facts.steps;
+	if (r->passes <= ROUNDS_LEAST) {
+		p.progress_base = r->passes * r->steps->facts.steps;
+		p.progress_of = (1 + ROUNDS_LEAST) * r->steps->facts.steps;
+	}
 	err = use(r, &p, observer.opaque);
 	r->passes++;
 	end = replay_pass_finish(&p);

@@ -19,7 +19,8 @@ struct replay_options {
 	const char *strategy; /* "NAME[,option=value]..." */
 	enum replay_registers registers;
 	unsigned width; /* bits of the devices' addresses; 0: as many as the IOMMU translates */
-	/* Called now and then: `done` of `of` is over. NULL: nobody wants to know. */
+	/* Called now and then: `done` of `of` is over; not for rounds that are timed because they are short.
+	 * NULL: nobody wants to know. */
 	void (*progress)(void *arg, uint64_t done, uint64_t of);
 	void *arg;
 };
