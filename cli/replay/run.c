@@ -244,10 +244,12 @@ static int measure_once(struct run *r)
 	return err;
 }
 
-static bool is_another_round_due(int64_t began_ms, unsigned rounds)
+static bool is_another_round_due(const struct run *r, int64_t began_ms, unsigned rounds)
 {
 	int64_t spent = os_now_ms() - began_ms;
 
+	if (r->options->rounds)
+		return rounds < r->options->rounds;
 	if (rounds < ROUNDS_LEAST)
 		return !rounds || spent < ROUNDS_LEAST_MS;
 	return rounds < ROUNDS_MOST && spent < ROUNDS_MS;
@@ -258,7 +260,7 @@ static int measure_rounds(struct run *r)
 	int64_t began_ms = os_now_ms();
 	int err = 0;
 
-	for (unsigned i = 0; !err && !*r->result.why_not && is_another_round_due(began_ms, i); i++)
+	for (unsigned i = 0; !err && !*r->result.why_not && is_another_round_due(r, began_ms, i); i++)
 		err = measure_once(r);
 	cost_finish(&r->cost);
 	return err;

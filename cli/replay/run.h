@@ -18,7 +18,8 @@
 struct replay_options {
 	const char *strategy; /* "NAME[,option=value]..." */
 	enum replay_registers registers;
-	unsigned width; /* bits of the devices' addresses; 0: as many as the IOMMU translates */
+	unsigned rounds; /* that are timed, 1 to COST_ROUNDS_MOST; 0: as many as it takes */
+	unsigned width;	 /* bits of the devices' addresses; 0: as many as the IOMMU translates */
 	/* Called now and then: `done` of `of` is over; not for rounds that are timed because they are short.
 	 * NULL: nobody wants to know. */
 	void (*progress)(void *arg, uint64_t done, uint64_t of);

@@ -43,9 +43,9 @@ static const struct trace_step trace[] = {
 	{.kind = TRACE_UNMAP, .mapping = 5, .time_ns = 3 * MS, .device = 1},
 };
 
-static int run_trace(const char *strategy, struct replay_result *ret_result)
+static int run_trace(const char *strategy, unsigned rounds, struct replay_result *ret_result)
 {
-	struct replay_options options = {.strategy = strategy};
+	struct replay_options options = {.strategy = strategy, .rounds = rounds};
 	struct replay_memory memory = {0};
 	struct replay_steps steps;
 	char why[256] = "";
@@ -66,7 +66,7 @@ static int run_trace(const char *strategy, struct replay_result *ret_result)
 	return err;
 }
 
-static void sweep(const char *strategy, void (*begin)(unsigned nth))
+static void sweep(const char *strategy, unsigned rounds, void (*begin)(unsigned nth))
 {
 	for (unsigned nth = 1;; nth++) {
 		long before = alloc_live();
@@ -75,7 +75,7 @@ static void sweep(const char *strategy, void (*begin)(unsigned nth))
 		bool failed;
 
 		begin(nth);
-		err = run_trace(strategy, &r);
+		err = run_trace(strategy, rounds, &r);
 		failed = alloc_failed(&error);
 		begin(0);
 		assert_int_equal(alloc_live(), before);
@@ -91,13 +91,13 @@ static void sweep(const char *strategy, void (*begin)(unsigned nth))
 static void test_one_fails(void **state)
 {
 	(void)state;
-	sweep("optimistic", alloc_fail_at);
+	sweep("optimistic", 2, alloc_fail_at);
 }
 
 static void test_all_fail(void **state)
 {
 	(void)state;
-	sweep("single-use", alloc_fail_from);
+	sweep("single-use", 1, alloc_fail_from);
 }
 
 int main(void)
