@@ -10,13 +10,13 @@
  */
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <viommu/access.h>
 
 #include "base/crc32.h"
+#include "fuzz/input.h"
 
 #define RAM_SIZE   (1u << 16)
 #define PAGE	   4096u
@@ -30,31 +30,13 @@
 #define STATE_ROOM (4u << 10)
 
 struct fuzz {
-	const uint8_t *data;
-	size_t left;
+	struct input in;
 	uint8_t *ram;
 	struct viommu *v;
 	struct viommu_requester *device;
 	struct viommu_thread *thread;
 	bool stale; /* memory was written to since the last INV */
 };
-
-static void require(bool ok, const char *what)
-{
-	if (ok)
-		return;
-	fprintf(stderr, "oracle: %s\n", what);
-	abort();
-}
-
-static uint64_t take(struct fuzz *f, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes && f->left > 0; i++, f->left--)
-		value |= (uint64_t)*f->data++ << (8 * i);
-	return value;
-}
 
 static uint32_t get(const struct fuzz *f, uint64_t offset)
 {
@@ -123,23 +105,23 @@ static void step_register(struct fuzz *f)
 {
 	static const uint16_t offsets[] = {CONTROL, BASE, TABLE, CACHE};
 
-	put(f, offsets[take(f, 1) % 4], take(f, 4));
+	put(f, offsets[take(&f->in, 1) % 4], take(&f->in, 4));
 	process(f);
 }
 
 /* An aperture whose table is in memory. */
 static void step_build(struct fuzz *f)
 {
-	put(f, TABLE, take(f, 1) % (RAM_SIZE / PAGE) << 4);
-	put(f, BASE, take(f, 1) % 4);
-	put(f, CONTROL, 1 | take(f, 1) % 8 << 1);
+	put(f, TABLE, take(&f->in, 1) % (RAM_SIZE / PAGE) << 4);
+	put(f, BASE, take(&f->in, 1) % 4);
+	put(f, CONTROL, 1 | take(&f->in, 1) % 8 << 1);
 	process(f);
 }
 
 static void step_entry(struct fuzz *f)
 {
-	uint32_t entry = (uint32_t)(take(f, 1) % 20 * PAGE | take(f, 1));
-	uint64_t at = ((uint64_t)(get(f, TABLE) & ~15u) << 8) + take(f, 1) % 64 * 4;
+	uint32_t entry = (uint32_t)(take(&f->in, 1) % 20 * PAGE | take(&f->in, 1));
+	uint64_t at = ((uint64_t)(get(f, TABLE) & ~15u) << 8) + take(&f->in, 1) % 64 * 4;
 
 	if (at > RAM_SIZE - 4)
 		return;
@@ -149,9 +131,9 @@ static void step_entry(struct fuzz *f)
 
 static uint64_t take_iova(struct fuzz *f)
 {
-	uint64_t first, last, page = take(f, 1) % 64;
+	uint64_t first, last, page = take(&f->in, 1) % 64;
 
-	if (take(f, 1) % 4 && aperture(f, &first, &last))
+	if (take(&f->in, 1) % 4 && aperture(f, &first, &last))
 		return first + page * PAGE;
 	return page * PAGE;
 }
@@ -159,12 +141,12 @@ static uint64_t take_iova(struct fuzz *f)
 static void step_access(struct fuzz *f)
 {
 	uint8_t buf[8] = {0};
-	uint64_t iova = take_iova(f) + take(f, 1) * 8, gpa;
-	bool write = take(f, 1) % 3 == 0, allowed = leads_to(f, iova, &gpa);
+	uint64_t iova = take_iova(f) + take(&f->in, 1) * 8, gpa;
+	bool write = take(&f->in, 1) % 3 == 0, allowed = leads_to(f, iova, &gpa);
 	int err;
 
 	for (unsigned i = 0; i < sizeof(buf) && write; i++)
-		buf[i] = (uint8_t)take(f, 1);
+		buf[i] = (uint8_t)take(&f->in, 1);
 	err = write ? viommu_write(f->thread, f->device, iova, buf, sizeof(buf))
 		    : viommu_read(f->thread, f->device, iova, buf, sizeof(buf));
 	if (!f->stale) {
@@ -221,8 +203,8 @@ static void run(struct fuzz *f)
 							 step_build,  step_entry,  step_entry,	step_flush,
 							 step_flush,  step_look,   step_reset,	step_save};
 
-	for (unsigned i = 0; i < 400 && f->left > 0; i++)
-		steps[take(f, 1) % (sizeof(steps) / sizeof(steps[0]))](f);
+	for (unsigned i = 0; i < 400 && f->in.left > 0; i++)
+		steps[take(&f->in, 1) % (sizeof(steps) / sizeof(steps[0]))](f);
 }
 
 /* The unit's state, changed by who keeps it: refused, or a unit that can be used. */
@@ -254,7 +236,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct viommu_host_ops ops = {.sz = sizeof(ops)};
 	struct viommu_options options = {.sz = sizeof(options), .model = VIOMMU_MODEL_GART, .iotlb_lg2 = 6};
-	struct fuzz f = {.data = data, .left = size};
+	struct fuzz f = {.in = {data, size}};
 
 	f.ram = calloc(1, RAM_SIZE);
 	if (!f.ram || viommu_create(&ops, NULL, &options, &f.v) ||

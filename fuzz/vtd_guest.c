@@ -13,13 +13,13 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <viommu/access.h>
 
 #include "base/crc32.h"
+#include "fuzz/input.h"
 
 #define RAM_SIZE  (1u << 16)
 #define RAM_PAGES (RAM_SIZE / 4096)
@@ -42,8 +42,7 @@ struct seen_context {
 };
 
 struct fuzz {
-	const uint8_t *data;
-	size_t left;
+	struct input in;
 	uint8_t *ram;
 	void *page; /* shared registers; NULL: trapped */
 	struct viommu *v;
@@ -60,25 +59,6 @@ struct fuzz {
 	unsigned context_count;
 	bool overflow; /* more than these arrays remember: no judgement until the next proper start */
 };
-
-static void require(bool ok, const char *what)
-{
-	if (ok)
-		return;
-	fprintf(stderr, "oracle: %s\n", what);
-	abort();
-}
-
-/* ------------------------------------------------------------- the input */
-
-static uint64_t take(struct fuzz *f, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes && f->left > 0; i++, f->left--)
-		value |= (uint64_t)*f->data++ << (8 * i);
-	return value;
-}
 
 /* ------------------------------------------------------------ the oracle */
 
@@ -268,10 +248,10 @@ static bool access_byte(struct fuzz *f, unsigned device, uint64_t iova, bool wri
 /* Addresses that a small table reaches, with a chance for strange ones. */
 static uint64_t take_iova(struct fuzz *f)
 {
-	uint64_t shape = take(f, 1), small = take(f, 2);
+	uint64_t shape = take(&f->in, 1), small = take(&f->in, 2);
 
 	if (shape == 0xff)
-		return take(f, 8);
+		return take(&f->in, 8);
 	if (shape >= 0x80) /* near what was built last */
 		return f->built + (small & 0x1fff);
 	return (small & 0x3f) << 12 | (shape & 3) << 21 | (shape >> 2 & 3) << 30 | (shape >> 4 & 3) << 39 |
@@ -280,9 +260,9 @@ static uint64_t take_iova(struct fuzz *f)
 
 static void step_access(struct fuzz *f)
 {
-	unsigned device = (unsigned)take(f, 1) % DEVICES;
+	unsigned device = (unsigned)take(&f->in, 1) % DEVICES;
 	uint64_t iova = take_iova(f), gpa = 0;
-	bool write = take(f, 1) & 1;
+	bool write = take(&f->in, 1) & 1;
 	bool may, translating, explained;
 	struct fuzz before;
 
@@ -323,7 +303,7 @@ static bool may_have_gone(const struct fuzz *f, const struct fuzz *before, unsig
 /* Many bytes, which may cross pages: each that changed was allowed to, none has gone elsewhere. */
 static void step_copy(struct fuzz *f)
 {
-	unsigned device = (unsigned)take(f, 1) % DEVICES, len = 1 + (unsigned)take(f, 1) % COPY;
+	unsigned device = (unsigned)take(&f->in, 1) % DEVICES, len = 1 + (unsigned)take(&f->in, 1) % COPY;
 	uint64_t iova = take_iova(f);
 	uint8_t bytes[COPY];
 	struct fuzz before;
@@ -359,15 +339,15 @@ static void step_register(struct fuzz *f)
 	static const uint16_t interesting[] = {0x18, 0x28, 0x2c, 0x34, 0x38, 0x3c,  0x40,  0x64,
 					       0x68, 0x6c, 0x70, 0x78, 0x88, 0x90,  0x9c,  0xa0,
 					       0xa4, 0xa8, 0xf0, 0xf8, 0xfc, 0x220, 0x228, 0x22c};
-	uint64_t offset = interesting[take(f, 1) % (sizeof(interesting) / sizeof(interesting[0]))];
-	unsigned size = offset % 8 == 0 && take(f, 1) & 1 ? 8 : 4;
-	uint64_t value = take(f, size);
+	uint64_t offset = interesting[take(&f->in, 1) % (sizeof(interesting) / sizeof(interesting[0]))];
+	unsigned size = offset % 8 == 0 && take(&f->in, 1) & 1 ? 8 : 4;
+	uint64_t value = take(&f->in, size);
 
 	if (offset >= 0x60 && offset < 0x80)
 		return; /* step_protect() */
 	if (offset == 0x18)
 		size = 4; /* the oracle reads GSTS behind it */
-	if (f->page && offset < 4096 && take(f, 1) & 1) {
+	if (f->page && offset < 4096 && take(&f->in, 1) & 1) {
 		memcpy((uint8_t *)f->page + offset, &value, size);
 		return;
 	}
@@ -376,7 +356,7 @@ static void step_register(struct fuzz *f)
 
 static void step_memory(struct fuzz *f)
 {
-	uint64_t gpa = (take(f, 2) * 8) % RAM_SIZE, value = take(f, 8);
+	uint64_t gpa = (take(&f->in, 2) * 8) % RAM_SIZE, value = take(&f->in, 8);
 
 	memcpy(f->ram + gpa, &value, 8);
 }
@@ -384,8 +364,8 @@ static void step_memory(struct fuzz *f)
 /* An entry that is likely to mean something: a low address with flags. */
 static void step_entry(struct fuzz *f)
 {
-	uint64_t page = take(f, 1) % RAM_PAGES, index = take(f, 1) % 64, target = take(f, 1) % RAM_PAGES,
-		 flags = take(f, 1), value = target << 12 | flags;
+	uint64_t page = take(&f->in, 1) % RAM_PAGES, index = take(&f->in, 1) % 64,
+		 target = take(&f->in, 1) % RAM_PAGES, flags = take(&f->in, 1), value = target << 12 | flags;
 
 	memcpy(f->ram + page * 4096 + index * 8, &value, 8);
 }
@@ -401,14 +381,14 @@ enum { ROOT = 1, CONTEXTS_0, CONTEXTS_1, TABLE_4, TABLE_3, TABLE_2, TABLE_1, QUE
 /* All that leads a device to a page, right but for the flags that the input asks to change. */
 static void step_build(struct fuzz *f)
 {
-	unsigned device = (unsigned)take(f, 1) % DEVICES,
+	unsigned device = (unsigned)take(&f->in, 1) % DEVICES,
 		 context = rids[device] >> 8 ? CONTEXTS_1 : CONTEXTS_0;
-	uint64_t iova = take_iova(f), width = 1 + (take(f, 1) & 1), page = take(f, 1) % RAM_PAGES;
+	uint64_t iova = take_iova(f), width = 1 + (take(&f->in, 1) & 1), page = take(&f->in, 1) % RAM_PAGES;
 	uint64_t rights[4];
 
 	f->built = iova & ~0xfffull;
 	for (unsigned i = 0; i < 4; i++) {
-		uint64_t flips = take(f, 1);
+		uint64_t flips = take(&f->in, 1);
 
 		/* Mostly both rights; now and then one less, a large page, or any one bit. */
 		rights[i] = flips < 200	  ? 3
@@ -431,14 +411,14 @@ static void step_post(struct fuzz *f)
 {
 	static const uint64_t descriptors[] = {0x11, 0x21, 0x31, 0x12, 0x22, 0x32, 0x25, 0x35, 0x05, 0x15};
 	uint32_t status = (uint32_t)(reg64(f, 0x18) >> 32), enabled = status & 0x04000000u;
-	uint64_t at = enabled ? reg64(f, 0x88) >> 4 & 255 : 0, count = take(f, 1) % 4;
+	uint64_t at = enabled ? reg64(f, 0x88) >> 4 & 255 : 0, count = take(&f->in, 1) % 4;
 
 	for (uint64_t i = 0; i < count; i++) {
-		uint64_t kind = take(f, 1), index = (at + i + (kind >> 4 & 1)) % 256;
+		uint64_t kind = take(&f->in, 1), index = (at + i + (kind >> 4 & 1)) % 256;
 
 		index = kind & 8 ? reg64(f, 0x80) >> 4 & 255 : index; /* now and then the one that waits */
 		put(f, QUEUE, index * 2, descriptors[kind % 10] | (kind & 0xe0) << 11);
-		put(f, QUEUE, index * 2 + 1, kind & 0x80 ? take(f, 2) : 0xf000);
+		put(f, QUEUE, index * 2 + 1, kind & 0x80 ? take(&f->in, 2) : 0xf000);
 	}
 	if (!enabled) {
 		viommu_regs_write(f->v, 0x88, 8, 0);
@@ -459,7 +439,7 @@ static void unpin(struct fuzz *f)
 /* A device that holds on to memory: waits stay unfinished while the guest goes on writing. */
 static void step_pin(struct fuzz *f)
 {
-	unsigned device = (unsigned)take(f, 1) % DEVICES;
+	unsigned device = (unsigned)take(&f->in, 1) % DEVICES;
 	uint64_t iova = take_iova(f);
 
 	if (f->pinned) {
@@ -474,10 +454,10 @@ static void step_pin(struct fuzz *f)
 /* A guest that does everything right: afterwards the tables alone count. */
 static void step_proper(struct fuzz *f)
 {
-	unsigned device = (unsigned)take(f, 1) % DEVICES;
-	uint64_t where = take(f, 1), root = (where < 200 ? ROOT : where % RAM_PAGES) * 4096,
+	unsigned device = (unsigned)take(&f->in, 1) % DEVICES;
+	uint64_t where = take(&f->in, 1), root = (where < 200 ? ROOT : where % RAM_PAGES) * 4096,
 		 iova = take_iova(f), gpa = 0;
-	bool write = take(f, 1) & 1, ok;
+	bool write = take(&f->in, 1) & 1, ok;
 	struct expectation e;
 
 	unpin(f);
@@ -531,7 +511,7 @@ static int reach_fn(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsi
 /* Pages of the guest go, or come back. */
 static void step_unplug(struct fuzz *f)
 {
-	uint64_t first = take(f, 1) % RAM_PAGES * 4096, len = (1 + take(f, 1) % 4) * 4096;
+	uint64_t first = take(&f->in, 1) % RAM_PAGES * 4096, len = (1 + take(&f->in, 1) % 4) * 4096;
 
 	unpin(f);
 	if (f->gone_len) {
@@ -550,16 +530,16 @@ static void step_unplug(struct fuzz *f)
 /* Both regions at once; memory is all in the first 2 MiB, which are the smallest piece. */
 static void step_protect(struct fuzz *f)
 {
-	uint64_t low = take(f, 1) % 3 << 20, high = take(f, 1) % 3 << 20;
-	bool on = take(f, 1) & 1;
+	uint64_t low = take(&f->in, 1) % 3 << 20, high = take(&f->in, 1) % 3 << 20;
+	bool on = take(&f->in, 1) & 1;
 
 	unpin(f);
 	viommu_regs_write(f->v, 0x64, 4, 0);
 	process(f);
 	viommu_regs_write(f->v, 0x68, 4, low);
-	viommu_regs_write(f->v, 0x6c, 4, low + take(f, 3));
+	viommu_regs_write(f->v, 0x6c, 4, low + take(&f->in, 3));
 	viommu_regs_write(f->v, 0x70, 8, high);
-	viommu_regs_write(f->v, 0x78, 8, high + take(f, 5));
+	viommu_regs_write(f->v, 0x78, 8, high + take(&f->in, 5));
 	viommu_regs_write(f->v, 0x64, 4, on ? 0x80000000u : 0);
 	process(f);
 	require((reg64(f, 0x60) >> 32 & 1) == on, "protection does not come or go");
@@ -568,7 +548,7 @@ static void step_protect(struct fuzz *f)
 
 static void step_replug(struct fuzz *f)
 {
-	unsigned device = (unsigned)take(f, 1) % DEVICES;
+	unsigned device = (unsigned)take(&f->in, 1) % DEVICES;
 
 	unpin(f);
 	viommu_requester_remove(f->devices[device]);
@@ -580,8 +560,8 @@ static void step_replug(struct fuzz *f)
 static void step_look(struct fuzz *f)
 {
 	struct viommu_requester_info info = {.sz = sizeof(info)};
-	unsigned device = (unsigned)take(f, 1) % DEVICES;
-	uint64_t offset = take(f, 2) % viommu_regs_size(f->v) & ~7ull, value;
+	unsigned device = (unsigned)take(&f->in, 1) % DEVICES;
+	uint64_t offset = take(&f->in, 2) % viommu_regs_size(f->v) & ~7ull, value;
 
 	require(!viommu_requester_describe(f->devices[device], &info), "a device that nothing is known of");
 	require(!viommu_regs_read(f->v, offset, 8, &value), "a register that cannot be read");
@@ -591,9 +571,9 @@ static void step_look(struct fuzz *f)
 static void step_others(struct fuzz *f)
 {
 	uint8_t buf[64];
-	unsigned device = (unsigned)take(f, 1) % DEVICES;
+	unsigned device = (unsigned)take(&f->in, 1) % DEVICES;
 
-	switch (take(f, 1) % 4) {
+	switch (take(&f->in, 1) % 4) {
 	case 0:
 		unpin(f);
 		viommu_reset(f->v);
@@ -621,8 +601,8 @@ static void run(struct fuzz *f)
 		step_pin,    step_pin,	  step_post,	 step_post,   step_unplug, step_protect,
 		step_replug, step_look,	  step_copy,	 step_copy};
 
-	for (unsigned i = 0; i < 400 && f->left > 0; i++)
-		steps[take(f, 1) % (sizeof(steps) / sizeof(steps[0]))](f);
+	for (unsigned i = 0; i < 400 && f->in.left > 0; i++)
+		steps[take(&f->in, 1) % (sizeof(steps) / sizeof(steps[0]))](f);
 	process(f);
 }
 
@@ -658,7 +638,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct viommu_host_ops ops = {.sz = sizeof(ops)};
 	struct viommu_options options = {.sz = sizeof(options), .model = VIOMMU_MODEL_VTD, .iotlb_lg2 = 6};
-	struct fuzz f = {.data = data, .left = size};
+	struct fuzz f = {.in = {data, size}};
 
 	f.ram = calloc(1, RAM_SIZE);
 	if (!f.ram || viommu_create(&ops, NULL, &options, &f.v) != 0)

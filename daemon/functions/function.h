@@ -13,10 +13,12 @@
 #include <json-c/json.h>
 
 #include "daemon/directory.h"
+#include "daemon/log.h"
 #include "daemon/options.h"
 
 struct function;
 struct host;
+struct vfu_dma_map;
 struct vfu_server;
 struct unit;
 struct viommu_requester;
@@ -90,8 +92,10 @@ struct function {
 	struct host *host;
 	char name[IOMMU_ID_MAX + 1];
 	char socket[SOCKET_PATH_MAX];
-	unsigned index; /* among those of its kind */
-	unsigned devfn; /* on bus 0 */
+	unsigned index;	       /* among those of its kind */
+	unsigned devfn;	       /* on bus 0 */
+	struct log_bucket log; /* what client and guest do wrong */
+	struct log_bucket sessions;
 	struct vfu_server *server;
 	struct unit *unit; /* whose registers the function carries, or behind which it stands */
 	bool owns_unit;
@@ -104,6 +108,18 @@ static inline bool function_is_device(const struct function *f)
 {
 	return f->requester;
 }
+
+/* Of a function whose host and name are set. */
+void function_init_logs(struct function *f);
+
+/* Members of vfu_device_ops that all kinds have alike; `device` is the function, the first member of what a
+ * kind has. Main thread. */
+void function_connected(void *device);
+void function_disconnected(void *device, const char *why);
+void function_log(void *device, const char *line);
+/* Of a function whose client lends the memory of the unit. */
+int function_lend(void *device, const struct vfu_dma_map *map);
+void function_take_back(void *device, uint64_t iova, uint64_t size);
 
 /* Fill in what all kinds tell alike. Main thread. */
 void function_describe_socket(const struct function *f, struct json_object *object);

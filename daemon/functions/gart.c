@@ -31,8 +31,6 @@
 
 struct gart_function {
 	struct function base;
-	struct log_bucket log; /* what the client does wrong */
-	struct log_bucket sessions;
 	struct viommu_options options; /* of the unit */
 };
 
@@ -132,60 +130,18 @@ static void reset(void *device)
 	struct gart_function *f = device;
 
 	f->base.host->frozen = false;
-	/* It waits for accesses in flight, and their answers would have to come through here. */
-	vfu_dma_hold(f->base.server);
-	viommu_reset(f->base.unit->v);
-	vfu_dma_release(f->base.server);
-}
-
-static int dma_map(void *device, const struct vfu_dma_map *map)
-{
-	struct gart_function *f = device;
-
-	return unit_lend(f->base.unit, map);
-}
-
-static void dma_unmap(void *device, uint64_t iova, uint64_t size)
-{
-	struct gart_function *f = device;
-
-	unit_take_back(f->base.unit, iova, size);
-}
-
-static void connected(void *device)
-{
-	struct gart_function *f = device;
-
-	waker_kick(f->base.host->waker);
-	if (f->base.host->verbose)
-		log_limited(&f->sessions, "%s: a client is there", f->base.name);
-}
-
-static void disconnected(void *device, const char *why)
-{
-	struct gart_function *f = device;
-
-	if (f->base.host->verbose)
-		log_limited(&f->sessions, "%s: the client is gone: %s", f->base.name,
-			    why ? why : "no reason known");
-}
-
-static void log_op(void *device, const char *line)
-{
-	struct gart_function *f = device;
-
-	log_limited(&f->log, "%s: %s", f->base.name, line);
+	unit_reset(f->base.unit);
 }
 
 static const struct vfu_device_ops device_ops = {
 	.region_read = region_read,
 	.region_write = region_write,
 	.reset = reset,
-	.dma_map = dma_map,
-	.dma_unmap = dma_unmap,
-	.connected = connected,
-	.disconnected = disconnected,
-	.log = log_op,
+	.dma_map = function_lend,
+	.dma_unmap = function_take_back,
+	.connected = function_connected,
+	.disconnected = function_disconnected,
+	.log = function_log,
 };
 
 /* -------------------------------------------------------- what others ask for */
@@ -296,8 +252,7 @@ static void init(struct gart_function *f, struct host *host, const struct iommu_
 		.ops = &function_ops, .host = host, .devfn = choice->devfn, .owns_unit = true, .wake_fd = -1};
 	strcpy(f->base.name, choice->id);
 	directory_socket(host->directory, "iommu.sock", f->base.socket);
-	log_bucket_init(&f->log, host->label);
-	log_bucket_init(&f->sessions, host->label);
+	function_init_logs(&f->base);
 }
 
 static int create(struct host *host, const struct vm_options *o, unsigned index,

@@ -26,9 +26,7 @@
 
 struct iommu_function {
 	struct function base;
-	struct log_bucket log;	     /* what the client does wrong */
 	struct log_bucket placement; /* what must not drown among that */
-	struct log_bucket sessions;
 	struct viommu_vtd_options vtd;
 	struct viommu_options options; /* of the unit */
 	struct hidden_config config;
@@ -170,24 +168,7 @@ static void reset(void *device)
 		lost_registers_await(&f->lost);
 	hidden_config_reset(&f->config);
 	f->base.host->frozen = false;
-	/* It waits for accesses in flight, and their answers would have to come through here. */
-	vfu_dma_hold(f->base.server);
-	viommu_reset(f->base.unit->v);
-	vfu_dma_release(f->base.server);
-}
-
-static int dma_map(void *device, const struct vfu_dma_map *map)
-{
-	struct iommu_function *f = device;
-
-	return unit_lend(f->base.unit, map);
-}
-
-static void dma_unmap(void *device, uint64_t iova, uint64_t size)
-{
-	struct iommu_function *f = device;
-
-	unit_take_back(f->base.unit, iova, size);
+	unit_reset(f->base.unit);
 }
 
 static void connected(void *device)
@@ -196,8 +177,7 @@ static void connected(void *device)
 
 	/* A sleeping work thread must learn that there is a page to poll. */
 	waker_kick(f->base.host->waker);
-	if (f->base.host->verbose)
-		log_limited(&f->sessions, "%s: a client is there", f->base.name);
+	function_connected(device);
 }
 
 static void disconnected(void *device, const char *why)
@@ -205,27 +185,18 @@ static void disconnected(void *device, const char *why)
 	struct iommu_function *f = device;
 
 	lost_registers_forget(&f->lost);
-	if (f->base.host->verbose)
-		log_limited(&f->sessions, "%s: the client is gone: %s", f->base.name,
-			    why ? why : "no reason known");
-}
-
-static void log_op(void *device, const char *line)
-{
-	struct iommu_function *f = device;
-
-	log_limited(&f->log, "%s: %s", f->base.name, line);
+	function_disconnected(device, why);
 }
 
 static const struct vfu_device_ops device_ops = {
 	.region_read = region_read,
 	.region_write = region_write,
 	.reset = reset,
-	.dma_map = dma_map,
-	.dma_unmap = dma_unmap,
+	.dma_map = function_lend,
+	.dma_unmap = function_take_back,
 	.connected = connected,
 	.disconnected = disconnected,
-	.log = log_op,
+	.log = function_log,
 };
 
 /* -------------------------------------------------------- what others ask for */
@@ -465,9 +436,8 @@ static void init(struct iommu_function *f, struct host *host, const struct vm_op
 	snprintf(socket_name, sizeof(socket_name), "iommu%s.sock", number);
 	directory_socket(host->directory, socket_name, f->base.socket);
 	f->page_fd = -1;
-	log_bucket_init(&f->log, host->label);
 	log_bucket_init(&f->placement, host->label);
-	log_bucket_init(&f->sessions, host->label);
+	function_init_logs(&f->base);
 	hidden_config_reset(&f->config);
 	if (choice->expected_base)
 		expect(&f->base, choice->expected_base);

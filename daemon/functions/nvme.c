@@ -30,8 +30,6 @@ struct nvme_function {
 	struct function base;
 	const struct nvme_choice *choice;
 	struct nvme *nvme;
-	struct log_bucket log; /* what client and guest do wrong */
-	struct log_bucket sessions;
 
 	_Atomic bool bus_master; /* main thread writes, senders of interrupts read */
 
@@ -148,13 +146,6 @@ static void kick(void *opaque)
 	waker_kick(f->base.host->waker);
 }
 
-static void log_op(void *opaque, const char *line)
-{
-	struct nvme_function *f = opaque;
-
-	log_limited(&f->log, "%s: %s", f->base.name, line);
-}
-
 /* A VMM that ends takes the memory away before its last connection ends. */
 static bool memory_gone(void *opaque)
 {
@@ -167,7 +158,7 @@ static const struct nvme_host_ops host_ops = {
 	.msix = msix,
 	.intx = intx,
 	.kick = kick,
-	.log = log_op,
+	.log = function_log,
 	.memory_gone = memory_gone,
 };
 
@@ -213,37 +204,6 @@ static void reset(void *device)
 	nvme_reset(f->nvme);
 	f->pin_high = false;
 	f->base.host->frozen = false;
-}
-
-static int dma_map(void *device, const struct vfu_dma_map *map)
-{
-	struct nvme_function *f = device;
-
-	return unit_lend(f->base.unit, map);
-}
-
-static void dma_unmap(void *device, uint64_t iova, uint64_t size)
-{
-	struct nvme_function *f = device;
-
-	unit_take_back(f->base.unit, iova, size);
-}
-
-static void connected(void *device)
-{
-	struct nvme_function *f = device;
-
-	if (f->base.host->verbose)
-		log_limited(&f->sessions, "%s: a client is there", f->base.name);
-}
-
-static void disconnected(void *device, const char *why)
-{
-	struct nvme_function *f = device;
-
-	if (f->base.host->verbose)
-		log_limited(&f->sessions, "%s: the client is gone: %s", f->base.name,
-			    why ? why : "no reason known");
 }
 
 /* -------------------------------------------------------- what others ask for */
@@ -332,12 +292,12 @@ static int open_server(struct nvme_function *f)
 		.region_write = region_write,
 		.reset = reset,
 		/* Behind the VT-d unit the IOMMU function's client lends the memory, once for all. */
-		.dma_map = f->base.owns_unit ? dma_map : NULL,
-		.dma_unmap = f->base.owns_unit ? dma_unmap : NULL,
+		.dma_map = f->base.owns_unit ? function_lend : NULL,
+		.dma_unmap = f->base.owns_unit ? function_take_back : NULL,
 		.irq_masked = irq_masked,
-		.connected = connected,
-		.disconnected = disconnected,
-		.log = log_op,
+		.connected = function_connected,
+		.disconnected = function_disconnected,
+		.log = function_log,
 	};
 	struct vfu_server_options opts = {.path = f->base.socket,
 					  .regions = regions,
@@ -404,8 +364,7 @@ static void init(struct nvme_function *f, struct host *host, const struct nvme_c
 	f->base = (struct function){
 		.ops = &function_ops, .host = host, .index = index, .devfn = choice->devfn, .wake_fd = -1};
 	f->choice = choice;
-	log_bucket_init(&f->log, host->label);
-	log_bucket_init(&f->sessions, host->label);
+	function_init_logs(&f->base);
 	snprintf(f->base.name, sizeof(f->base.name), "nvme%u", index);
 	snprintf(socket_name, sizeof(socket_name), "nvme%u.sock", index);
 	directory_socket(host->directory, socket_name, f->base.socket);

@@ -124,6 +124,14 @@ void unit_device_used(struct unit *u)
 		u->registers->ops->device_used(u->registers);
 }
 
+void unit_reset(struct unit *u)
+{
+	/* A reset waits for accesses in flight, and their answers would have to come through here. */
+	vfu_dma_hold(u->memory);
+	viommu_reset(u->v);
+	vfu_dma_release(u->memory);
+}
+
 /* ------------------------------------------------------------------- memory */
 
 static int add(struct unit *u, const struct vfu_dma_map *map, unsigned flags)

@@ -56,6 +56,9 @@ int unit_restore_check(const struct unit *u, const void *state, size_t length);
 /* A device behind the unit begins to master the bus. Main thread. */
 void unit_device_used(struct unit *u);
 
+/* The registers as at power-on; nothing of before is used any more. Main thread. */
+void unit_reset(struct unit *u);
+
 /* For vfu_device_ops of the device whose client lends the memory. Main thread. */
 int unit_lend(struct unit *u, const struct vfu_dma_map *map);
 /* Also when the main thread waits. Waits for accesses in flight, and for nothing if there is no such memory.

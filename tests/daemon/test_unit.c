@@ -61,6 +61,10 @@ void viommu_thread_destroy(struct viommu_thread *t)
 {
 }
 
+void viommu_reset(struct viommu *v)
+{
+}
+
 int vfu_dma_read(struct vfu_server *s, uint64_t address, void *buf, size_t len)
 {
 	messages++;
@@ -71,6 +75,14 @@ int vfu_dma_write(struct vfu_server *s, uint64_t address, const void *buf, size_
 {
 	messages++;
 	return 0;
+}
+
+void vfu_dma_hold(struct vfu_server *s)
+{
+}
+
+void vfu_dma_release(struct vfu_server *s)
+{
 }
 
 int viommu_restore(struct viommu *v, const void *buf, size_t size)
