@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "cli/replay/cost.h"
 #include "cli/replay/load.h"
 #include "cli/replay/output.h"
 #include "cli/replay/run.h"
@@ -25,7 +26,7 @@ struct replay {
 	const char **strategies, **devices;
 	size_t strategy_count, device_count;
 	enum replay_registers registers;
-	unsigned width;
+	unsigned width, rounds;
 	enum format format;
 
 	struct progress progress;
@@ -46,6 +47,7 @@ static const struct option options[] = {
 	{"device", required_argument, NULL, 'd'},
 	{"registers", required_argument, NULL, 'r'},
 	{"width", required_argument, NULL, 'w'},
+	{"rounds", required_argument, NULL, 'n'},
 	{"html", required_argument, NULL, 'h'},
 	{"json", no_argument, NULL, 'j'},
 	{"csv", no_argument, NULL, 'c'},
@@ -63,14 +65,17 @@ static int take_registers(struct replay *r, const char *value)
 	return 0;
 }
 
-static int take_width(struct replay *r, const char *value)
+/* 0, or the exit status. */
+static int take_number(const char *option, const char *what, unsigned least, unsigned most, const char *value,
+		       unsigned *ret_number)
 {
 	char *end;
-	unsigned long width = strtoul(value, &end, 10);
+	unsigned long number = strtoul(value, &end, 10);
 
-	if (*end || end == value || width < 12 || width > 64)
-		return usage_failure("--width is a number of bits from 12 to 64, not '%s'", value);
-	r->width = (unsigned)width;
+	if (*end || end == value || number < least || number > most)
+		return usage_failure("%s is a number of %s from %u to %u, not '%s'", option, what, least,
+				     most, value);
+	*ret_number = (unsigned)number;
 	return 0;
 }
 
@@ -95,7 +100,9 @@ static int take_option(struct replay *r, int code, char **argv)
 	case 'r':
 		return take_registers(r, optarg);
 	case 'w':
-		return take_width(r, optarg);
+		return take_number("--width", "bits", 12, 64, optarg, &r->width);
+	case 'n':
+		return take_number("--rounds", "rounds", 1, COST_ROUNDS_MOST, optarg, &r->rounds);
 	case 'h':
 		r->html = optarg;
 		return 0;
@@ -211,6 +218,7 @@ static int run_strategy(struct replay *r, size_t i)
 {
 	struct replay_options o = {.strategy = r->strategies[i],
 				   .registers = r->registers,
+				   .rounds = r->rounds,
 				   .width = r->width,
 				   .progress = show_progress,
 				   .arg = r};
@@ -438,13 +446,15 @@ static void print_more_help(void)
 	}
 }
 
+_Static_assert(COST_ROUNDS_MOST == 8, "the help text says so");
+
 const struct command replay_command = {
 	.name = "replay",
 	.run = run,
 	.summary = "what each DMA mapping strategy costs and leaves exposed, on a recorded trace",
 	.help = "usage: viommu replay FILE [--strategy NAME[,OPTION=VALUE]...]... [--device NAME]...\n"
-		"                     [--registers sidecore|trap] [--width BITS] [--json | --csv]\n"
-		"                     [--html REPORT]\n\n"
+		"                     [--registers sidecore|trap] [--width BITS] [--rounds N]\n"
+		"                     [--json | --csv] [--html REPORT]\n\n"
 		"Executes a trace of DMA mappings: each strategy really maps, unmaps and invalidates, in "
 		"the\n"
 		"tables of an emulated VT-d unit, what the recorded drivers mapped and unmapped, at the\n"
@@ -466,6 +476,10 @@ const struct command replay_command = {
 		"  --width BITS\n"
 		"        the devices put out addresses of so many bits; default: as many as the unit takes.\n"
 		"        Addresses below 4 GiB are used first in any case\n"
+		"  --rounds N\n"
+		"        time the calls of each strategy in so many rounds, 1 to 8, one after the other;\n"
+		"        default: three or more, fewer if they take over a minute. One is enough where\n"
+		"        only the exposure matters\n"
 		"  --json\n"
 		"        an array with an object for each strategy, with what was counted in the trace\n"
 		"  --html REPORT\n"
@@ -476,12 +490,11 @@ const struct command replay_command = {
 		"        complete the first column is 'missing', and tells by how much\n\n"
 		"Strategies live in the trace's time: what they keep for 10 ms they keep for 10 ms of it. "
 		"What\n"
-		"calls take is real time, measured in three rounds or more, fewer if they take over a\n"
-		"minute; the device uses each buffer once before it is unmapped. The cost of a buffer is\n"
-		"made of the fastest calls among those that did the same work, so other programs change it\n"
-		"little. Where the rounds differ so much that another strategy may be the better one, or "
-		"are\n"
-		"too few to tell, the advice says so.\n\n"
+		"calls take is real time, measured in several rounds (--rounds); the device uses each\n"
+		"buffer once before it is unmapped. The cost of a buffer is made of the fastest calls among\n"
+		"those that did the same work, so other programs change it little. Where the rounds differ\n"
+		"so much that another strategy may be the better one, or are too few to tell, the advice\n"
+		"says so.\n\n"
 		"The trace's memory is what its buffers lie in, in pieces of 2 MiB; the rest of the\n"
 		"recorded machine is left out. A strategy that lets a device reach all memory lets it\n"
 		"reach the trace's memory. Buffers that the trace does not unmap are unmapped at its end,\n"

@@ -273,8 +273,9 @@ static void say_doubt(struct text *t, const struct field *f, const struct replay
 	else
 		say(t, "This run was too noisy to judge, as the rounds in which calls were timed differ too "
 		       "much:");
-	say(t,
-	    "another strategy may be the better choice. Run it again while the machine does nothing else.");
+	say(t, "another strategy may be the better choice.");
+	say(t, barely ? "Run it again with --rounds 3 or more, while the machine does nothing else."
+		      : "Run it again while the machine does nothing else.");
 	end(t);
 }
 
