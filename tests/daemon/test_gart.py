@@ -10,6 +10,7 @@ import time
 import zlib
 
 from served import CASES, CONFIG, DATA, DEADLINE, PAGE, RAM, READ, WRITE, Daemon, Nvme, case, check, equal, run_cases
+from remapping import Remapping
 from protocol_client import RESET  # found by served
 
 VIOMMUD, VIOMMU = (os.path.abspath(path) for path in sys.argv[1:3])
@@ -231,6 +232,38 @@ def moves():
             equal(heir.restore(state).get("ok"), True, "restore")
             equal([get(n.unit, r) for r in (CONTROL, BASE, TABLE)], [EN, APERTURE >> 25, TABLE_AT >> 8], "registers")
             equal((read_to(n, APERTURE + 7 * PAGE), page(n, SECRET)), (0, b"a" * PAGE), "through the aperture")
+
+
+@case("a GART does not take the state of another model, and goes on as it was")
+def takes_no_other():
+    with Daemon(VIOMMUD) as d, Nvme(d) as n:
+        Remapping(n)
+        state = d.save()
+    with daemon() as d, Nvme(d) as n:
+        n.write(0, b"a" * PAGE)
+        Gart(n)
+        answer = d.restore(state)
+        check("other options" in answer.get("error", ""), "a GART took the state of VT-d: %s" % answer)
+        equal((read_to(n, APERTURE), page(n, SCRATCH)), (0, b"a" * PAGE), "through the aperture, after the refusal")
+
+
+@case("of two VMs the one behind a GART alone is told as not protected")
+def beside_another_model():
+    with Daemon(VIOMMUD, vms={"gart": ("--iommu", "gart"), "vtd": ("--iommu", "vtd")}) as d, \
+            Nvme(d.vms["gart"]) as open_one, Nvme(d.vms["vtd"]) as closed_one:
+        Gart(open_one)
+        tables = Remapping(closed_one)
+        tables.map(DATA, 0, 0)
+        tables.flush_page(1, DATA)
+        for n, stopped in ((open_one, False), (closed_one, True)):
+            equal(read_to(n, DATA) != 0, stopped, "a read to memory that no table maps is stopped")
+        for vm, told in (("gart", True), ("vtd", False)):
+            for command in (["status"], ["dump", "nvme0"]):
+                equal("NOT PROTECTED" in viommu(d.vms[vm], *command), told, "told by %s of %s" % (command, vm))
+            equal(d.vms[vm].ask("status")["functions"][0].get("protects", True), not told, "protects, of " + vm)
+        words = d.end()[1]
+        told = [line for line in words.splitlines() if "NOT PROTECTED" in line]
+        check(told and all(line.startswith("viommud: gart: ") for line in told), "lines of the log: %s" % words)
 
 
 # ---------------------------------------------------------------- hostile clients
