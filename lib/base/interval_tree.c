@@ -104,6 +104,25 @@ void vi_interval_tree_remove(struct vi_interval_tree *t, struct vi_interval *nod
 	t->root = remove_below(t->root, node);
 }
 
+/*
+ * Where something on the left ends at or after `first`, it overlaps or begins
+ * behind `last`, and so does all that comes after it: there is no way back.
+ */
+struct vi_interval *vi_interval_tree_first(const struct vi_interval_tree *t, uint64_t first, uint64_t last)
+{
+	struct vi_interval *n = t->root;
+
+	while (n && n->largest_last >= first) {
+		if (n->left && n->left->largest_last >= first)
+			n = n->left;
+		else if (n->last >= first)
+			return n->first <= last ? n : NULL;
+		else
+			n = n->right;
+	}
+	return NULL;
+}
+
 static void visit(struct vi_interval *n, uint64_t first, uint64_t last,
 		  void (*fn)(void *arg, struct vi_interval *node), void *arg)
 {

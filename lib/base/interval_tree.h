@@ -26,6 +26,8 @@ void vi_interval_tree_init(struct vi_interval_tree *t);
 void vi_interval_tree_insert(struct vi_interval_tree *t, struct vi_interval *node);
 /* `node` must be in the tree. */
 void vi_interval_tree_remove(struct vi_interval_tree *t, struct vi_interval *node);
+/* The one of lowest `first` among those that overlap first..last. NULL: none does. */
+struct vi_interval *vi_interval_tree_first(const struct vi_interval_tree *t, uint64_t first, uint64_t last);
 /* Call `fn` for each that overlaps first..last, in ascending order; it must not change the tree. */
 void vi_interval_tree_visit(const struct vi_interval_tree *t, uint64_t first, uint64_t last,
 			    void (*fn)(void *arg, struct vi_interval *node), void *arg);

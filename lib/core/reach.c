@@ -101,9 +101,11 @@ static bool tell_paged(struct viommu *v, struct teller *t, const struct vi_trans
 
 		if (result != VI_NEXT_FOUND)
 			return result != VI_NEXT_END;
+		if (leaf.first > c->last)
+			return false;
 		first = vi_max(leaf.first, *io_iova); /* a piece may have ended inside the leaf */
 		if (!(leaf.access & c->rights)) {
-			*io_iova = leaf.last + 1;
+			*io_iova = vi_min(leaf.last, c->last) + 1;
 			continue;
 		}
 		*io_iova =

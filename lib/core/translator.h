@@ -12,6 +12,7 @@
 
 #include "pgtable/pgtable.h"
 
+struct vi_ranges;
 struct vi_translator;
 
 struct vi_translator_ops {
@@ -44,6 +45,7 @@ struct vi_translator {
 	union {
 		struct vi_pgtable table;
 		struct vi_aperture aperture;
+		struct vi_ranges *ranges;
 		const void *state; /* of a model's own ops */
 	};
 };
@@ -52,5 +54,7 @@ struct vi_translator {
 struct vi_translator vi_translator_of_tables(const struct vi_pgtable *table);
 /* Remapped in the aperture, untranslated outside of it; no rights anywhere. */
 struct vi_translator vi_translator_of_aperture(const struct vi_aperture *aperture);
+/* Where a range is (ranges.h); nothing is read from guest memory. The address in one is not bounded. */
+struct vi_translator vi_translator_of_ranges(struct vi_ranges *ranges);
 
 #endif

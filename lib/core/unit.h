@@ -9,6 +9,7 @@
  *   context   publication of contexts and the set of domains. Taken inside a
  *             section by device threads, so who holds it never waits.
  *   pins      see pin.h.
+ *   ranges    of a set, see ranges.h.
  * Device threads take none of them on the way of an IOTLB hit.
  */
 #ifndef CORE_UNIT_H

@@ -73,6 +73,12 @@ struct vi_walk {
 	uint64_t address; /* of the leaf page, on OK */
 };
 
+/* Does `granted` suffice? */
+static inline bool vi_pgtable_grants(unsigned granted, unsigned need, bool any)
+{
+	return any ? (granted & need) != 0 : (need & ~granted) == 0;
+}
+
 /*
  * Translate the page of `iova`. Each right in `need` must be granted at each
  * level; with `any` one right that all levels

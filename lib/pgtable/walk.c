@@ -3,11 +3,6 @@
 
 #include "base/bits.h"
 
-static bool is_granted(unsigned granted, unsigned need, bool any)
-{
-	return any ? (granted & need) != 0 : (need & ~granted) == 0;
-}
-
 /*
  * May the walk go on from a table entry of this level to the table that it names?
  * Levels only fall, whatever a format makes of the entry, so that each walk ends.
@@ -48,7 +43,7 @@ struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guest
 		pte = t->format->decode(t, entry, w.level);
 		w.access &= pte.access;
 		w.result = VI_WALK_DENIED;
-		if (pte.kind == VI_PTE_NONE || !is_granted(w.access, need, any))
+		if (pte.kind == VI_PTE_NONE || !vi_pgtable_grants(w.access, need, any))
 			return w;
 		w.result = VI_WALK_RESERVED;
 		if (pte.kind == VI_PTE_RESERVED || (pte.kind == VI_PTE_TABLE && !leads_on(t, &pte, w.level)))

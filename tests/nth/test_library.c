@@ -8,6 +8,7 @@
 
 #include <viommu/access.h>
 
+#include "core/ranges.h"
 #include "driver/vtd.h"
 #include "failing_alloc.h"
 #include "machine.h"
@@ -450,6 +451,26 @@ static int reset(void *world)
 	return 0;
 }
 
+/* The state of a model that has no tables: what could not be added is not in the set. */
+static int add_ranges(void *world)
+{
+	struct vi_range range = {.last = 4095, .address = DATA, .rights = VI_PGTABLE_READ};
+	struct vi_ranges ranges;
+	unsigned added = 0;
+	int err = 0;
+
+	(void)world;
+	vi_ranges_init(&ranges, 3);
+	for (; added < 3 && !(err = vi_ranges_add(&ranges, &range)); added++) {
+		range.first += 4096;
+		range.last += 4096;
+	}
+	assert_int_equal(ranges.count, added);
+	assert_int_equal(vi_ranges_remove(&ranges, 4096, UINT64_MAX, 3), added > 1 ? added - 1 : 0);
+	vi_ranges_finish(&ranges);
+	return err;
+}
+
 static void the_library_without_memory(void **test)
 {
 	static const struct nth_step steps[] = {
@@ -481,6 +502,7 @@ static void the_library_without_memory(void **test)
 		{.name = "remove a device", .run = remove_other},
 		{.name = "reset", .run = reset},
 		{.name = "take all memory", .run = take_all_memory},
+		{.name = "add ranges", .run = add_ranges},
 	};
 	static const struct nth_sequence q = NTH_SEQUENCE("libviommu", struct world, steps);
 

@@ -53,6 +53,19 @@ static void note(void *arg, struct vi_interval *node)
 	b->seen[i % NODES] = true;
 }
 
+/* Of those that the visit saw none begins before it. */
+static bool is_first(const struct bed *b, const struct vi_interval *node)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < NODES; i++) {
+		any |= b->seen[i];
+		if (b->seen[i] && (!node || b->nodes[i].first < node->first))
+			return false;
+	}
+	return any ? b->seen[node - b->nodes] : !node;
+}
+
 static void check(struct bed *b, uint64_t first, uint64_t last)
 {
 	b->first = first;
@@ -63,6 +76,7 @@ static void check(struct bed *b, uint64_t first, uint64_t last)
 	vi_interval_tree_visit(&b->tree, first, last, note, b);
 	for (unsigned i = 0; i < NODES; i++)
 		b->wrong |= b->seen[i] != is_expected(b, i);
+	b->wrong |= !is_first(b, vi_interval_tree_first(&b->tree, first, last));
 	assert_false(b->wrong);
 }
 
