@@ -108,9 +108,10 @@ struct vi_model_ops {
 	/* Any thread, inside a section: what becomes of a device's interrupt message, or why it is refused.
 	 * NULL: all pass as they are. */
 	vi_reason (*remap)(void *state, uint16_t rid, struct vi_message *io_message);
-	/* The codes for what the walk says (`top`: at the top table; DENIED is also for rights of the entry),
-	 * for an address outside of first..last, and for a translation that leads to interrupt messages. */
-	vi_reason (*walk_reason)(enum vi_walk_result result, bool top, bool write);
+	/* The codes for a walk that was refused (DENIED is also for rights of the device's entry: of stage 0
+	 * then, not at the top), for an address outside of first..last, and for a translation that leads to
+	 * interrupt messages. */
+	vi_reason (*walk_reason)(const struct vi_walk *w, bool write);
 	vi_reason out_of_bounds;
 	vi_reason leads_to_message;
 	const char *(*reason_text)(vi_reason reason);

@@ -78,7 +78,8 @@ static vi_reason check_entry(const struct viommu *v, const struct vi_translation
 	if (iova < t->first || iova > t->last)
 		return v->model->out_of_bounds;
 	if (zero_length ? !(t->rights & RIGHTS) : (access & RIGHTS & ~t->rights) != 0)
-		return v->model->walk_reason(VI_WALK_DENIED, false, access & VIOMMU_WRITE);
+		return v->model->walk_reason(&(struct vi_walk){.result = VI_WALK_DENIED},
+					     access & VIOMMU_WRITE);
 	return 0;
 }
 
@@ -188,15 +189,17 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 	w = c->t.translator.ops->walk(&c->t.translator, &v->mem, iova, need, zero_length);
 	vi_count_access(t, c->counters, VI_COUNT_walks, 1);
 	vi_count_access(t, c->counters, VI_COUNT_walk_reads, w.reads);
+	if (w.result == VI_WALK_OK && w.address >> VI_IOVA_BITS) {
+		w.result = VI_WALK_RESERVED;
+		w.top = false;
+	}
 	if (w.result != VI_WALK_OK)
-		return v->model->walk_reason(w.result, w.top, access & VIOMMU_WRITE);
-	if (w.address >> VI_IOVA_BITS)
-		return v->model->walk_reason(VI_WALK_RESERVED, false, access & VIOMMU_WRITE);
+		return v->model->walk_reason(&w, access & VIOMMU_WRITE);
 	*ret_class = class_of(&w);
 	*ret_value = value_of(v, &w, iova, *ret_class);
 	if (leads_to_message(*ret_value, *ret_class, iova))
 		return v->model->leads_to_message;
-	if (c->domain && w.size_lg2 != vi_iotlb_shift(*ret_class))
+	if (c->domain && (w.piece || w.size_lg2 != vi_iotlb_shift(*ret_class)))
 		vi_iotlb_note_pieces(&c->domain->space);
 	if (c->domain)
 		vi_iotlb_insert(&v->iotlb, &c->domain->space, changes, asid, iova, *ret_class, *ret_value);

@@ -38,6 +38,11 @@ struct vi_aperture {
 	bool (*decode)(uint32_t entry, uint64_t *ret_address);
 };
 
+/* Page tables whose own addresses, and those of their pages, are translated by others. */
+struct vi_two_stages {
+	struct vi_pgtable first, second;
+};
+
 /* A value. What it names stays until the model has dropped the contexts that hold it (context.h) and the
  * drain is over. */
 struct vi_translator {
@@ -46,12 +51,18 @@ struct vi_translator {
 		struct vi_pgtable table;
 		struct vi_aperture aperture;
 		struct vi_ranges *ranges;
+		struct vi_two_stages stages;
 		const void *state; /* of a model's own ops */
 	};
 };
 
 /* Page tables of one stage. */
 struct vi_translator vi_translator_of_tables(const struct vi_pgtable *table);
+/*
+ * Page tables of two stages. Each right has to be granted by both. A walk loads at
+ * most (levels of the first + 1) * (levels of the second + 1) - 1 entries.
+ */
+struct vi_translator vi_translator_of_two_stages(const struct vi_two_stages *stages);
 /* Remapped in the aperture, untranslated outside of it; no rights anywhere. */
 struct vi_translator vi_translator_of_aperture(const struct vi_aperture *aperture);
 /* Where a range is (ranges.h); nothing is read from guest memory. The address in one is not bounded. */

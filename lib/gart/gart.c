@@ -111,11 +111,10 @@ static vi_reason describe(void *state, uint16_t rid, uint32_t pasid, struct vi_t
 	return vi_gart_resolve(state, rid, pasid, ret_translation);
 }
 
-static vi_reason walk_reason(enum vi_walk_result result, bool top, bool write)
+static vi_reason walk_reason(const struct vi_walk *w, bool write)
 {
-	(void)top;
 	(void)write;
-	return result == VI_WALK_TABLE_ACCESS ? VI_GART_TABLE_ACCESS : VI_GART_ENTRY_NOT_VALID;
+	return w->result == VI_WALK_TABLE_ACCESS ? VI_GART_TABLE_ACCESS : VI_GART_ENTRY_NOT_VALID;
 }
 
 static const char *reason_text(vi_reason reason)

@@ -61,13 +61,20 @@ enum vi_walk_result {
 	VI_WALK_DENIED,	      /* an entry lacks the right; not-present is the lack of all */
 	VI_WALK_RESERVED,     /* a reserved bit is set in an entry that grants what is asked for */
 	VI_WALK_TABLE_ACCESS, /* a table is not in memory */
+	VI_WALK_BEYOND,	      /* the first stage leads to an address that the second has no bits for */
 };
+
+/* What the first of two stages asked the second for. */
+enum vi_walk_purpose { VI_WALK_FOR_PAGE, VI_WALK_FOR_TABLE, VI_WALK_FOR_TOP_TABLE };
 
 struct vi_walk {
 	enum vi_walk_result result;
 	unsigned level;	  /* where the walk ended */
 	unsigned reads;	  /* entries that were loaded, or tried to */
 	bool top;	  /* it ended in the top table */
+	uint8_t stage;	  /* of two, where it ended, 1 or 2; 0: there is one */
+	uint8_t purpose;  /* in stage 2: enum vi_walk_purpose */
+	bool piece;	  /* on OK, of a larger leaf of the first stage, whose invalidation drops all of it */
 	uint8_t size_lg2; /* of the leaf, on OK */
 	unsigned access;  /* granted by all entries on the way; on OK also what the leaf is good for */
 	uint64_t address; /* of the leaf page, on OK */
@@ -88,6 +95,16 @@ static inline bool vi_pgtable_grants(unsigned granted, unsigned need, bool any)
 struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
 			       unsigned need, bool any);
 
+/* Where entries are loaded from, in place of guest memory. */
+struct vi_pgtable_source {
+	/* Once each; `address` is aligned to 8 bytes. False: there is no memory. */
+	bool (*load)(void *arg, uint64_t address, uint64_t *ret_entry);
+	void *arg;
+};
+
+struct vi_walk vi_pgtable_walk_from(const struct vi_pgtable *t, const struct vi_pgtable_source *source,
+				    uint64_t iova, unsigned need, bool any);
+
 struct vi_leaf {
 	uint64_t first, last; /* iova */
 	uint64_t address;
@@ -104,6 +121,8 @@ enum vi_next_result { VI_NEXT_FOUND, VI_NEXT_END, VI_NEXT_BUDGET };
  */
 enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_guestmem *gm,
 				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf);
+enum vi_next_result vi_pgtable_next_from(const struct vi_pgtable *t, const struct vi_pgtable_source *source,
+					 uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf);
 
 static inline unsigned vi_pgtable_shift(const struct vi_pgtable_format *f, unsigned level)
 {

@@ -21,13 +21,27 @@ static bool is_skipped(const struct vi_pgtable *t, const struct vi_pte *pte, uns
 	return low < high && (iova & VI_BITS(high - 1, low)) != 0;
 }
 
+static bool load_from_memory(void *arg, uint64_t address, uint64_t *ret_entry)
+{
+	return vi_guestmem_load64(arg, address, ret_entry);
+}
+
+static struct vi_pgtable_source memory_as_source(const struct vi_guestmem *gm)
+{
+	return (struct vi_pgtable_source){.load = load_from_memory, .arg = (void *)(uintptr_t)gm};
+}
+
 /*
  * The order of checks at a level is VT-d's (7.1.3): the entry is
  * fetched, then the right that is asked for, then reserved bits. So an entry
  * that lacks the right is refused for that, whatever else is wrong with it.
+ *
+ * Inlined, so that a walk in guest memory calls its loads directly.
  */
-struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
-			       unsigned need, bool any)
+static inline __attribute__((always_inline)) struct vi_walk walk_tables(const struct vi_pgtable *t,
+									struct vi_pgtable_source source,
+									uint64_t iova, unsigned need,
+									bool any)
 {
 	struct vi_walk w = {.access = VI_PGTABLE_READ | VI_PGTABLE_WRITE, .level = t->levels, .top = true};
 	uint64_t table = t->root;
@@ -38,7 +52,7 @@ struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guest
 
 		w.reads++;
 		w.result = VI_WALK_TABLE_ACCESS;
-		if (!vi_guestmem_load64(gm, vi_pgtable_entry_gpa(t->format, table, iova, w.level), &entry))
+		if (!source.load(source.arg, vi_pgtable_entry_gpa(t->format, table, iova, w.level), &entry))
 			return w;
 		pte = t->format->decode(t, entry, w.level);
 		w.access &= pte.access;
@@ -62,8 +76,20 @@ struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guest
 	}
 }
 
+struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
+			       unsigned need, bool any)
+{
+	return walk_tables(t, memory_as_source(gm), iova, need, any);
+}
+
+struct vi_walk vi_pgtable_walk_from(const struct vi_pgtable *t, const struct vi_pgtable_source *source,
+				    uint64_t iova, unsigned need, bool any)
+{
+	return walk_tables(t, *source, iova, need, any);
+}
+
 /* Walk down to what covers `iova`: *ret_level is where it ended, the leaf is filled in if there is one. */
-static bool leaf_at(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
+static bool leaf_at(const struct vi_pgtable *t, const struct vi_pgtable_source *source, uint64_t iova,
 		    uint64_t *io_budget, unsigned *ret_level, struct vi_leaf *ret_leaf)
 {
 	uint64_t table = t->root, entry;
@@ -74,7 +100,7 @@ static bool leaf_at(const struct vi_pgtable *t, const struct vi_guestmem *gm, ui
 
 		*ret_level = level;
 		*io_budget -= *io_budget > 0;
-		if (!vi_guestmem_load64(gm, vi_pgtable_entry_gpa(t->format, table, iova, level), &entry))
+		if (!source->load(source->arg, vi_pgtable_entry_gpa(t->format, table, iova, level), &entry))
 			return false;
 		pte = t->format->decode(t, entry, level);
 		access &= pte.access;
@@ -99,6 +125,14 @@ static bool leaf_at(const struct vi_pgtable *t, const struct vi_guestmem *gm, ui
 enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_guestmem *gm,
 				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf)
 {
+	const struct vi_pgtable_source source = memory_as_source(gm);
+
+	return vi_pgtable_next_from(t, &source, io_iova, io_budget, ret_leaf);
+}
+
+enum vi_next_result vi_pgtable_next_from(const struct vi_pgtable *t, const struct vi_pgtable_source *source,
+					 uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf)
+{
 	uint64_t iova = *io_iova, last = vi_pgtable_last(t);
 
 	while (iova <= last) {
@@ -108,7 +142,7 @@ enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_
 		*io_iova = iova;
 		if (*io_budget == 0)
 			return VI_NEXT_BUDGET;
-		if (leaf_at(t, gm, iova, io_budget, &level, ret_leaf))
+		if (leaf_at(t, source, iova, io_budget, &level, ret_leaf))
 			return VI_NEXT_FOUND;
 		size = vi_pgtable_page_size(t->format, level);
 		if (last - vi_align_down(iova, size) < size)

@@ -146,11 +146,11 @@ vi_reason vi_vtd_check_request(void *state, const struct vi_translation *t, unsi
 }
 
 /* A top table that is not in memory is the context entry's fault, one below it a paging entry's. */
-vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool top, bool write)
+vi_reason vi_vtd_walk_reason(const struct vi_walk *w, bool write)
 {
-	if (result == VI_WALK_RESERVED)
+	if (w->result == VI_WALK_RESERVED)
 		return VTD_FR_PTE_RESERVED;
-	if (result == VI_WALK_TABLE_ACCESS)
-		return top ? VTD_FR_CONTEXT_INVALID : VTD_FR_TABLE_ACCESS;
+	if (w->result == VI_WALK_TABLE_ACCESS)
+		return w->top ? VTD_FR_CONTEXT_INVALID : VTD_FR_TABLE_ACCESS;
 	return write ? VTD_FR_WRITE : VTD_FR_READ;
 }

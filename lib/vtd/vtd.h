@@ -156,7 +156,7 @@ vi_reason vi_vtd_resolve(void *state, uint16_t rid, uint32_t pasid, struct vi_tr
 vi_reason vi_vtd_describe(void *state, uint16_t rid, uint32_t pasid, struct vi_translation *ret_translation,
 			  struct viommu_requester_info *ret_info);
 vi_reason vi_vtd_check_request(void *state, const struct vi_translation *t, unsigned access);
-vi_reason vi_vtd_walk_reason(enum vi_walk_result result, bool top, bool write);
+vi_reason vi_vtd_walk_reason(const struct vi_walk *w, bool write);
 
 /* state.c */
 void vi_vtd_state(void *state, struct vi_state *s);

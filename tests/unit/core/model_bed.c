@@ -102,11 +102,10 @@ static bool settle(void *state)
 	return false;
 }
 
-static vi_reason walk_reason(enum vi_walk_result result, bool top, bool write)
+static vi_reason walk_reason(const struct vi_walk *w, bool write)
 {
-	(void)top;
 	(void)write;
-	return (vi_reason)BED_REASON(result);
+	return (vi_reason)BED_REASON_OF(w->result, w->stage, w->purpose);
 }
 
 static const char *reason_text(vi_reason reason)

@@ -25,10 +25,11 @@
 #define RW	    (VIOMMU_READ | VIOMMU_WRITE)
 #define BED_THREADS 4 /* of devices, beside the test's own */
 
-/* A reason tells all that the walk tells, and whether it was a write. */
-#define BED_REASON_OUTSIDE 0xff
-#define BED_REASON_MESSAGE 0xfe
-#define BED_REASON(result) (1 + (result))
+/* A reason tells what the walk tells: how it ended, in which stage, and what that was asked for. */
+#define BED_REASON_OUTSIDE		      0xff
+#define BED_REASON_MESSAGE		      0xfe
+#define BED_REASON_OF(result, stage, purpose) (1 + (result) + 8 * (stage) + 32 * (purpose))
+#define BED_REASON(result)		      BED_REASON_OF(result, 0, 0)
 
 struct bed {
 	struct viommu *viommu;

@@ -213,11 +213,10 @@ static bool settle(void *state)
 	return false;
 }
 
-static vi_reason walk_reason(enum vi_walk_result result, bool top, bool write)
+static vi_reason walk_reason(const struct vi_walk *w, bool write)
 {
-	(void)top;
 	(void)write;
-	return result == VI_WALK_DENIED ? NO_RIGHT : result == VI_WALK_RESERVED ? RESERVED : NOT_THERE;
+	return w->result == VI_WALK_DENIED ? NO_RIGHT : w->result == VI_WALK_RESERVED ? RESERVED : NOT_THERE;
 }
 
 static const char *reason_text(vi_reason reason)
