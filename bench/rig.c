@@ -107,7 +107,7 @@ void rig_init(struct rig *r, unsigned iotlb_lg2, bool sidecore)
 	must(viommu_requester_add(r->viommu, RID, &r->device), "cannot add a device");
 	if (sidecore) {
 		r->page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		must(viommu_regs_share(r->viommu, r->page), "cannot share the registers");
+		must(viommu_regs_share(r->viommu, 0, r->page), "cannot share the registers");
 		if (pthread_create(&r->sidecore, NULL, sidecore_run, r) != 0)
 			bench_fail("cannot start a thread", 11);
 	}

@@ -494,7 +494,7 @@ static void step_share(struct fuzz *f)
 	static _Alignas(4096) uint8_t page[4096];
 
 	f->page = f->page ? NULL : page;
-	viommu_regs_share(f->v, f->page);
+	viommu_regs_share(f->v, 0, f->page);
 }
 
 static int reach_fn(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)

@@ -216,7 +216,7 @@ static void start_thread(struct world *w)
 		open_server(w);
 	} else {
 		w->page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		must(viommu_regs_share(w->unit, w->page), "cannot share the registers");
+		must(viommu_regs_share(w->unit, 0, w->page), "cannot share the registers");
 	}
 	err = pthread_create(&w->other, NULL, w->trap ? serve_trapped : serve_polled, w);
 	if (err)

@@ -197,7 +197,7 @@ static int share_page(struct replay_unit *u)
 	u->page = mmap(NULL, REPLAY_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (u->page == MAP_FAILED)
 		u->page = NULL;
-	return u->page ? viommu_regs_share(u->viommu, u->page) : -ENOMEM;
+	return u->page ? viommu_regs_share(u->viommu, 0, u->page) : -ENOMEM;
 }
 
 static int begin_server(struct replay_unit *u, struct replay_cores *cores)

@@ -21,8 +21,8 @@
 #include "daemon/functions/unit.h"
 #include "vfio_user/server.h"
 
-#define PAGE_SIZE   4096
 #define REASON_SIZE 64
+#define AREAS_MOST  4 /* pollable pages in a row; what a unit has more of stays trapped */
 
 struct iommu_function {
 	struct function base;
@@ -31,9 +31,12 @@ struct iommu_function {
 	struct viommu_options options; /* of the unit */
 	struct hidden_config config;
 
-	/* Sidecore mode: page 0 of the registers, shared with the client. */
-	int page_fd;
-	void *page;
+	/* Sidecore mode: registers that are shared with the client. The file begins as BAR 0 does. */
+	int pages_fd;
+	uint8_t *pages;
+	uint64_t pages_size;
+	struct vfu_mmap_area areas[AREAS_MOST]; /* what of it the client may map */
+	size_t area_count;
 
 	/* Where the registers are, and should be. */
 	uint64_t placements; /* times that firmware enabled decoding */
@@ -211,7 +214,7 @@ static bool has_silent_work(const struct function *function)
 {
 	const struct iommu_function *f = (const struct iommu_function *)function;
 
-	return f->page && vfu_server_connected(function->server);
+	return f->pages && vfu_server_connected(function->server);
 }
 
 static void expect(struct function *function, uint64_t base)
@@ -303,10 +306,10 @@ static void destroy(struct function *function)
 	vfu_server_destroy(f->base.server);
 	unit_destroy(f->base.unit);
 	lost_registers_finish(&f->lost);
-	if (f->page)
-		munmap(f->page, PAGE_SIZE);
-	if (f->page_fd >= 0)
-		close(f->page_fd);
+	if (f->pages)
+		munmap(f->pages, f->pages_size);
+	if (f->pages_fd >= 0)
+		close(f->pages_fd);
 	free(f);
 }
 
@@ -329,24 +332,49 @@ static const struct function_ops function_ops = {
 
 /* ------------------------------------------------------------ begin and end */
 
-/* A memfd of one page that no client can shrink under us. */
-static int open_page(struct iommu_function *f)
+/* What the client maps it can write, so pages that the guest may only read stay trapped. */
+static int find_areas(struct iommu_function *f)
 {
-	f->page_fd = memfd_create("viommu-registers", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (f->page_fd < 0 || ftruncate(f->page_fd, PAGE_SIZE) ||
-	    fcntl(f->page_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+	struct viommu_regs_pages found = {.sz = sizeof(found)};
+
+	for (unsigned i = 0; f->area_count < AREAS_MOST && !viommu_regs_pollable(f->base.unit->v, i, &found);
+	     i++) {
+		if (!found.writable)
+			continue;
+		f->areas[f->area_count++] = (struct vfu_mmap_area){found.offset, found.length};
+		f->pages_size = found.offset + found.length;
+	}
+	return f->area_count ? 0 : -ENOTSUP;
+}
+
+/* A memfd that no client can shrink under us. */
+static int open_file(struct iommu_function *f)
+{
+	f->pages_fd = memfd_create("viommu-registers", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (f->pages_fd < 0 || ftruncate(f->pages_fd, (off_t)f->pages_size) ||
+	    fcntl(f->pages_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return -errno;
-	f->page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->page_fd, 0);
-	if (f->page == MAP_FAILED) {
-		f->page = NULL;
+	f->pages = mmap(NULL, f->pages_size, PROT_READ | PROT_WRITE, MAP_SHARED, f->pages_fd, 0);
+	if (f->pages == MAP_FAILED) {
+		f->pages = NULL;
 		return -errno;
 	}
-	return viommu_regs_share(f->base.unit->v, f->page);
+	return 0;
+}
+
+static int open_pages(struct iommu_function *f)
+{
+	int err = find_areas(f);
+
+	if (!err)
+		err = open_file(f);
+	for (size_t i = 0; !err && i < f->area_count; i++)
+		err = viommu_regs_share(f->base.unit->v, f->areas[i].offset, f->pages + f->areas[i].offset);
+	return err;
 }
 
 static int open_server(struct iommu_function *f)
 {
-	static const struct vfu_mmap_area shared_page = {.offset = 0, .size = PAGE_SIZE};
 	/* It has no interrupt. Without the one for errors, which never fires, QEMU warns at each start. */
 	static const unsigned irqs[VFU_NUM_IRQS] = {[VFU_IRQ_ERR] = 1};
 	struct vfu_region regions[VFU_NUM_REGIONS] = {
@@ -364,10 +392,10 @@ static int open_server(struct iommu_function *f)
 					  .unmapper = &f->base.host->unmapper.of_servers};
 	int err;
 
-	if (f->page) {
-		regions[VFU_REGION_BAR0].fd = f->page_fd;
-		regions[VFU_REGION_BAR0].areas = &shared_page;
-		regions[VFU_REGION_BAR0].area_count = 1;
+	if (f->pages) {
+		regions[VFU_REGION_BAR0].fd = f->pages_fd;
+		regions[VFU_REGION_BAR0].areas = f->areas;
+		regions[VFU_REGION_BAR0].area_count = f->area_count;
 	}
 	err = vfu_server_create(&opts, &f->base.server);
 	if (!err)
@@ -408,7 +436,7 @@ static int open_all(struct iommu_function *f, const struct vm_options *o, char r
 		err = lost_registers_init(&f->lost, f->base.host, f->base.unit->label);
 	if (!err && !o->trap) {
 		snprintf(reason, REASON_SIZE, "the IOMMU's registers cannot be shared");
-		err = open_page(f);
+		err = open_pages(f);
 	}
 	if (!err) {
 		snprintf(reason, REASON_SIZE, "the socket %s cannot be opened",
@@ -435,7 +463,7 @@ static void init(struct iommu_function *f, struct host *host, const struct vm_op
 		snprintf(number, sizeof(number), "%u", index);
 	snprintf(socket_name, sizeof(socket_name), "iommu%s.sock", number);
 	directory_socket(host->directory, socket_name, f->base.socket);
-	f->page_fd = -1;
+	f->pages_fd = -1;
 	log_bucket_init(&f->placement, host->label);
 	function_init_logs(&f->base);
 	hidden_config_reset(&f->config);
@@ -474,7 +502,7 @@ static unsigned count(const struct vm_options *o)
 
 const struct function_kind iommu_kind = {
 	.max = IOMMU_MAX,
-	/* Errors, the page of registers, and the timer of lost registers. */
+	/* Errors, the pages of registers, and the timer of lost registers. */
 	.descriptors = SERVER_DESCRIPTORS + 3,
 	.count = count,
 	.create = create,

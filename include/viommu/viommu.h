@@ -274,15 +274,41 @@ int viommu_regs_read(struct viommu *v, uint64_t offset, unsigned size, uint64_t 
 int viommu_regs_write(struct viommu *v, uint64_t offset, unsigned size, uint64_t value);
 
 /*
- * Serve the first page of the registers from shared memory: the guest reads
- * and writes `page` (4096 bytes, aligned, writable) without leaving guest
- * mode, and viommu_process() watches it. Offsets beyond 4095 stay trapped, and
- * trapped accesses to the first page go on working. NULL ends the sharing. The
- * page must stay valid until then. What registers hold is kept.
- *
- * -EINVAL: not aligned. -ENOTSUP: the model has no pollable page.
+ * Pages of the register set that can be polled, in a row. `sz` is set by the
+ * caller, the rest by the library.
  */
-int viommu_regs_share(struct viommu *v, void *page);
+struct viommu_regs_pages {
+	size_t sz;	 /* sizeof(struct viommu_regs_pages) of the program */
+	uint64_t offset; /* where they begin in the register set, a multiple of 4096 */
+	uint64_t length; /* bytes, a multiple of 4096 */
+	bool writable;	 /* the guest may write there; else it may only read, and its writes stay trapped */
+};
+
+/*
+ * Tell which pages of the register set can be polled, that is, shared by
+ * viommu_regs_share(): a list in ascending order, of which this is the entry
+ * `index`, from 0 on. It is the same for as long as the unit lives. All other pages
+ * stay trapped. Members beyond `ret_pages->sz` are left out, those that this
+ * library does not know untouched.
+ *
+ * -ENOENT: the list has no more than `index` entries. -EINVAL: sz is less than its
+ * own size.
+ */
+int viommu_regs_pollable(const struct viommu *v, unsigned index, struct viommu_regs_pages *ret_pages);
+
+/*
+ * Serve registers from shared memory: the pollable pages that begin at `offset`, an
+ * entry of viommu_regs_pollable(). The guest reads `pages` (as many bytes as the
+ * entry is long, aligned to 4096, writable for this process) without leaving guest
+ * mode, and writes them so where the entry is `writable`; viommu_process() watches
+ * them. Trapped accesses to the same registers go on working. NULL ends the
+ * sharing of this entry alone. The memory must stay valid until then. What
+ * registers hold is kept.
+ *
+ * -EINVAL: `pages` is not aligned, or no entry begins at `offset`. -ENOTSUP: the
+ * model has no pollable pages.
+ */
+int viommu_regs_share(struct viommu *v, uint64_t offset, void *pages);
 
 /* There is more to do, now or when accesses in flight have ended: come again. */
 #define VIOMMU_PROCESS_PENDING (1 << 30)

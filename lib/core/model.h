@@ -50,6 +50,12 @@ struct vi_message {
 	bool silent; /* a refusal is not to be recorded */
 };
 
+/* Pages of a register set in a row; whole pages. */
+struct vi_regs_pollable {
+	uint64_t offset, length;
+	bool writable;
+};
+
 struct viommu;
 struct vi_account;
 struct vi_device_counters;
@@ -75,12 +81,12 @@ struct vi_model_ops {
 	size_t (*regs_size)(const void *state);
 	void (*regs_read)(void *state, uint64_t offset, unsigned size, uint64_t *ret_value);
 	void (*regs_write)(void *state, uint64_t offset, unsigned size, uint64_t value);
-	/* Offsets of the pages of the set that can be polled, ascending. */
-	const uint64_t *regs_pollable;
+	/* The pages of the set that can be polled, ascending. */
+	const struct vi_regs_pollable *regs_pollable;
 	unsigned regs_pollable_count;
-	/* Serve one of these, by its index, from `page`, which the guest writes directly; NULL: from our own
-	 * again. */
-	void (*regs_share)(void *state, unsigned which, void *page);
+	/* Serve one of these, by its index, from `pages`, which the guest writes directly if it is writable;
+	 * NULL: from our own again. */
+	void (*regs_share)(void *state, unsigned which, void *pages);
 	/* As viommu_process(). */
 	int (*process)(void *state, unsigned budget);
 	/*

@@ -221,14 +221,38 @@ int viommu_regs_write(struct viommu *v, uint64_t offset, unsigned size, uint64_t
 	return 0;
 }
 
-int viommu_regs_share(struct viommu *v, void *page)
+static unsigned pollable_count(const struct viommu *v)
 {
-	if (!v->model || v->model->regs_pollable_count == 0)
+	return v->model ? v->model->regs_pollable_count : 0;
+}
+
+int viommu_regs_pollable(const struct viommu *v, unsigned index, struct viommu_regs_pages *ret_pages)
+{
+	struct viommu_regs_pages pages = {.sz = ret_pages->sz};
+
+	if (pages.sz < sizeof(pages.sz))
+		return -EINVAL;
+	if (index >= pollable_count(v))
+		return -ENOENT;
+	pages.offset = v->model->regs_pollable[index].offset;
+	pages.length = v->model->regs_pollable[index].length;
+	pages.writable = v->model->regs_pollable[index].writable;
+	memcpy(ret_pages, &pages, vi_min(pages.sz, sizeof(pages)));
+	return 0;
+}
+
+int viommu_regs_share(struct viommu *v, uint64_t offset, void *pages)
+{
+	unsigned which = 0, count = pollable_count(v);
+
+	if (count == 0)
 		return -ENOTSUP;
-	if (!vi_is_aligned((uintptr_t)page, VI_PAGE_SIZE))
+	while (which < count && v->model->regs_pollable[which].offset != offset)
+		which++;
+	if (which == count || !vi_is_aligned((uintptr_t)pages, VI_PAGE_SIZE))
 		return -EINVAL;
 	vi_lock_take(&v->lock);
-	v->model->regs_share(v->model_state, 0, page);
+	v->model->regs_share(v->model_state, which, pages);
 	vi_lock_give(&v->lock);
 	return 0;
 }

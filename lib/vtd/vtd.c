@@ -166,7 +166,8 @@ static size_t registers_size(const void *state)
 	return m->fault_record_offset < VTD_PAGE_SIZE ? VTD_PAGE_SIZE : 2 * VTD_PAGE_SIZE;
 }
 
-static const uint64_t pollable[] = {0};
+/* Records on a second page stay trapped. */
+static const struct vi_regs_pollable pollable[] = {{.offset = 0, .length = VTD_PAGE_SIZE, .writable = true}};
 
 const struct vi_model_ops vi_vtd_model = {
 	.init = init,

@@ -332,11 +332,14 @@ static int remove_other(void *world)
 
 static int share_registers(void *world)
 {
+	struct viommu_regs_pages pages = {.sz = sizeof(pages)};
 	struct world *w = world;
 
 	memset(page, 0, sizeof(page));
 	assert_int_equal(viommu_regs_size(w->v) % 4096, 0);
-	return viommu_regs_share(w->v, page);
+	assert_int_equal(viommu_regs_pollable(w->v, 0, &pages), 0);
+	assert_int_equal(pages.length, sizeof(page));
+	return viommu_regs_share(w->v, pages.offset, page);
 }
 
 static int translate_and_pin(void *world)

@@ -175,7 +175,7 @@ static void make_unit(struct machine *m)
 	assert_int_equal(viommu_requester_add(m->viommu, MACHINE_RID, &m->device), 0);
 	assert_int_equal(viommu_thread_create(m->viommu, &m->thread), 0);
 	if (m->registers != TRAPPED)
-		assert_int_equal(viommu_regs_share(m->viommu, m->page), 0);
+		assert_int_equal(viommu_regs_share(m->viommu, 0, m->page), 0);
 }
 
 void machine_init(struct machine *m, enum machine_registers registers, const struct viommu_options *options)

@@ -114,7 +114,7 @@ static const char *reason_text(vi_reason reason)
 	return "a reason";
 }
 
-static const struct vi_model_ops model = {
+const struct vi_model_ops bed_model = {
 	.init = init,
 	.finish = finish,
 	.reset = reset,
@@ -135,6 +135,11 @@ static const struct vi_model_ops model = {
 
 void bed_begin(struct bed *b, unsigned iotlb_lg2)
 {
+	bed_begin_with(b, &bed_model, iotlb_lg2);
+}
+
+void bed_begin_with(struct bed *b, const struct vi_model_ops *model, unsigned iotlb_lg2)
+{
 	const struct viommu_host_ops ops = {.sz = sizeof(ops)};
 	const struct viommu_options options = {.sz = sizeof(options),
 					       .host_address_width = 52,
@@ -147,7 +152,7 @@ void bed_begin(struct bed *b, unsigned iotlb_lg2)
 				       .rights = RW,
 				       .last = VI_BITS(47, 0)};
 	making = b;
-	assert_int_equal(vi_unit_create(&ops, b, &options, &model, &b->viommu), 0);
+	assert_int_equal(vi_unit_create(&ops, b, &options, model, &b->viommu), 0);
 	assert_int_equal(viommu_mem_add(b->viommu, 0, RAM_SIZE, b->ram, VIOMMU_MEM_READ | VIOMMU_MEM_WRITE),
 			 0);
 	assert_int_equal(viommu_requester_add(b->viommu, RID, &b->device), 0);

@@ -43,7 +43,11 @@ struct bed {
 	struct vi_fault last_fault;
 };
 
+extern const struct vi_model_ops bed_model;
+
 void bed_begin(struct bed *b, unsigned iotlb_lg2);
+/* With a model that the test made of bed_model. */
+void bed_begin_with(struct bed *b, const struct vi_model_ops *model, unsigned iotlb_lg2);
 void bed_end(struct bed *b);
 
 /* By the model's own calls: drop the range and wait for accesses that used it. */

@@ -239,6 +239,9 @@ static void test_invalidation(void **state)
 	begin(&b, &ranges, 0);
 	assert_int_equal(map(&b, 0, 5 * PAGE - 1, 0, RW), 0);
 	assert_int_equal(map(&b, 8 * PAGE, 11 * PAGE - 1, 16 * PAGE, RW), 0);
+	/* As large as a large page, but not aligned in memory. */
+	assert_int_equal(map(&b, VI_BIT(21), VI_BIT(22) - 1, VI_BIT(21) + PAGE, RW), 0);
+	assert_int_equal(bed_put(&b, VI_BIT(21), 1), 0);
 	for (unsigned i = 0; i < 11; i++)
 		if (i < 5 || i >= 8)
 			assert_int_equal(bed_put(&b, i * PAGE, 1), 0);
@@ -250,6 +253,7 @@ static void test_invalidation(void **state)
 	walks = bed_counter(&b, VI_COUNT_walks);
 	for (unsigned i = 8; i < 11; i++)
 		assert_int_equal(bed_put(&b, i * PAGE, 1), 0);
+	assert_int_equal(bed_put(&b, VI_BIT(21), 1), 0);
 	assert_int_equal(bed_counter(&b, VI_COUNT_walks), walks);
 	for (unsigned i = 0; i < 5; i++) {
 		assert_int_equal(bed_put(&b, i * PAGE, 9), 0);

@@ -30,6 +30,7 @@ static int create(struct viommu_options o)
 
 static void test_options(void **state)
 {
+	struct viommu_regs_pages pages = {.sz = sizeof(pages)};
 	struct {
 		struct viommu_options o;
 		uint64_t of_a_later_version;
@@ -53,7 +54,8 @@ static void test_options(void **state)
 	assert_int_equal(viommu_create(&no_ops, NULL, &larger.o, &v), -E2BIG);
 	assert_int_equal(viommu_create(&no_ops, NULL, &small, &v), 0);
 	assert_int_equal(viommu_regs_size(v), 0);
-	assert_int_equal(viommu_regs_share(v, NULL), -ENOTSUP);
+	assert_int_equal(viommu_regs_share(v, 0, NULL), -ENOTSUP);
+	assert_int_equal(viommu_regs_pollable(v, 0, &pages), -ENOENT);
 	viommu_destroy(v);
 	small.sz = 1;
 	assert_int_equal(viommu_create(&no_ops, NULL, &small, &v), -EINVAL);

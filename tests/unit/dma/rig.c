@@ -86,7 +86,7 @@ void power_on(struct machine *m, enum how how, bool caching_mode)
 	assert_int_equal(viommu_thread_create(m->unit, &m->thread), 0);
 	if (how == POLLED) {
 		m->page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		assert_int_equal(viommu_regs_share(m->unit, m->page), 0);
+		assert_int_equal(viommu_regs_share(m->unit, 0, m->page), 0);
 		assert_int_equal(pthread_create(&m->sidecore, NULL, poll_registers, m), 0);
 	}
 	assert_int_equal(create_backing(m, how), 0);

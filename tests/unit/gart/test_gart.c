@@ -335,7 +335,7 @@ static void test_registers(void **state)
 	viommu_reset(b.viommu);
 	assert_int_equal(read_register(&b, GART_CONTROL, 8) | read_register(&b, GART_TABLE_BASE, 8), 0);
 	page = aligned_alloc(4096, 4096);
-	assert_int_equal(viommu_regs_share(b.viommu, page), -ENOTSUP);
+	assert_int_equal(viommu_regs_share(b.viommu, 0, page), -ENOTSUP);
 	free(page);
 	end(&b);
 }

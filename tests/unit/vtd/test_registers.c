@@ -199,9 +199,9 @@ static void test_dirty_reserved_bits_do_not_stay(void **state)
 	}
 	for (unsigned i = 0; i < 3; i++) {
 		*iqa |= 0xff8;
-		assert_int_equal(viommu_regs_share(m.viommu, NULL), 0);
+		assert_int_equal(viommu_regs_share(m.viommu, 0, NULL), 0);
 		assert_int_equal(trapped_read(&m, VTD_IQA), 0x5001);
-		assert_int_equal(viommu_regs_share(m.viommu, m.page), 0);
+		assert_int_equal(viommu_regs_share(m.viommu, 0, m.page), 0);
 	}
 	machine_finish(&m);
 }
@@ -242,6 +242,25 @@ static void test_iotlb_register_reads_back(void **state)
 	machine_finish(&m);
 }
 
+/* The first page alone, also where there are two. */
+static void test_pages_that_can_be_polled(void **state)
+{
+	struct viommu_options records = {VTD_OPTIONS(.fault_records = 255)};
+	struct viommu_regs_pages pages = {.sz = sizeof(pages)};
+	struct machine m;
+
+	(void)state;
+	machine_init(&m, TRAPPED, &records);
+	assert_int_equal(viommu_regs_size(m.viommu), 8192);
+	assert_int_equal(viommu_regs_pollable(m.viommu, 0, &pages), 0);
+	assert_int_equal(pages.offset, 0);
+	assert_int_equal(pages.length, 4096);
+	assert_true(pages.writable);
+	assert_int_equal(viommu_regs_pollable(m.viommu, 1, &pages), -ENOENT);
+	assert_int_equal(viommu_regs_share(m.viommu, 4096, NULL), -EINVAL);
+	machine_finish(&m);
+}
+
 static void test_bad_accesses_are_the_programs(void **state)
 {
 	struct machine m;
@@ -254,7 +273,7 @@ static void test_bad_accesses_are_the_programs(void **state)
 	assert_int_equal(viommu_regs_read(m.viommu, 4, 8, &value), -EINVAL);
 	assert_int_equal(viommu_regs_read(m.viommu, viommu_regs_size(m.viommu), 4, &value), -EINVAL);
 	assert_int_equal(viommu_regs_write(m.viommu, UINT64_MAX & ~UINT64_C(7), 8, 0), -EINVAL);
-	assert_int_equal(viommu_regs_share(m.viommu, (char *)m.ram + 8), -EINVAL);
+	assert_int_equal(viommu_regs_share(m.viommu, 0, (char *)m.ram + 8), -EINVAL);
 	machine_finish(&m);
 }
 
@@ -430,13 +449,13 @@ static void test_sharing_keeps_registers(void **state)
 	(void)state;
 	machine_start(&m, TRAPPED, NULL, true);
 	machine_set32(&m, VTD_FEDATA, 0x77);
-	assert_int_equal(viommu_regs_share(m.viommu, page), 0);
+	assert_int_equal(viommu_regs_share(m.viommu, 0, page), 0);
 	assert_int_equal(*(uint32_t *)(void *)(page + VTD_FEDATA), 0x77);
 	assert_int_equal(*(uint32_t *)(void *)(page + VTD_GSTS), machine_get32(&m, VTD_GSTS));
 	*(uint32_t *)(void *)(page + VTD_FEDATA) = 0x78;
 	assert_int_equal(viommu_regs_read(m.viommu, VTD_FEDATA, 4, &value), 0);
 	assert_int_equal(value, 0x78);
-	assert_int_equal(viommu_regs_share(m.viommu, NULL), 0);
+	assert_int_equal(viommu_regs_share(m.viommu, 0, NULL), 0);
 	assert_int_equal(machine_get32(&m, VTD_FEDATA), 0x78);
 	machine_map(&m, IOVA, GPA, 4096, RW);
 	machine_expect_read(&m, IOVA, 0);
@@ -591,6 +610,7 @@ int main(void)
 		cmocka_unit_test(test_dirty_reserved_bits_do_not_stay),
 		cmocka_unit_test(test_context_command_reads_back),
 		cmocka_unit_test(test_iotlb_register_reads_back),
+		cmocka_unit_test(test_pages_that_can_be_polled),
 		cmocka_unit_test(test_bad_accesses_are_the_programs),
 		cmocka_unit_test(test_global_commands),
 		cmocka_unit_test(test_commands_of_absent_features_do_nothing),
