@@ -10,20 +10,12 @@ static uint64_t load(const _Atomic uint64_t *value)
 	return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-/* The smallest i with ns <= 2^i. */
-static unsigned bucket(uint64_t ns)
-{
-	unsigned bits = ns > 1 ? 64 - (unsigned)__builtin_clzll(ns - 1) : 0;
-
-	return (unsigned)vi_min(bits, VIOMMU_DRAIN_BUCKETS - 1);
-}
-
 void vi_count_drain(struct viommu *v, uint64_t ns)
 {
 	vi_lock_assert(&v->lock);
 	vi_count(&v->counters, VI_COUNT_drain_ns_total, ns);
 	vi_count_max(&v->counters, VI_COUNT_drain_ns_max, ns);
-	v->drain_times[bucket(ns)]++;
+	v->drain_times[vi_min(vi_ceil_lg2(ns), VIOMMU_DRAIN_BUCKETS - 1)]++;
 }
 
 uint64_t vi_sum(const struct vi_device_counters *counters, unsigned threads, unsigned which)
