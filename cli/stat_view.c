@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/message.h"
+#include "os/percentile.h"
 
 #define BUCKETS_MAX 64
 #define BAR_WIDTH   40
@@ -94,11 +95,8 @@ static void show_sidecore(FILE *out, const struct pair *p)
 
 /* -------------------------------------------------------------------- drains */
 
-struct bucket {
-	uint64_t at_most, count;
-};
-
-static size_t count_drains(const struct pair *p, struct bucket *buckets)
+/* How long drains took that ended in between: buckets, and the bound of each, UINT64_MAX: it has none. */
+static size_t count_drains(const struct pair *p, uint64_t counts[BUCKETS_MAX], uint64_t bounds[BUCKETS_MAX])
 {
 	struct pair drains = part(p, "drains");
 	size_t count = control_get_length(drains.now, "buckets");
@@ -107,40 +105,26 @@ static size_t count_drains(const struct pair *p, struct bucket *buckets)
 		struct pair bucket = {control_get_item(drains.before, "buckets", i),
 				      control_get_item(drains.now, "buckets", i), p->seconds};
 
-		buckets[i].at_most = control_get_u64(bucket.now, "at_most_ns", UINT64_MAX);
-		buckets[i].count = growth(&bucket, "count");
+		bounds[i] = control_get_u64(bucket.now, "at_most_ns", UINT64_MAX);
+		counts[i] = growth(&bucket, "count");
 	}
 	return count < BUCKETS_MAX ? count : BUCKETS_MAX;
-}
-
-/* The bound of the bucket that the part `share` falls into; UINT64_MAX: it has none. */
-static uint64_t percentile(const struct bucket *buckets, size_t count, double share)
-{
-	uint64_t all = 0, below = 0;
-
-	for (size_t i = 0; i < count; i++)
-		all += buckets[i].count;
-	for (size_t i = 0; i < count; i++) {
-		below += buckets[i].count;
-		if ((double)below >= (double)all * share)
-			return buckets[i].at_most;
-	}
-	return UINT64_MAX;
 }
 
 static void show_drains(FILE *out, const struct pair *p)
 {
 	struct pair counters = part(p, "counters"), drains = part(p, "drains");
-	uint64_t worst = control_get_u64(drains.now, "worst_ns", 0), bound;
+	uint64_t worst = control_get_u64(drains.now, "worst_ns", 0);
+	uint64_t counts[BUCKETS_MAX], bounds[BUCKETS_MAX];
+	size_t n = count_drains(p, counts, bounds), at;
 	char text[16], rate[16];
-	struct bucket buckets[BUCKETS_MAX];
-	size_t count = count_drains(p, buckets);
 
 	fprintf(out, "drains    %s/s", rate_of(&counters, "drains", rate));
-	for (unsigned i = 0; i < 2 && growth(&counters, "drains"); i++) {
-		bound = percentile(buckets, count, i ? 0.99 : 0.5);
-		fprintf(out, ", %s at most %s", i ? "p99" : "p50",
-			time_text(bound < worst ? bound : worst, text));
+	for (unsigned i = 0; i < 2; i++) {
+		at = os_percentile_bucket(counts, n, i ? 99 : 50);
+		if (at < n)
+			fprintf(out, ", %s at most %s", i ? "p99" : "p50",
+				time_text(bounds[at] < worst ? bounds[at] : worst, text));
 	}
 	if (worst)
 		fprintf(out, ", worst since start %s", time_text(worst, text));

@@ -8,6 +8,7 @@
 #include "bench/fail.h"
 #include "bench/sample.h"
 #include "bench/strategies/world.h"
+#include "os/percentile.h"
 
 #define SAMPLE_EVERY 16
 #define SAMPLES	     200000
@@ -244,22 +245,6 @@ static uint64_t counter(const uint64_t *values, const char *name)
 	bench_fail(name, 2);
 }
 
-static double stale_percentile_us(struct viommu_dma *d, double percent)
-{
-	uint64_t counts[VIOMMU_DMA_STALE_BUCKETS], sum = 0, seen = 0;
-	unsigned i = 0;
-
-	viommu_dma_stale_times_read(d, counts, VIOMMU_DMA_STALE_BUCKETS);
-	for (i = 0; i < VIOMMU_DMA_STALE_BUCKETS; i++)
-		sum += counts[i];
-	for (i = 0; i < VIOMMU_DMA_STALE_BUCKETS - 1; i++) {
-		seen += counts[i];
-		if ((double)seen >= (double)sum * percent / 100)
-			break;
-	}
-	return i ? (double)(UINT64_C(1) << i) / 1e3 : 0;
-}
-
 static void read_counters(struct loop *l, struct figures *f)
 {
 	uint64_t values[64];
@@ -276,7 +261,7 @@ void loop_watch(const struct workload *load, const char *strategy, bool trap, ui
 		struct figures *io_figures)
 {
 	static struct loop l;
-	uint64_t values[64];
+	uint64_t values[64], counts[VIOMMU_DMA_STALE_BUCKETS], most;
 
 	begin(&l, load, strategy, trap, true);
 	run(&l, ns);
@@ -285,9 +270,10 @@ void loop_watch(const struct workload *load, const char *strategy, bool trap, ui
 	io_figures->excess_byte_seconds = l.excess / 1e9;
 	viommu_dma_flush(l.dma); /* so that what is dead now has its time, too */
 	viommu_dma_counters_read(l.dma, values, 64);
-	io_figures->stale_max_us = (double)counter(values, "stale_ns_max") / 1e3;
-	io_figures->stale_p99_us = stale_percentile_us(l.dma, 99);
-	if (io_figures->stale_p99_us > io_figures->stale_max_us)
-		io_figures->stale_p99_us = io_figures->stale_max_us;
+	viommu_dma_stale_times_read(l.dma, counts, VIOMMU_DMA_STALE_BUCKETS);
+	most = counter(values, "stale_ns_max");
+	io_figures->stale_max_us = (double)most / 1e3;
+	io_figures->stale_p99_us =
+		(double)os_percentile_of_powers(counts, VIOMMU_DMA_STALE_BUCKETS, 99, most) / 1e3;
 	end(&l);
 }

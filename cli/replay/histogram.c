@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/replay/histogram.h"
 
+#include "os/percentile.h"
+
 /* Numbers below 2 * PARTS have a bucket each, then PARTS buckets share a power of two. */
 static unsigned bucket_of(uint64_t value)
 {
@@ -15,27 +17,21 @@ static unsigned bucket_of(uint64_t value)
 
 void histogram_add(struct histogram *h, uint64_t value, uint64_t times)
 {
-	struct histogram_bucket *b = &h->buckets[bucket_of(value)];
+	unsigned bucket = bucket_of(value);
 
 	if (!times)
 		return;
 	h->count += times;
 	if (value > h->most)
 		h->most = value;
-	b->count += times;
-	if (value > b->most)
-		b->most = value;
+	h->counts[bucket] += times;
+	if (value > h->highest[bucket])
+		h->highest[bucket] = value;
 }
 
 uint64_t histogram_percentile(const struct histogram *h, double percent)
 {
-	double wanted = percent / 100 * (double)h->count;
-	uint64_t seen = 0;
+	size_t i = os_percentile_bucket(h->counts, HISTOGRAM_BUCKETS, percent);
 
-	for (unsigned i = 0; i < sizeof(h->buckets) / sizeof(h->buckets[0]); i++) {
-		seen += h->buckets[i].count;
-		if (seen && (double)seen >= wanted)
-			return h->buckets[i].most;
-	}
-	return h->most;
+	return i < HISTOGRAM_BUCKETS ? h->highest[i] : 0;
 }

@@ -7,13 +7,13 @@
 
 #define HISTOGRAM_PARTS_LG2 7 /* parts of each power of two */
 #define HISTOGRAM_PARTS	    (1u << HISTOGRAM_PARTS_LG2)
+#define HISTOGRAM_BUCKETS   ((65 - HISTOGRAM_PARTS_LG2) * HISTOGRAM_PARTS)
 
 /* All zeros is an empty one. */
 struct histogram {
 	uint64_t count, most;
-	struct histogram_bucket {
-		uint64_t count, most;
-	} buckets[(65 - HISTOGRAM_PARTS_LG2) * HISTOGRAM_PARTS];
+	/* By bucket: how many, and the highest of them. */
+	uint64_t counts[HISTOGRAM_BUCKETS], highest[HISTOGRAM_BUCKETS];
 };
 
 /* `value` came `times` times. */

@@ -12,6 +12,7 @@
 #include "daemon/commands/device_tables.h"
 #include "daemon/vm.h"
 #include "os/clock.h"
+#include "os/percentile.h"
 
 #define FAULTS_TOLD  16
 #define DOMAINS_TOLD (64 * IOMMU_MAX + NVME_MAX) /* each unit tells 64 apart beside those with devices */
@@ -205,22 +206,6 @@ static void add_units(const struct view *v, struct json_object *reply)
 
 /* ------------------------------------------------------------------- drains */
 
-/* The bound of the bucket that the part `per_mille` of all falls into; 0 when there was no drain. */
-static uint64_t percentile(const uint64_t *counts, unsigned per_mille, uint64_t worst)
-{
-	uint64_t all = 0, below = 0, bound;
-
-	for (unsigned i = 0; i < VIOMMU_DRAIN_BUCKETS; i++)
-		all += counts[i];
-	for (unsigned i = 0; i < VIOMMU_DRAIN_BUCKETS - 1; i++) {
-		below += counts[i];
-		bound = UINT64_C(1) << i;
-		if (all && below >= (all * per_mille + 999) / 1000)
-			return bound < worst ? bound : worst;
-	}
-	return all ? worst : 0;
-}
-
 static void add_drains(const struct view *v, struct json_object *reply, uint64_t worst)
 {
 	struct json_object *drains = control_object(), *buckets = control_array();
@@ -239,8 +224,8 @@ static void add_drains(const struct view *v, struct json_object *reply, uint64_t
 		control_set_u64(bucket, "count", sums[i]);
 		control_append(buckets, bucket);
 	}
-	control_set_u64(drains, "p50_ns", percentile(sums, 500, worst));
-	control_set_u64(drains, "p99_ns", percentile(sums, 990, worst));
+	control_set_u64(drains, "p50_ns", os_percentile_of_powers(sums, VIOMMU_DRAIN_BUCKETS, 50, worst));
+	control_set_u64(drains, "p99_ns", os_percentile_of_powers(sums, VIOMMU_DRAIN_BUCKETS, 99, worst));
 	control_set_u64(drains, "worst_ns", worst);
 	control_add(drains, "buckets", buckets);
 	control_add(reply, "drains", drains);
