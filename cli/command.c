@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "os/sentence.h"
+
 static void say(const char *format, va_list args)
 {
 	char text[2048];
 
-	vsnprintf(text, sizeof(text), format, args);
+	os_say_v(text, sizeof(text), format, args);
 	for (char *c = text; *c; c++) {
 		if (*c == '\n')
 			*c = ' ';

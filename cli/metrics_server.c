@@ -17,6 +17,7 @@
 
 #include "cli/openmetrics.h"
 #include "os/clock.h"
+#include "os/sentence.h"
 
 union address {
 	struct sockaddr any;
@@ -29,8 +30,7 @@ union address {
 
 static int refuse(char *why, size_t why_size, const char *address, const char *what)
 {
-	snprintf(why, why_size, "%s: %s", address, what);
-	return -1;
+	return os_say(why, why_size, "%s: %s", address, what);
 }
 
 static bool is_loopback(const union address *a)

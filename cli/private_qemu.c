@@ -12,10 +12,10 @@
 #include "cli/command.h"
 #include "cli/qemu_probe.h"
 #include "cli/sibling.h"
+#include "os/sentence.h"
 
-#define NAME	 "qemu-system-x86_64"
-#define SCRIPT	 "viommu-fetch-qemu"
-#define WHY_SIZE 512
+#define NAME   "qemu-system-x86_64"
+#define SCRIPT "viommu-fetch-qemu"
 
 bool private_qemu_replaces(const char *program)
 {
@@ -74,7 +74,7 @@ static int run_script(char path[PATH_MAX])
 
 int private_qemu_find(char ret_path[PATH_MAX])
 {
-	char path[PATH_MAX], why[WHY_SIZE];
+	char path[PATH_MAX], why[OS_WHY_SIZE];
 	int err = run_script(path);
 
 	if (err)

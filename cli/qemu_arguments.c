@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/qemu_arguments.h"
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,8 @@
 #include <strings.h>
 
 #include <json-c/json.h>
+
+#include "os/sentence.h"
 
 #define MEMORY_ID	"viommu-ram"
 #define MEMORY_USUAL	"128M" /* QEMU's own default */
@@ -289,19 +290,6 @@ static void read_line(struct facts *f, char *const *qemu)
 
 /* ----------------------------------------------------------------- judgement */
 
-static int complain(char *why, size_t why_size, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int complain(char *why, size_t why_size, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(why, why_size, format, args);
-	va_end(args);
-	return -1;
-}
-
 static int check_backends(const struct facts *f, char *why, size_t why_size)
 {
 	for (unsigned i = 0; i < f->backend_count; i++) {
@@ -309,7 +297,7 @@ static int check_backends(const struct facts *f, char *why, size_t why_size)
 		bool used = f->numa_memory || (*b->id && !strcmp(b->id, f->memory_backend));
 
 		if (used && !b->shared)
-			return complain(
+			return os_say(
 				why, why_size,
 				"the memory '%s' is not shared, so devices outside QEMU cannot reach it; "
 				"add share=on to its -object",
@@ -341,15 +329,15 @@ static const struct machine *machine_of(const struct facts *f)
 static int check(const struct facts *f, char *why, size_t why_size)
 {
 	if (f->refused)
-		return complain(why, why_size, "-%s cannot be used here: %s", f->refused, f->remedy);
+		return os_say(why, why_size, "-%s cannot be used here: %s", f->refused, f->remedy);
 	if (!machine_of(f))
-		return complain(why, why_size,
-				"the machine '%s' cannot be served; use -machine q35, or -machine pc",
-				f->machine);
+		return os_say(why, why_size,
+			      "the machine '%s' cannot be served; use -machine q35, or -machine pc",
+			      f->machine);
 	/* QEMU would take it for hexadecimal MiB, which it does not know, and say so about another option. */
 	if (!strncasecmp(f->size, "0x", 2) && ends_in_digit(f->size))
-		return complain(why, why_size, "-m %s: write the size as a decimal number, such as 512M",
-				f->size);
+		return os_say(why, why_size, "-m %s: write the size as a decimal number, such as 512M",
+			      f->size);
 	return check_backends(f, why, why_size);
 }
 
@@ -419,10 +407,10 @@ int qemu_arguments_check_iommu(char *const *qemu, char *why, size_t why_size)
 	read_line(&f, qemu);
 	if (!*f.iommu)
 		return 0;
-	return complain(why, why_size,
-			"-device %s would be a second IOMMU beside the one that viommu serves; add --iommu "
-			"none to use QEMU's, or drop the device",
-			f.iommu);
+	return os_say(why, why_size,
+		      "-device %s would be a second IOMMU beside the one that viommu serves; add --iommu "
+		      "none to use QEMU's, or drop the device",
+		      f.iommu);
 }
 
 const char *qemu_arguments_bus(char *const *qemu)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/child.h"
+#include "os/sentence.h"
 
 #define DEVICE "\"vfio-user-pci\""
 
@@ -53,20 +54,20 @@ int qemu_probe(const char *program, char *why, size_t why_size)
 
 	if (pipe2(out, O_CLOEXEC)) {
 		err = -errno;
-		snprintf(why, why_size, "%s cannot be tried: %s", program, strerror(-err));
+		os_say(why, why_size, "%s cannot be tried: %s", program, strerror(-err));
 		return err;
 	}
 	err = start_listing(program, out[1], &pid);
 	close(out[1]);
 	if (err) {
 		close(out[0]);
-		snprintf(why, why_size, "%s cannot be started: %s", program, strerror(-err));
+		os_say(why, why_size, "%s cannot be started: %s", program, strerror(-err));
 		return err;
 	}
 	found = find_device(out[0]);
 	waitpid(pid, NULL, 0);
 	if (found)
 		return 0;
-	snprintf(why, why_size, "%s has no vfio-user-pci device, which QEMU has since 10.1", program);
+	os_say(why, why_size, "%s has no vfio-user-pci device, which QEMU has since 10.1", program);
 	return -ENODEV;
 }

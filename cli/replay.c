@@ -13,8 +13,8 @@
 #include "cli/replay/output.h"
 #include "cli/replay/run.h"
 #include "cli/replace_file.h"
+#include "os/sentence.h"
 
-#define WHY_SIZE    TRACE_WHY_SIZE
 #define COUNTS_MOST 64
 #define HELP_WIDTH  92
 
@@ -32,7 +32,7 @@ struct replay {
 	struct progress progress;
 	const char *doing; /* what the progress is of */
 	struct trace *trace;
-	char missing[WHY_SIZE]; /* in the trace; empty: nothing */
+	char missing[OS_WHY_SIZE]; /* in the trace; empty: nothing */
 	struct trace_count counts[COUNTS_MOST];
 	struct replay_steps steps;
 	struct replay_memory memory;
@@ -81,7 +81,7 @@ static int take_number(const char *option, const char *what, unsigned least, uns
 
 static int take_strategy(struct replay *r, const char *value)
 {
-	char why[WHY_SIZE];
+	char why[OS_WHY_SIZE];
 
 	if (replay_check_strategy(value, why, sizeof(why)))
 		return usage_failure("--strategy %s: %s; 'viommu replay --help' lists them", value, why);
@@ -184,7 +184,7 @@ static int load(struct replay *r)
 {
 	struct replay_wish wish = {
 		.devices = r->devices, .device_count = r->device_count, .progress = show_progress, .arg = r};
-	char why[WHY_SIZE] = "";
+	char why[OS_WHY_SIZE] = "";
 	int err = replay_steps_init(&r->steps);
 
 	if (err)
@@ -222,7 +222,7 @@ static int run_strategy(struct replay *r, size_t i)
 				   .width = r->width,
 				   .progress = show_progress,
 				   .arg = r};
-	char why[WHY_SIZE];
+	char why[OS_WHY_SIZE];
 	int err;
 
 	r->doing = r->strategies[i];

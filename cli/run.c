@@ -19,8 +19,8 @@
 #include "cli/qemu_probe.h"
 #include "cli/signals.h"
 #include "control/protocol.h"
+#include "os/sentence.h"
 
-#define WHY_SIZE	 512
 #define PLACEHOLDER_BASE 0xfed90000 /* in the table of the firmware pass, where no guest reads it */
 #define PLACEHOLDER_STEP 0x1000
 
@@ -128,7 +128,7 @@ static int use_private_qemu(struct run *r, const char *why)
 
 static int check_qemu(struct run *r)
 {
-	char why[WHY_SIZE];
+	char why[OS_WHY_SIZE];
 	int err;
 
 	if (qemu_arguments_complete(r->qemu, &r->added, why, sizeof(why)))
@@ -252,7 +252,7 @@ static int print_arguments(struct run *r)
 
 static int check_iommu(struct run *r)
 {
-	char why[WHY_SIZE];
+	char why[OS_WHY_SIZE];
 
 	if (r->daemon.iommu && qemu_arguments_check_iommu(r->qemu, why, sizeof(why)))
 		return usage_failure("%s", why);

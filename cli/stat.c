@@ -17,6 +17,7 @@
 #include "cli/stat_view.h"
 #include "cli/terminal.h"
 #include "control/message.h"
+#include "os/sentence.h"
 
 #define INTERVAL_MIN 0.1
 #define INTERVAL_MAX 3600.0
@@ -306,7 +307,7 @@ static int run_server(struct stat_options *o, int signals)
 {
 	struct metrics_server s;
 	struct pollfd p[2];
-	char why[512];
+	char why[OS_WHY_SIZE];
 
 	if (metrics_server_open(&s, o->listen, why, sizeof(why)))
 		return usage_failure("--listen %s", why);

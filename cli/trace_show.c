@@ -16,8 +16,8 @@
 #include "cli/replay/output.h"
 #include "cli/trace/trace.h"
 #include "cli/trace_command.h"
+#include "os/sentence.h"
 
-#define WHY_SIZE   TRACE_WHY_SIZE
 #define TELL_EVERY 8192
 
 /* What one device was given. */
@@ -118,7 +118,7 @@ static int read_all(struct show *s, char *why, size_t why_size)
 	}
 	progress_end(&progress);
 	if (err)
-		snprintf(why, why_size, "no memory");
+		os_say(why, why_size, "no memory");
 	return err ? err : got;
 }
 
@@ -204,7 +204,7 @@ static void print(const struct show *s)
 {
 	const struct trace_count *counts;
 	size_t count = trace_counts(s->trace, &counts);
-	char text[32], why[WHY_SIZE];
+	char text[32], why[OS_WHY_SIZE];
 
 	if (trace_missing(s->trace, why, sizeof(why)))
 		printf("%s: %s.\n", s->file, why);
@@ -270,7 +270,7 @@ static void print_json(const struct show *s)
 			   *counted = json_object_new_object();
 	const struct trace_count *counts;
 	size_t count = trace_counts(s->trace, &counts);
-	char why[WHY_SIZE];
+	char why[OS_WHY_SIZE];
 
 	if (trace_missing(s->trace, why, sizeof(why)))
 		json_object_object_add(all, "missing", json_object_new_string(why));
@@ -299,7 +299,7 @@ static void finish(struct show *s)
 
 static int show_file(struct show *s)
 {
-	char why[WHY_SIZE] = "";
+	char why[OS_WHY_SIZE] = "";
 	int err = trace_open(s->file, &s->trace, why, sizeof(why));
 
 	if (!err)

@@ -15,6 +15,7 @@
 #include "control/protocol.h"
 #include "control/message.h"
 #include "os/clock.h"
+#include "os/sentence.h"
 
 static int wait_for(int fd, short events, int64_t deadline)
 {
@@ -122,7 +123,7 @@ static int receive_some(int fd, struct reply_text *r, int64_t deadline)
 static int receive_reply(int fd, int64_t deadline, struct json_object **ret_reply)
 {
 	struct reply_text r = {0};
-	const char *why;
+	char why[OS_WHY_SIZE];
 	char *end;
 	int done = 0;
 
@@ -130,7 +131,7 @@ static int receive_reply(int fd, int64_t deadline, struct json_object **ret_repl
 		done = receive_some(fd, &r, deadline);
 	if (done > 0) {
 		end = memchr(r.data, '\n', r.used);
-		*ret_reply = control_parse(r.data, (size_t)(end - r.data), &why);
+		*ret_reply = control_parse(r.data, (size_t)(end - r.data), why, sizeof(why));
 		done = *ret_reply ? 0 : errno == ENOMEM ? -ENOMEM : -EPROTO;
 	}
 	free(r.data);

@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/protocol.h"
+#include "os/sentence.h"
 
 /* Objects and arrays have no other use for json-c's user data. */
 static char incomplete;
@@ -56,7 +56,7 @@ struct json_object *control_error(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	os_say_v(text, sizeof(text), format, args);
 	va_end(args);
 	control_set_string(reply, "error", text);
 	return reply;
@@ -169,28 +169,28 @@ static const char *refuse(struct json_tokener *tok, struct json_object *object)
 	return NULL;
 }
 
-struct json_object *control_parse(const char *text, size_t len, const char **ret_why)
+struct json_object *control_parse(const char *text, size_t len, char *why, size_t why_size)
 {
 	struct json_tokener *tok = json_tokener_new_ex(CONTROL_JSON_DEPTH);
 	struct json_object *object;
-	const char *why = no_memory;
+	const char *reason;
 
 	errno = tok ? 0 : ENOMEM;
 	if (!tok || len > INT_MAX) {
 		if (tok)
 			json_tokener_free(tok);
-		*ret_why = why;
+		os_say(why, why_size, "%s", no_memory);
 		return NULL;
 	}
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 	/* JSON_TOKENER_STRICT makes whatever follows the first value an error. */
 	object = json_tokener_parse_ex(tok, text, (int)len);
-	why = refuse(tok, object);
+	reason = refuse(tok, object);
 	json_tokener_free(tok);
-	if (!why)
+	if (!reason)
 		return object;
 	json_object_put(object);
-	*ret_why = why;
+	os_say(why, why_size, "%s", reason);
 	return NULL;
 }
 

@@ -42,10 +42,10 @@ struct json_object *control_get_item(struct json_object *object, const char *key
 
 /*
  * Parse `len` bytes as exactly one JSON object, strictly. NULL: they are not,
- * and *ret_why (static) says why; errno is ENOMEM when it is for want of memory.
+ * and a sentence in `why`; errno is ENOMEM when it is for want of memory.
  * The caller puts the object.
  */
-struct json_object *control_parse(const char *text, size_t len, const char **ret_why);
+struct json_object *control_parse(const char *text, size_t len, char *why, size_t why_size);
 
 /* The object as one line with its newline, malloc'ed; NULL without memory, now or when it was built. */
 char *control_line(struct json_object *object, size_t *ret_len);

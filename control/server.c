@@ -18,6 +18,7 @@
 #include "control/protocol.h"
 #include "control/message.h"
 #include "os/clock.h"
+#include "os/sentence.h"
 
 struct client {
 	int fd;	       /* -1: the slot is free */
@@ -150,8 +151,8 @@ static void begin_error(struct client *c, struct json_object *error)
 
 static void answer(struct control_server *s, struct client *c, size_t len)
 {
-	const char *why;
-	struct json_object *request = control_parse(c->in, len, &why), *reply;
+	char why[OS_WHY_SIZE];
+	struct json_object *request = control_parse(c->in, len, why, sizeof(why)), *reply;
 
 	if (!request) {
 		begin_error(c, control_error("this request was not understood: %s", why));

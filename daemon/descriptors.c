@@ -8,6 +8,7 @@
 #include "daemon/functions/kind.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
+#include "os/sentence.h"
 
 /* stdio, signals, epoll, the waker, the folder, and what the C library and sanitizers have. */
 #define OF_PROCESS 32
@@ -49,14 +50,12 @@ int descriptors_reserve(const struct daemon_options *options, char *why, size_t 
 		needed += of_vm(&options->vms[i]);
 	if (limit >= needed)
 		return 0;
-	if (options->vm_count > 1) {
-		snprintf(why, why_size,
-			 "these VMs may need %u file descriptors, and this process may have %llu: one VM "
-			 "could "
-			 "take those of another; raise the hard limit (ulimit -Hn %u), or serve fewer",
-			 needed, (unsigned long long)limit, needed);
-		return -1;
-	}
+	if (options->vm_count > 1)
+		return os_say(
+			why, why_size,
+			"these VMs may need %u file descriptors, and this process may have %llu: one VM "
+			"could take those of another; raise the hard limit (ulimit -Hn %u), or serve fewer",
+			needed, (unsigned long long)limit, needed);
 	log_line("guests that use all interrupt vectors need %u file descriptors, and this process may have "
 		 "%llu: interrupts beyond that are refused; raise the hard limit (ulimit -Hn %u)",
 		 needed, (unsigned long long)limit, needed);

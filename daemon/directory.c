@@ -13,6 +13,7 @@
 
 #include "control/protocol.h"
 #include "daemon/path_walk.h"
+#include "os/sentence.h"
 
 /* Is it a folder where what we make stays ours? Such is /tmp, being sticky. */
 static bool is_safe(const char *base)
@@ -37,16 +38,12 @@ static int make_fresh(struct directory *d, char *why, size_t why_size)
 	if (!base || base[0] != '/' || access(base, W_OK) || !is_safe(base))
 		base = "/tmp";
 	len = snprintf(d->path, sizeof(d->path), "%s/viommud-XXXXXX", base);
-	if (len < 0 || (size_t)len >= sizeof(d->path)) {
-		snprintf(why, why_size,
-			 "$XDG_RUNTIME_DIR is too long for sockets; choose a folder with --dir");
-		return -1;
-	}
-	if (!mkdtemp(d->path)) {
-		snprintf(why, why_size, "no folder can be made in %s: %s; choose one with --dir", base,
-			 strerror(errno));
-		return -1;
-	}
+	if (len < 0 || (size_t)len >= sizeof(d->path))
+		return os_say(why, why_size,
+			      "$XDG_RUNTIME_DIR is too long for sockets; choose a folder with --dir");
+	if (!mkdtemp(d->path))
+		return os_say(why, why_size, "no folder can be made in %s: %s; choose one with --dir", base,
+			      strerror(errno));
 	d->made = true;
 	return 0;
 }
@@ -57,17 +54,13 @@ static int take_path(struct directory *d, const char *wanted, char *why, size_t 
 	char absolute[PATH_MAX];
 	struct stat by_path, opened;
 
-	if (!realpath(wanted, absolute) || stat(absolute, &by_path) || fstat(d->fd, &opened)) {
-		snprintf(why, why_size, "--dir %s cannot be used: %s", wanted, strerror(errno));
-		return -1;
-	}
-	if (by_path.st_dev != opened.st_dev || by_path.st_ino != opened.st_ino) {
-		snprintf(why, why_size, "--dir %s is another folder than a moment ago", wanted);
-		return -1;
-	}
+	if (!realpath(wanted, absolute) || stat(absolute, &by_path) || fstat(d->fd, &opened))
+		return os_say(why, why_size, "--dir %s cannot be used: %s", wanted, strerror(errno));
+	if (by_path.st_dev != opened.st_dev || by_path.st_ino != opened.st_ino)
+		return os_say(why, why_size, "--dir %s is another folder than a moment ago", wanted);
 	if (strlen(absolute) > DIRECTORY_PATH_MAX) {
-		snprintf(why, why_size, "--dir %s is too long for sockets; at most %d characters", wanted,
-			 DIRECTORY_PATH_MAX);
+		os_say(why, why_size, "--dir %s is too long for sockets; at most %d characters", wanted,
+		       DIRECTORY_PATH_MAX);
 		if (d->made)
 			rmdir(absolute);
 		return -1;
@@ -86,18 +79,18 @@ static void explain(const struct path_walk_result *walked, const char *wanted, i
 			"give the folder itself",
 			wanted);
 	else if (walked->strange_folder)
-		snprintf(why, why_size,
-			 "--dir %s leads through %s, which belongs to another user, who can make it lead "
-			 "anywhere; choose a folder below those of your own",
-			 wanted, walked->folder);
+		os_say(why, why_size,
+		       "--dir %s leads through %s, which belongs to another user, who can make it lead "
+		       "anywhere; choose a folder below those of your own",
+		       wanted, walked->folder);
 	else if (walked->open_folder)
-		snprintf(why, why_size,
-			 "--dir %s leads through %s, where others may write and can make it lead anywhere; "
-			 "take that right away (chmod go-w), or choose another folder",
-			 wanted, walked->folder);
+		os_say(why, why_size,
+		       "--dir %s leads through %s, where others may write and can make it lead anywhere; "
+		       "take that right away (chmod go-w), or choose another folder",
+		       wanted, walked->folder);
 	else
-		snprintf(why, why_size, "--dir %s cannot be %s: %s", wanted, err == -ENOENT ? "made" : "used",
-			 strerror(-err));
+		os_say(why, why_size, "--dir %s cannot be %s: %s", wanted, err == -ENOENT ? "made" : "used",
+		       strerror(-err));
 }
 
 static int make_named(struct directory *d, const char *wanted, char *why, size_t why_size)
@@ -117,35 +110,28 @@ static int check_owner(struct directory *d, char *why, size_t why_size)
 {
 	struct stat st;
 
-	if (fstat(d->fd, &st)) {
-		snprintf(why, why_size, "--dir %s: %s", d->path, strerror(errno));
-		return -1;
-	}
+	if (fstat(d->fd, &st))
+		return os_say(why, why_size, "--dir %s: %s", d->path, strerror(errno));
 	if (st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)))
 		return 0;
-	snprintf(why, why_size, "--dir %s can be written by others; choose a folder of your own (mode 0700)",
-		 d->path);
-	return -1;
+	return os_say(why, why_size,
+		      "--dir %s can be written by others; choose a folder of your own (mode 0700)", d->path);
 }
 
 static int lock(struct directory *d, char *why, size_t why_size)
 {
 	if (d->fd < 0)
 		d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (d->fd < 0) {
-		snprintf(why, why_size, "--dir %s cannot be used: %s", d->path, strerror(errno));
-		return -1;
-	}
+	if (d->fd < 0)
+		return os_say(why, why_size, "--dir %s cannot be used: %s", d->path, strerror(errno));
 	if (check_owner(d, why, why_size))
 		return -1;
 	if (!flock(d->fd, LOCK_EX | LOCK_NB))
 		return 0;
 	if (errno == EWOULDBLOCK)
-		snprintf(why, why_size, "another viommud serves in %s; choose another folder with --dir",
-			 d->path);
-	else
-		snprintf(why, why_size, "%s cannot be locked: %s", d->path, strerror(errno));
-	return -1;
+		return os_say(why, why_size, "another viommud serves in %s; choose another folder with --dir",
+			      d->path);
+	return os_say(why, why_size, "%s cannot be locked: %s", d->path, strerror(errno));
 }
 
 int directory_open(struct directory *d, const char *wanted, char *why, size_t why_size)

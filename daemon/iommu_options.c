@@ -2,13 +2,13 @@
 #include "daemon/iommu_options.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/value_list.h"
+#include "os/sentence.h"
 
 #define DEVICE_NAMES "nvme" /* what the names of devices begin with */
 
@@ -63,19 +63,6 @@ static const struct model {
 	[IOMMU_GART] = {"gart", IOMMU_GART, gart_keys, GART_SLOT << 3 | GART_FUNCTION, true, true},
 };
 
-static int complain(char *why, size_t why_size, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int complain(char *why, size_t why_size, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(why, why_size, format, args);
-	va_end(args);
-	return -1;
-}
-
 /* The next unit, as it is when nothing is said of it. */
 static struct iommu_choice *add_unit(struct vm_options *o)
 {
@@ -98,7 +85,7 @@ static const struct model *find_model(const char *argument)
 	return NULL;
 }
 
-int iommu_take(struct vm_options *o, const char *argument, char *why)
+int iommu_take(struct vm_options *o, const char *argument, char *why, size_t why_size)
 {
 	const struct model *model = find_model(argument);
 	struct iommu_choice *choice;
@@ -110,15 +97,15 @@ int iommu_take(struct vm_options *o, const char *argument, char *why)
 		return 0;
 	}
 	if (o->iommu_count == IOMMU_MAX)
-		return complain(why, OPTION_WHY_SIZE, "at most %d IOMMUs are served to a VM", IOMMU_MAX);
+		return os_say(why, why_size, "at most %d IOMMUs are served to a VM", IOMMU_MAX);
 	if (!model)
-		return complain(why, OPTION_WHY_SIZE, "'%.*s': write vtd, gart or none",
-				(int)strcspn(argument, ","), argument);
+		return os_say(why, why_size, "'%.*s': write vtd, gart or none", (int)strcspn(argument, ","),
+			      argument);
 	choice = add_unit(o);
 	choice->model = model->model;
 	if (model->devfn)
 		choice->devfn = model->devfn;
-	err = value_list_parse(argument, model->keys, choice, &first, why, OPTION_WHY_SIZE);
+	err = value_list_parse(argument, model->keys, choice, &first, why, why_size);
 	free(first);
 	return err;
 }
@@ -128,7 +115,7 @@ static const struct value_key expectation_keys[] = {
 	{NULL},
 };
 
-static int take_base(const char *text, uint64_t *ret_base, char *why)
+static int take_base(const char *text, uint64_t *ret_base, char *why, size_t why_size)
 {
 	unsigned long long base;
 	char *end;
@@ -136,8 +123,8 @@ static int take_base(const char *text, uint64_t *ret_base, char *why)
 	errno = 0;
 	base = strtoull(text, &end, 16);
 	if (errno || *end || !base || base & 0xfff || text[0] == '-')
-		return complain(why, OPTION_WHY_SIZE,
-				"'%s': write the page-aligned hexadecimal address of the DMAR table", text);
+		return os_say(why, why_size,
+			      "'%s': write the page-aligned hexadecimal address of the DMAR table", text);
 	*ret_base = base;
 	return 0;
 }
@@ -152,20 +139,20 @@ static struct expectation *place_for(struct vm_options *o, const char *unit_id)
 	return o->expectation_count < IOMMU_MAX + 1 ? &o->expectations[o->expectation_count++] : NULL;
 }
 
-int iommu_take_expectation(struct vm_options *o, const char *argument, char *why)
+int iommu_take_expectation(struct vm_options *o, const char *argument, char *why, size_t why_size)
 {
 	struct expectation taken = {0}, *place;
 	char *first = NULL;
-	int err = value_list_parse(argument, expectation_keys, &taken, &first, why, OPTION_WHY_SIZE);
+	int err = value_list_parse(argument, expectation_keys, &taken, &first, why, why_size);
 
 	if (!err)
-		err = take_base(first, &taken.base, why);
+		err = take_base(first, &taken.base, why, why_size);
 	free(first);
 	if (err)
 		return err;
 	place = place_for(o, taken.unit_id);
 	if (!place)
-		return complain(why, OPTION_WHY_SIZE, "it is given for more IOMMUs than there can be");
+		return os_say(why, why_size, "it is given for more IOMMUs than there can be");
 	*place = taken;
 	return 0;
 }
@@ -196,20 +183,20 @@ static int name_units(struct vm_options *o, char *why, size_t why_size)
 		if (!*id)
 			strcpy(id, usual);
 		if (is_numbered(id) && strcmp(id, usual))
-			return complain(
+			return os_say(
 				why, why_size,
 				"--iommu: '%s' would be taken for another unit's socket, %s.sock is this "
 				"one's; write id=%s, or a name of another form",
 				id, usual, usual);
 		for (unsigned j = 0; j < i; j++) {
 			if (!strcmp(id, o->iommus[j].id))
-				return complain(
+				return os_say(
 					why, why_size,
 					"--iommu: two are called '%s'; give each a name of its own with "
 					"id=",
 					id);
 			if (o->iommus[i].devfn == o->iommus[j].devfn)
-				return complain(
+				return os_say(
 					why, why_size,
 					"--iommu: two have PCI address %x.0; give another one with addr=",
 					o->iommus[i].devfn >> 3);
@@ -236,11 +223,11 @@ static int place_devices(struct vm_options *o, char *why, size_t why_size)
 		struct nvme_choice *choice = &o->nvme[i];
 
 		if (find_unit(o, choice->unit_id, &choice->unit) && *choice->unit_id)
-			return complain(why, why_size,
-					"--nvme %s: no IOMMU is called '%s'; name one with --iommu %s,id=%s",
-					choice->path, choice->unit_id,
-					models[o->iommu_count ? o->iommus[0].model : IOMMU_VTD].name,
-					choice->unit_id);
+			return os_say(why, why_size,
+				      "--nvme %s: no IOMMU is called '%s'; name one with --iommu %s,id=%s",
+				      choice->path, choice->unit_id,
+				      models[o->iommu_count ? o->iommus[0].model : IOMMU_VTD].name,
+				      choice->unit_id);
 	}
 	return 0;
 }
@@ -256,7 +243,7 @@ static int place_expectations(struct vm_options *o, char *why, size_t why_size)
 		if (!find_unit(o, e->unit_id, &unit))
 			o->iommus[unit].expected_base = e->base;
 		else if (*e->unit_id)
-			return complain(why, why_size, "--expect: no IOMMU is called '%s'", e->unit_id);
+			return os_say(why, why_size, "--expect: no IOMMU is called '%s'", e->unit_id);
 	}
 	return 0;
 }
@@ -264,20 +251,19 @@ static int place_expectations(struct vm_options *o, char *why, size_t why_size)
 static int check_model(struct vm_options *o, const struct model *model, char *why, size_t why_size)
 {
 	if (model->only_one && o->iommu_count > 1)
-		return complain(why, why_size,
-				"--iommu %s: one %s translates for all devices of a machine; leave the other "
-				"--iommu out",
-				model->name, model->name);
+		return os_say(why, why_size,
+			      "--iommu %s: one %s translates for all devices of a machine; leave the other "
+			      "--iommu out",
+			      model->name, model->name);
 	if (!model->in_config)
 		return 0;
 	if (o->sidecore)
-		return complain(
-			why, why_size,
-			"--registers sidecore: the registers of --iommu %s are in configuration space, "
-			"which cannot be polled; leave --registers out",
-			model->name);
+		return os_say(why, why_size,
+			      "--registers sidecore: the registers of --iommu %s are in configuration space, "
+			      "which cannot be polled; leave --registers out",
+			      model->name);
 	if (o->expectation_count)
-		return complain(
+		return os_say(
 			why, why_size,
 			"--expect: the registers of --iommu %s are in configuration space, and firmware "
 			"places none; leave --expect out",
@@ -298,8 +284,8 @@ static int check_models(struct vm_options *o, char *why, size_t why_size)
 int iommu_resolve(struct vm_options *o, char *why, size_t why_size)
 {
 	if (o->no_iommu && o->iommu_count)
-		return complain(why, why_size,
-				"--iommu none stands beside another --iommu; leave one of them out");
+		return os_say(why, why_size,
+			      "--iommu none stands beside another --iommu; leave one of them out");
 	if (!o->no_iommu && !o->iommu_count)
 		add_unit(o);
 	if (check_models(o, why, why_size) || name_units(o, why, why_size) || place_devices(o, why, why_size))

@@ -8,11 +8,9 @@
 
 #include "daemon/options.h"
 
-#define OPTION_WHY_SIZE 512 /* room for what is wrong */
-
 /* Take the argument of --iommu, of --expect. 0, or -1 and what is wrong in `why`. */
-int iommu_take(struct vm_options *o, const char *argument, char *why);
-int iommu_take_expectation(struct vm_options *o, const char *argument, char *why);
+int iommu_take(struct vm_options *o, const char *argument, char *why, size_t why_size);
+int iommu_take_expectation(struct vm_options *o, const char *argument, char *why, size_t why_size);
 /* A value_fn: the name of a unit, into char[IOMMU_ID_MAX + 1]. */
 const char *iommu_take_id(const char *text, void *field);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "os/clock.h"
+#include "os/sentence.h"
 
 #define NS_PER_TOKEN (1000000000ull / LOG_PER_SECOND)
 
@@ -20,7 +21,7 @@ static bool emit(const char *label, const char *suffix, const char *format, va_l
 	char line[1024];
 	size_t len = (size_t)snprintf(line, sizeof(line) / 2, "viommud: %s", label);
 
-	vsnprintf(line + len, sizeof(line) - 64 - len, format, args);
+	os_say_v(line + len, sizeof(line) - 64 - len, format, args);
 	len = strlen(line);
 	for (size_t i = 0; i < len; i++) {
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)

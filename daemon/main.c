@@ -12,9 +12,9 @@
 #include "daemon/sandbox/sandbox.h"
 #include "daemon/served_vms.h"
 #include "daemon/sigbus.h"
+#include "os/sentence.h"
 
 #define EXIT_USAGE 2
-#define WHY_SIZE   512
 
 struct daemon {
 	struct daemon_options options;
@@ -61,13 +61,11 @@ static int watch_signals(struct daemon *d)
 	return d->signals < 0 ? -1 : loop_add(&d->loop, d->signals, on_signal, d, NULL);
 }
 
-static int start(struct daemon *d, char *why)
+static int start(struct daemon *d, char *why, size_t why_size)
 {
-	if (loop_init(&d->loop) || watch_signals(d)) {
-		snprintf(why, WHY_SIZE, "signals cannot be watched");
-		return -1;
-	}
-	if (served_vms_start(&d->served, &d->options, why, WHY_SIZE))
+	if (loop_init(&d->loop) || watch_signals(d))
+		return os_say(why, why_size, "signals cannot be watched");
+	if (served_vms_start(&d->served, &d->options, why, why_size))
 		return -1;
 	if (d->options.sandbox)
 		sandbox_enter();
@@ -76,8 +74,8 @@ static int start(struct daemon *d, char *why)
 
 static int serve(struct daemon *d)
 {
-	char why[WHY_SIZE];
-	int err = start(d, why);
+	char why[OS_WHY_SIZE];
+	int err = start(d, why, sizeof(why));
 
 	if (err) {
 		log_line("%s", why);
@@ -92,7 +90,7 @@ static int serve(struct daemon *d)
 /* The sandbox closes behind us: other files go before the first thread comes, other system calls at last. */
 static int open_files_and_serve(struct daemon *d)
 {
-	char why[WHY_SIZE];
+	char why[OS_WHY_SIZE];
 
 	if (served_vms_open(&d->served, &d->options, &d->directory, why, sizeof(why))) {
 		log_line("%s", why);
@@ -106,7 +104,7 @@ static int open_files_and_serve(struct daemon *d)
 int main(int argc, char **argv)
 {
 	static struct daemon d;
-	char why[WHY_SIZE];
+	char why[OS_WHY_SIZE];
 	int status;
 
 	switch (options_parse(&d.options, argc, argv)) {

@@ -18,14 +18,13 @@
 #include "daemon/iommu_options.h"
 #include "daemon/sandbox/sandbox.h"
 #include "daemon/value_list.h"
-
-#define WHY_SIZE OPTION_WHY_SIZE
+#include "os/sentence.h"
 
 /* -------------------------------------------------------------- the options */
 
 /* Take an option's argument. 0, or -1 and what is wrong in `why`. */
-typedef int (*option_fn)(struct daemon_options *o, const char *argument, char *why);
-typedef int (*vm_option_fn)(struct vm_options *o, const char *argument, char *why);
+typedef int (*option_fn)(struct daemon_options *o, const char *argument, char *why, size_t why_size);
+typedef int (*vm_option_fn)(struct vm_options *o, const char *argument, char *why, size_t why_size);
 
 /* With `take` an option of the daemon, with `take_for_vm` one of the VM that was named last. */
 struct option_info {
@@ -36,24 +35,21 @@ struct option_info {
 	const char *help;
 };
 
-static int take_dir(struct daemon_options *o, const char *argument, char *why)
+static int take_dir(struct daemon_options *o, const char *argument, char *why, size_t why_size)
 {
-	if (!*argument) {
-		snprintf(why, WHY_SIZE, "name a folder");
-		return -1;
-	}
+	if (!*argument)
+		return os_say(why, why_size, "name a folder");
 	o->dir = argument;
 	return 0;
 }
 
-static int take_registers(struct vm_options *o, const char *argument, char *why)
+static int take_registers(struct vm_options *o, const char *argument, char *why, size_t why_size)
 {
 	o->trap = !strcmp(argument, "trap");
 	o->sidecore = !strcmp(argument, "sidecore");
 	if (o->trap || o->sidecore)
 		return 0;
-	snprintf(why, WHY_SIZE, "'%s': write sidecore or trap", argument);
-	return -1;
+	return os_say(why, why_size, "'%s': write sidecore or trap", argument);
 }
 
 static const char *take_serial(const char *text, void *field)
@@ -94,81 +90,70 @@ static const struct value_key nvme_keys[] = {
 };
 
 /* The guest would see the image's own bytes, and what it writes would spoil the image. */
-static int check_format(const struct nvme_choice *choice, char *why)
+static int check_format(const struct nvme_choice *choice, char *why, size_t why_size)
 {
 	const char *format;
 	int err = disk_image_format(choice->path, &format);
 
-	if (err) {
-		snprintf(why, WHY_SIZE, "%s cannot be read: %s", choice->path, strerror(-err));
-		return -1;
-	}
+	if (err)
+		return os_say(why, why_size, "%s cannot be read: %s", choice->path, strerror(-err));
 	if (!format)
 		return 0;
-	snprintf(why, WHY_SIZE,
-		 "%s is a %s image, and only raw disks are served; qemu-img convert -O raw makes a raw "
-		 "disk of the image. If the file is a raw disk that begins like an image, add format=raw",
-		 choice->path, format);
-	return -1;
+	return os_say(
+		why, why_size,
+		"%s is a %s image, and only raw disks are served; qemu-img convert -O raw makes a raw "
+		"disk of the image. If the file is a raw disk that begins like an image, add format=raw",
+		choice->path, format);
 }
 
 /* Looked at before it is opened, which would wait for a pipe's other end. */
-static int check_disk(struct nvme_choice *choice, char *why)
+static int check_disk(struct nvme_choice *choice, char *why, size_t why_size)
 {
 	struct stat st;
 
-	if (stat(choice->path, &st) || access(choice->path, choice->readonly ? R_OK : R_OK | W_OK)) {
-		snprintf(why, WHY_SIZE, "%s: %s%s", choice->path, strerror(errno),
-			 errno == ENOENT ? "; make one with: truncate -s 1G FILE" : "");
-		return -1;
-	}
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-		snprintf(why, WHY_SIZE, "%s is no disk; name a regular file or a block device", choice->path);
-		return -1;
-	}
+	if (stat(choice->path, &st) || access(choice->path, choice->readonly ? R_OK : R_OK | W_OK))
+		return os_say(why, why_size, "%s: %s%s", choice->path, strerror(errno),
+			      errno == ENOENT ? "; make one with: truncate -s 1G FILE" : "");
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return os_say(why, why_size, "%s is no disk; name a regular file or a block device",
+			      choice->path);
 	choice->identity[0] = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
 	choice->identity[1] = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
-	return choice->raw ? 0 : check_format(choice, why);
+	return choice->raw ? 0 : check_format(choice, why, why_size);
 }
 
-static int take_nvme(struct vm_options *o, const char *argument, char *why)
+static int take_nvme(struct vm_options *o, const char *argument, char *why, size_t why_size)
 {
 	struct nvme_choice *choice = &o->nvme[o->nvme_count];
 
-	if (o->nvme_count == NVME_MAX) {
-		snprintf(why, WHY_SIZE, "at most %d controllers are served", NVME_MAX);
-		return -1;
-	}
+	if (o->nvme_count == NVME_MAX)
+		return os_say(why, why_size, "at most %d controllers are served", NVME_MAX);
 	choice->fd = -1;
 	o->nvme_count++;
-	if (value_list_parse(argument, nvme_keys, choice, &choice->path, why, WHY_SIZE))
+	if (value_list_parse(argument, nvme_keys, choice, &choice->path, why, why_size))
 		return -1;
-	if (!choice->path || !*choice->path) {
-		snprintf(why, WHY_SIZE, "name the file that holds the disk");
-		return -1;
-	}
-	return check_disk(choice, why);
+	if (!choice->path || !*choice->path)
+		return os_say(why, why_size, "name the file that holds the disk");
+	return check_disk(choice, why, why_size);
 }
 
-static int take_idle(struct daemon_options *o, const char *argument, char *why)
+static int take_idle(struct daemon_options *o, const char *argument, char *why, size_t why_size)
 {
 	if (!value_number(argument, 0, IDLE_US_MAX, &o->idle_us))
 		return 0;
-	snprintf(why, WHY_SIZE, "'%s': write microseconds from 0 to %d", argument, IDLE_US_MAX);
-	return -1;
+	return os_say(why, why_size, "'%s': write microseconds from 0 to %d", argument, IDLE_US_MAX);
 }
 
-static int take_sandbox(struct daemon_options *o, const char *argument, char *why)
+static int take_sandbox(struct daemon_options *o, const char *argument, char *why, size_t why_size)
 {
 	const char *expected = value_switch(argument, &o->sandbox);
 
 	if (!expected)
 		return 0;
-	snprintf(why, WHY_SIZE, "'%s': write %s", argument, expected);
-	return -1;
+	return os_say(why, why_size, "'%s': write %s", argument, expected);
 }
 
-static int take_cpu(struct daemon_options *o, const char *argument, char *why)
+static int take_cpu(struct daemon_options *o, const char *argument, char *why, size_t why_size)
 {
 	cpu_set_t allowed;
 	unsigned cpu;
@@ -178,14 +163,15 @@ static int take_cpu(struct daemon_options *o, const char *argument, char *why)
 		o->cpu = (int)cpu;
 		return 0;
 	}
-	snprintf(why, WHY_SIZE, "'%s' is not the number of a CPU that this process may run on", argument);
-	return -1;
+	return os_say(why, why_size, "'%s' is not the number of a CPU that this process may run on",
+		      argument);
 }
 
-static int take_verbose(struct daemon_options *o, const char *argument, char *why)
+static int take_verbose(struct daemon_options *o, const char *argument, char *why, size_t why_size)
 {
 	(void)argument;
 	(void)why;
+	(void)why_size;
 	o->verbose = true;
 	return 0;
 }
@@ -204,26 +190,21 @@ static struct vm_options *add_vm(struct daemon_options *o)
 	return &o->vms[o->vm_count++];
 }
 
-static int take_vm(struct daemon_options *o, const char *argument, char *why)
+static int take_vm(struct daemon_options *o, const char *argument, char *why, size_t why_size)
 {
-	if (o->vm_count && !o->vms[0].name) {
-		snprintf(why, WHY_SIZE, "an option of a VM stands before the first --vm; write it behind");
-		return -1;
-	}
-	if (o->vm_count == VM_MAX) {
-		snprintf(why, WHY_SIZE, "at most %d VMs are served", VM_MAX);
-		return -1;
-	}
-	if (!is_name(argument)) {
-		snprintf(why, WHY_SIZE, "'%s': write a name of at most %d letters, digits, '.', '_' and '-'",
-			 argument, VM_NAME_MAX);
-		return -1;
-	}
+	if (o->vm_count && !o->vms[0].name)
+		return os_say(why, why_size,
+			      "an option of a VM stands before the first --vm; write it behind");
+	if (o->vm_count == VM_MAX)
+		return os_say(why, why_size, "at most %d VMs are served", VM_MAX);
+	if (!is_name(argument))
+		return os_say(why, why_size,
+			      "'%s': write a name of at most %d letters, digits, '.', '_' and '-'", argument,
+			      VM_NAME_MAX);
 	for (unsigned i = 0; i < o->vm_count; i++) {
-		if (!strcmp(o->vms[i].name, argument)) {
-			snprintf(why, WHY_SIZE, "'%s' names two VMs; give each a name of its own", argument);
-			return -1;
-		}
+		if (!strcmp(o->vms[i].name, argument))
+			return os_say(why, why_size, "'%s' names two VMs; give each a name of its own",
+				      argument);
 	}
 	add_vm(o)->name = argument;
 	return 0;
@@ -307,11 +288,11 @@ static enum options_verdict bad(const char *format, ...) __attribute__((format(p
 
 static enum options_verdict bad(const char *format, ...)
 {
-	char text[WHY_SIZE + 256];
+	char text[OS_WHY_SIZE + 256];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	os_say_v(text, sizeof(text), format, args);
 	va_end(args);
 	for (char *c = text; *c; c++) {
 		if (*c == '\n')
@@ -351,7 +332,7 @@ static enum options_verdict check_addresses(const struct vm_options *o)
 
 static enum options_verdict check_units(struct vm_options *o)
 {
-	char why[WHY_SIZE];
+	char why[OS_WHY_SIZE];
 
 	return iommu_resolve(o, why, sizeof(why)) ? bad("%s", why) : OPTIONS_SERVE;
 }
@@ -445,14 +426,15 @@ static struct vm_options *last_vm(struct daemon_options *o)
 	return o->vm_count ? &o->vms[o->vm_count - 1] : add_vm(o);
 }
 
-static int take_argument(struct daemon_options *o, const struct option_info *info, char *why)
+static int take_argument(struct daemon_options *o, const struct option_info *info, char *why, size_t why_size)
 {
-	return info->take ? info->take(o, optarg, why) : info->take_for_vm(last_vm(o), optarg, why);
+	return info->take ? info->take(o, optarg, why, why_size)
+			  : info->take_for_vm(last_vm(o), optarg, why, why_size);
 }
 
 static enum options_verdict take(struct daemon_options *o, const struct option_info *info)
 {
-	char why[WHY_SIZE];
+	char why[OS_WHY_SIZE];
 
 	if (!strcmp(info->name, "help")) {
 		print_help();
@@ -466,7 +448,7 @@ static enum options_verdict take(struct daemon_options *o, const struct option_i
 		counters_print();
 		return OPTIONS_ANSWERED;
 	}
-	if (take_argument(o, info, why))
+	if (take_argument(o, info, why, sizeof(why)))
 		return bad("--%s: %s", info->name, why);
 	return OPTIONS_SERVE;
 }

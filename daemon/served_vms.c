@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/served_vms.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "control/protocol.h"
 #include "control/server.h"
 #include "daemon/commands/commands.h"
 #include "daemon/sidecore/work_thread.h"
+#include "os/sentence.h"
 
 /* --------------------------------------------------------------------- open */
 
@@ -60,7 +60,7 @@ static int open_control(struct served_vms *s, struct served_vm *served, char *wh
 		err = loop_add(s->loop, control_server_fd(served->control), process_control, served->control,
 			       &served->vm.host.counters);
 	if (err)
-		snprintf(why, why_size, "%s cannot be opened: %s", path, strerror(-err));
+		os_say(why, why_size, "%s cannot be opened: %s", path, strerror(-err));
 	return err;
 }
 
@@ -89,7 +89,7 @@ static int start_thread(struct served_vms *s, const struct daemon_options *optio
 		work.vms[work.vm_count++] = &s->vms[i].vm;
 	err = work_thread_start(&work, &s->work);
 	if (err)
-		snprintf(why, why_size, "the work thread cannot be started: %s", strerror(-err));
+		os_say(why, why_size, "the work thread cannot be started: %s", strerror(-err));
 	for (unsigned i = 0; i < s->count; i++)
 		s->vms[i].vm.work = s->work;
 	return err;
@@ -100,12 +100,11 @@ int served_vms_start(struct served_vms *s, const struct daemon_options *options,
 	int err = waker_init(&s->waker);
 
 	if (err)
-		snprintf(why, why_size, "the work thread cannot be woken: %s", strerror(-err));
+		os_say(why, why_size, "the work thread cannot be woken: %s", strerror(-err));
 	if (!err) {
 		err = unmapper_start(&s->unmapper);
 		if (err)
-			snprintf(why, why_size, "the thread that unmaps cannot be started: %s",
-				 strerror(-err));
+			os_say(why, why_size, "the thread that unmaps cannot be started: %s", strerror(-err));
 	}
 	if (!err)
 		err = start_vms(s, options, why, why_size);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/sentence.h"
+
 #define Q35_OWN_SLOT 0x1f /* its ISA bridge, SATA and SMBus */
 
 const char *value_switch(const char *text, void *field)
@@ -83,15 +85,13 @@ static int take_key(char *piece, const struct value_key *keys, void *object, cha
 		*value++ = '\0';
 	while (keys->key && strcmp(keys->key, piece))
 		keys++;
-	if (!keys->key) {
-		snprintf(why, why_size, "there is no key '%s' (a comma in a name is written twice)", piece);
-		return -1;
-	}
+	if (!keys->key)
+		return os_say(why, why_size, "there is no key '%s' (a comma in a name is written twice)",
+			      piece);
 	wanted = keys->take(value ? value : "", (char *)object + keys->offset);
 	if (!wanted)
 		return 0;
-	snprintf(why, why_size, "%s=%s: write %s", piece, value ? value : "", wanted);
-	return -1;
+	return os_say(why, why_size, "%s=%s: write %s", piece, value ? value : "", wanted);
 }
 
 int value_list_parse(const char *argument, const struct value_key *keys, void *object, char **ret_first,
@@ -102,7 +102,7 @@ int value_list_parse(const char *argument, const struct value_key *keys, void *o
 
 	*ret_first = copy ? strdup(next_piece(&rest)) : NULL;
 	if (!*ret_first) {
-		snprintf(why, why_size, "there is no memory");
+		os_say(why, why_size, "there is no memory");
 		free(copy);
 		return -1;
 	}

@@ -8,6 +8,7 @@
 
 #include "daemon/functions/kind.h"
 #include "daemon/sidecore/work_thread.h"
+#include "os/sentence.h"
 #include "vfio_user/server.h"
 
 /* --------------------------------------------------------------- interrupts */
@@ -218,7 +219,7 @@ int vm_start(struct vm *vm, char *why, size_t why_size)
 	why[0] = '\0';
 	err = start_all(vm, why, why_size);
 	if (err && !why[0])
-		snprintf(why, why_size, "the machine cannot be served: %s", strerror(-err));
+		os_say(why, why_size, "the machine cannot be served: %s", strerror(-err));
 	return err ? -1 : 0;
 }
 

@@ -388,13 +388,13 @@ static struct nvme *controller(struct viommu_requester *f)
 {
 	static const struct nvme_host_ops ops = {on_vector, on_level, on_kick, on_log};
 	static struct nvme *n;
-	const char *why;
+	char why[256];
 
 	if (!n) {
 		struct nvme_options opts = {.fd = disk_file(), .io_queues = QUEUES - 1, .rogue = true};
 
 		fake_init(f, MEMORY);
-		if (nvme_controller_create(&opts, DISK_ENGINE_ANY, &ops, NULL, &n, &why) < 0)
+		if (nvme_controller_create(&opts, DISK_ENGINE_ANY, &ops, NULL, &n, why, sizeof(why)) < 0)
 			abort();
 		nvme_attach(n, f, NULL);
 	}

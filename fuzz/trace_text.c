@@ -15,6 +15,7 @@
 #include "cli/trace/join.h"
 #include "cli/trace/missing.h"
 #include "cli/trace/systems.h"
+#include "os/sentence.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -62,7 +63,7 @@ static void check_counts(const struct event *e, const struct join *j, uint64_t k
 
 static void check_missing(const struct missing *m, const struct join *j)
 {
-	char text[TRACE_WHY_SIZE] = "", cut[64];
+	char text[OS_WHY_SIZE] = "", cut[64];
 	bool any = missing_tell(m, j, text, sizeof(text));
 
 	require(any == (j->counts[JOIN_unreadable] || j->counts[JOIN_lost_marks] ||

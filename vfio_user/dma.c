@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "os/sentence.h"
 #include "vfio_user/server_state.h"
 
 #define MAP_FLAGS (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
@@ -83,12 +84,12 @@ static int tell_device_of_map(struct vfu_server *s, const struct vfu_dma_range *
 
 static int add_range(struct vfu_server *s, struct vfu_dma_range *r, const struct vfu_message *m)
 {
-	const char *why;
+	char why[OS_WHY_SIZE];
 	int err = 0;
 
 	if (r->has_file && s->ops.dma_map)
 		err = vfu_fd_maps_get(&s->files, m->fds[0], r->writable, r->offset + (r->last - r->first) + 1,
-				      &r->file, &why);
+				      &r->file, why, sizeof(why));
 	if (err) {
 		vfu_server_log(s, "memory at 0x%" PRIx64 " is not taken: %s", r->first, why);
 		return err;

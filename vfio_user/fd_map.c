@@ -11,6 +11,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "os/sentence.h"
 #include "vfio_user/server.h"
 
 uint64_t vfu_fd_maps_limit(void)
@@ -126,18 +127,23 @@ static void *map_with_room(struct vfu_fd_map *m, int fd)
 	return mmap(NULL, m->room, prot, flags, fd, 0);
 }
 
-static int map_file(struct vfu_fd_map *m, int fd, const char **ret_why)
+static int fail(int err, char *why, size_t why_size, const char *sentence)
+{
+	os_say(why, why_size, "%s", sentence);
+	return err;
+}
+
+static int map_file(struct vfu_fd_map *m, int fd, char *why, size_t why_size)
 {
 	void *base = map_with_room(m, fd);
 
-	*ret_why = "the file cannot be mapped";
 	if (base == MAP_FAILED)
-		return -errno;
+		return fail(-errno, why, why_size, "the file cannot be mapped");
 	m->slot = vfu_sigbus_register(base, m->size, m->maps->owner);
 	if (m->slot < 0) {
 		munmap(base, m->room);
-		*ret_why = "all clients together have as many mappings of files as there may be";
-		return m->slot;
+		return fail(m->slot, why, why_size,
+			    "all clients together have as many mappings of files as there may be");
 	}
 	m->base = base;
 	/* A core dump is not the place for a guest's memory. */
@@ -145,37 +151,31 @@ static int map_file(struct vfu_fd_map *m, int fd, const char **ret_why)
 	return 0;
 }
 
-static int check_limits(const struct vfu_fd_maps *maps, uint64_t more, bool one_more, const char **ret_why)
+static int check_limits(const struct vfu_fd_maps *maps, uint64_t more, bool one_more, char *why,
+			size_t why_size)
 {
-	if (one_more && maps->count >= VFU_MAX_FD_MAPS) {
-		*ret_why = "the client has lent as many files as it may";
-		return -ENOSPC;
-	}
-	if (more > maps->max_bytes - maps->bytes) {
-		*ret_why = "the files that the client has lent are longer than all memory that it may lend, "
-			   "which is four times the memory of this machine";
-		return -ENOSPC;
-	}
+	if (one_more && maps->count >= VFU_MAX_FD_MAPS)
+		return fail(-ENOSPC, why, why_size, "the client has lent as many files as it may");
+	if (more > maps->max_bytes - maps->bytes)
+		return fail(-ENOSPC, why, why_size,
+			    "the files that the client has lent are longer than all memory that it may lend, "
+			    "which is four times the memory of this machine");
 	return 0;
 }
 
 static int create(struct vfu_fd_maps *maps, int fd, const struct vfu_fd_map *key, struct vfu_fd_map **ret_map,
-		  const char **ret_why)
+		  char *why, size_t why_size)
 {
 	struct vfu_fd_map *m;
-	int err = check_limits(maps, key->size, true, ret_why);
+	int err = check_limits(maps, key->size, true, why, why_size);
 
 	if (err)
 		return err;
-	*ret_why = "there is no memory for it";
-	err = reserve(maps);
-	if (err)
-		return err;
-	m = malloc(sizeof(*m));
+	m = reserve(maps) ? NULL : malloc(sizeof(*m));
 	if (!m)
-		return -ENOMEM;
+		return fail(-ENOMEM, why, why_size, "there is no memory for it");
 	*m = *key;
-	err = map_file(m, fd, ret_why);
+	err = map_file(m, fd, why, why_size);
 	if (err) {
 		free(m);
 		return err;
@@ -186,23 +186,22 @@ static int create(struct vfu_fd_maps *maps, int fd, const struct vfu_fd_map *key
 }
 
 /* The file, now `size` long, has grown into the room. */
-static int grow(struct vfu_fd_map *m, uint64_t size, const char **ret_why)
+static int grow(struct vfu_fd_map *m, uint64_t size, char *why, size_t why_size)
 {
 	uint64_t to = size < m->room ? size : m->room;
-	int err = check_limits(m->maps, to - m->size, false, ret_why);
+	int err = check_limits(m->maps, to - m->size, false, why, why_size);
 
 	if (err)
 		return err;
-	*ret_why = "the client truncated the file while it was lent";
 	if (!vfu_sigbus_grow(m->slot, to))
-		return -EIO;
+		return fail(-EIO, why, why_size, "the client truncated the file while it was lent");
 	m->maps->bytes += to - m->size;
 	m->size = to;
 	return 0;
 }
 
 int vfu_fd_maps_get(struct vfu_fd_maps *maps, int fd, bool writable, uint64_t end,
-		    struct vfu_fd_map **ret_map, const char **ret_why)
+		    struct vfu_fd_map **ret_map, char *why, size_t why_size)
 {
 	struct vfu_fd_map key = {.maps = maps, .writable = writable, .room = end, .refs = 1};
 	struct vfu_fd_map *m;
@@ -210,20 +209,20 @@ int vfu_fd_maps_get(struct vfu_fd_maps *maps, int fd, bool writable, uint64_t en
 	size_t at;
 	int err;
 
-	*ret_why = "its descriptor cannot be looked at";
 	if (fstat(fd, &st) < 0)
-		return -errno;
-	*ret_why = "what is lent must be a regular file, a memfd or shared memory, and as long as the range";
+		return fail(-errno, why, why_size, "its descriptor cannot be looked at");
 	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size < end)
-		return -EINVAL;
+		return fail(-EINVAL, why, why_size,
+			    "what is lent must be a regular file, a memfd or shared memory, and as long as "
+			    "the range");
 	key.dev = st.st_dev;
 	key.ino = st.st_ino;
 	at = lower_bound(maps, &key);
 	m = at < maps->count ? maps->items[at] : NULL;
 	key.size = (uint64_t)st.st_size;
 	if (!m || m->dev != key.dev || m->ino != key.ino || m->writable != writable)
-		return create(maps, fd, &key, ret_map, ret_why);
-	err = end > m->size ? grow(m, key.size, ret_why) : 0;
+		return create(maps, fd, &key, ret_map, why, why_size);
+	err = end > m->size ? grow(m, key.size, why, why_size) : 0;
 	if (err)
 		return err;
 	m->refs++;

@@ -70,10 +70,10 @@ void vfu_fd_maps_finish(struct vfu_fd_maps *maps);
  * A reference to a mapping of the file that has bytes 0 .. end - 1. The fd
  * stays the caller's and may be closed. -EINVAL: not a regular file (memfd and
  * shm are), or shorter than `end`; -ENOSPC: over a limit; or of mmap().
- * *ret_why says in words what was wrong, which limit it was.
+ * `why` says in words what was wrong, which limit it was.
  */
 int vfu_fd_maps_get(struct vfu_fd_maps *maps, int fd, bool writable, uint64_t end,
-		    struct vfu_fd_map **ret_map, const char **ret_why);
+		    struct vfu_fd_map **ret_map, char *why, size_t why_size);
 void vfu_fd_map_ref(struct vfu_fd_map *m);
 /* The last one unmaps: in place if the unmapper has enough to do, which is quick if nobody touched it yet. */
 void vfu_fd_map_unref(struct vfu_fd_map *m);

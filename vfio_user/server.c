@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "os/clock.h"
+#include "os/sentence.h"
 #include "vfio_user/server_state.h"
 
 #define DEFAULT_REPLY_TIMEOUT_MS 5000
@@ -28,7 +29,7 @@ void vfu_server_log(struct vfu_server *s, const char *format, ...)
 	if (!s->ops.log || s->log_lines > MAX_LOG_LINES)
 		return;
 	va_start(args, format);
-	vsnprintf(line, sizeof(line), format, args);
+	os_say_v(line, sizeof(line), format, args);
 	va_end(args);
 	if (s->log_lines++ == MAX_LOG_LINES)
 		snprintf(line, sizeof(line), "more of this session is not logged");

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/sentence.h"
+
 #define TELL_EVERY 4096 /* steps */
 
 static bool is_wished(const struct replay_wish *wish, const char *name)
@@ -43,17 +45,17 @@ static int choose(struct chosen *c, const struct trace *t, const struct replay_w
 static int refuse_step(int err, char *why, size_t why_size)
 {
 	if (err == -EFBIG)
-		snprintf(why, why_size,
-			 "the buffers lie in more than 64 GiB of memory; replay fewer devices with "
-			 "--device, or a shorter trace");
+		os_say(why, why_size,
+		       "the buffers lie in more than 64 GiB of memory; replay fewer devices with "
+		       "--device, or a shorter trace");
 	else if (err == -ENFILE)
-		snprintf(why, why_size, "replay takes %u devices at a time; say which with --device",
-			 REPLAY_DEVICES_MOST);
+		os_say(why, why_size, "replay takes %u devices at a time; say which with --device",
+		       REPLAY_DEVICES_MOST);
 	else
-		snprintf(why, why_size,
-			 "the steps cannot be kept in a temporary file: %s; set TMPDIR to a folder with more "
-			 "room",
-			 strerror(-err));
+		os_say(why, why_size,
+		       "the steps cannot be kept in a temporary file: %s; set TMPDIR to a folder with more "
+		       "room",
+		       strerror(-err));
 	return err;
 }
 
@@ -112,14 +114,14 @@ static bool is_there(const struct trace *t, const char *name)
 static int check_devices(const struct trace *t, const struct chosen *c, const struct replay_wish *wish,
 			 char *why, size_t why_size)
 {
-	char names[TRACE_WHY_SIZE / 2];
+	char names[OS_WHY_SIZE / 2];
 
 	for (size_t i = 0; i < wish->device_count; i++) {
 		if (is_there(t, wish->devices[i]))
 			continue;
 		list_devices(t, c, names, sizeof(names));
-		snprintf(why, why_size, "the trace has no device %s; it has %s", wish->devices[i],
-			 *names ? names : "none");
+		os_say(why, why_size, "the trace has no device %s; it has %s", wish->devices[i],
+		       *names ? names : "none");
 		return -ENODEV;
 	}
 	return 0;
@@ -133,13 +135,13 @@ static int refuse_empty(const struct replay_steps *s, const struct trace *t, con
 	unsigned long long left_out = s->facts.left_out;
 
 	if (left_out)
-		snprintf(why, why_size, "each map %s, %llu in all, is %s; 'viommu trace show' tells sizes",
-			 whose, left_out, REPLAY_LEFT_OUT);
+		os_say(why, why_size, "each map %s, %llu in all, is %s; 'viommu trace show' tells sizes",
+		       whose, left_out, REPLAY_LEFT_OUT);
 	else if (!trace_missing(t, why, why_size))
-		snprintf(why, why_size,
-			 "no buffer is mapped %s; record the events dma:dma_map_* and dma:dma_unmap_* while "
-			 "the devices work",
-			 whose);
+		os_say(why, why_size,
+		       "no buffer is mapped %s; record the events dma:dma_map_* and dma:dma_unmap_* while "
+		       "the devices work",
+		       whose);
 	return -ENODATA;
 }
 

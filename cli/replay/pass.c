@@ -2,9 +2,10 @@
 #include "cli/replay/pass.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "os/sentence.h"
 
 #define NEVER	     UINT64_MAX
 #define CPUS_MOST    1024u /* viommu/dma.h allows so many handles */
@@ -364,8 +365,8 @@ static int open_devices(struct replay_pass *p, char *why, size_t why_size)
 	for (unsigned i = 0; !err && i < p->steps->facts.devices; i++) {
 		err = open_device(p, i, why, why_size);
 		if (err && !*why)
-			snprintf(why, why_size, "%s cannot be opened: %s", p->options->strategy,
-				 strerror(-err));
+			os_say(why, why_size, "%s cannot be opened: %s", p->options->strategy,
+			       strerror(-err));
 	}
 	return err;
 }
@@ -382,7 +383,7 @@ int replay_pass_init(struct replay_pass *p, const struct replay_steps *steps, st
 	why[0] = '\0';
 	if (p->devices && p->slots)
 		return open_devices(p, why, why_size);
-	snprintf(why, why_size, "%s cannot be opened: %s", options->strategy, strerror(ENOMEM));
+	os_say(why, why_size, "%s cannot be opened: %s", options->strategy, strerror(ENOMEM));
 	return -ENOMEM;
 }
 

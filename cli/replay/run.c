@@ -12,6 +12,7 @@
 #include "cli/replay/pass.h"
 #include "cli/replay/reach_observer.h"
 #include "os/clock.h"
+#include "os/sentence.h"
 
 #define COUNTERS_MOST 64
 #define CHECK_SHADOW  (UINT64_C(16) << 20)
@@ -125,7 +126,7 @@ struct run {
 
 static int fail(struct run *r, int err)
 {
-	snprintf(r->why, r->why_size, "%s cannot go on: %s", r->options->strategy, strerror(-err));
+	os_say(r->why, r->why_size, "%s cannot go on: %s", r->options->strategy, strerror(-err));
 	return err;
 }
 
@@ -137,20 +138,20 @@ static __attribute__((format(printf, 2, 3))) int report_this(struct run *r, cons
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	snprintf(r->why, r->why_size, "%s %s; please report this", r->options->strategy, what);
+	os_say(r->why, r->why_size, "%s %s; please report this", r->options->strategy, what);
 	return -EPROTO;
 }
 
 /* Of opening: the strategy may not fit, which the user wants to see beside the others. */
 static int not_possible(struct run *r, int err)
 {
-	snprintf(r->result.why_not, sizeof(r->result.why_not), "%s", r->why);
+	os_say(r->result.why_not, sizeof(r->result.why_not), "%s", r->why);
 	return err == -EINVAL ? err : 0;
 }
 
 static int cannot_set_up(struct run *r, int err)
 {
-	snprintf(r->why, r->why_size, "the emulated IOMMU cannot be set up: %s", strerror(-err));
+	os_say(r->why, r->why_size, "the emulated IOMMU cannot be set up: %s", strerror(-err));
 	return not_possible(r, err);
 }
 

@@ -13,6 +13,7 @@
 #include "cli/trace/lines.h"
 #include "cli/trace/missing.h"
 #include "cli/trace/systems.h"
+#include "os/sentence.h"
 
 #define LOOKED_AT    2000		/* lines that say nothing, and it is no trace */
 #define IDLE_DEVICES (LIVE_DEVICES / 2) /* that are kept by their name alone; others may do something */
@@ -52,18 +53,17 @@ static int open_dat(struct trace *t, const char *path, char *why, size_t why_siz
 		return 0;
 	err = strcmp(path, "-") ? dat_open(path, &t->dat) : -ESPIPE;
 	if (err == -ESPIPE)
-		snprintf(why, why_size, "a trace.dat of trace-cmd cannot be read from a pipe; give its name");
+		os_say(why, why_size, "a trace.dat of trace-cmd cannot be read from a pipe; give its name");
 	else if (err == -EMEDIUMTYPE)
-		snprintf(why, why_size,
-			 "this is a trace.dat of trace-cmd that is compressed with gzip; unpack it first");
+		os_say(why, why_size,
+		       "this is a trace.dat of trace-cmd that is compressed with gzip; unpack it first");
 	else if (err == -EOPNOTSUPP)
-		snprintf(why, why_size,
-			 "this is a trace.dat of trace-cmd, and viommu was built without libtracecmd; give "
-			 "the "
-			 "output of 'trace-cmd report'");
+		os_say(why, why_size,
+		       "this is a trace.dat of trace-cmd, and viommu was built without libtracecmd; give "
+		       "the output of 'trace-cmd report'");
 	else if (err)
-		snprintf(why, why_size, "a process that reads this trace.dat cannot be started: %s",
-			 strerror(-err));
+		os_say(why, why_size, "a process that reads this trace.dat cannot be started: %s",
+		       strerror(-err));
 	return err;
 }
 
@@ -90,13 +90,13 @@ static int refuse_others(struct trace *t, char *why, size_t why_size)
 	size_t len = lines_peek(t->lines, bytes, sizeof(bytes));
 
 	if (!len) {
-		snprintf(why, why_size, "the file is empty; %s", EXPECTED);
+		os_say(why, why_size, "the file is empty; %s", EXPECTED);
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		if (len < others[i].len || memcmp(bytes, others[i].bytes, others[i].len))
 			continue;
-		snprintf(why, why_size, "%s; %s", others[i].what, EXPECTED);
+		os_say(why, why_size, "%s; %s", others[i].what, EXPECTED);
 		return -EINVAL;
 	}
 	return 0;
@@ -108,14 +108,14 @@ int trace_open(const char *path, struct trace **ret_trace, char *why, size_t why
 	int err;
 
 	if (!t) {
-		snprintf(why, why_size, "no memory");
+		os_say(why, why_size, "no memory");
 		return -ENOMEM;
 	}
 	join_init(&t->join);
 	infer_init(&t->infer);
 	err = lines_open(path, &t->lines);
 	if (err)
-		snprintf(why, why_size, "the file cannot be read: %s", strerror(-err));
+		os_say(why, why_size, "the file cannot be read: %s", strerror(-err));
 	else
 		err = refuse_others(t, why, why_size);
 	if (!err)
@@ -156,15 +156,13 @@ static void keep_first_line(struct trace *t, const char *text, size_t len)
 static int not_a_trace(struct trace *t, char *why, size_t why_size)
 {
 	if (t->any_no_time)
-		snprintf(why, why_size,
-			 "the events have no times, or times that are no seconds; record with a clock that "
-			 "counts "
-			 "them (echo mono > /sys/kernel/tracing/trace_clock), and have them printed ('perf "
-			 "script -F "
-			 "+time', 'trace-cmd report' without --raw-ts)");
+		os_say(why, why_size,
+		       "the events have no times, or times that are no seconds; record with a clock that "
+		       "counts them (echo mono > /sys/kernel/tracing/trace_clock), and have them printed "
+		       "('perf script -F +time', 'trace-cmd report' without --raw-ts)");
 	else
-		snprintf(why, why_size, "the file begins with '%s', and has no events; %s", t->first_line,
-			 EXPECTED);
+		os_say(why, why_size, "the file begins with '%s', and has no events; %s", t->first_line,
+		       EXPECTED);
 	return -EINVAL;
 }
 
@@ -178,23 +176,22 @@ static int explain(const struct trace *t, int err, char *why, size_t why_size)
 	unsigned long long line = line_number(t);
 
 	if (err == -E2BIG)
-		snprintf(why, why_size, "line %llu: more than %u mappings live; the unmaps are missing", line,
-			 LIVE_MOST);
+		os_say(why, why_size, "line %llu: more than %u mappings live; the unmaps are missing", line,
+		       LIVE_MOST);
 	else if (err == -ENFILE)
-		snprintf(why, why_size, "line %llu: more than %u devices", line, LIVE_DEVICES);
+		os_say(why, why_size, "line %llu: more than %u devices", line, LIVE_DEVICES);
 	else if (err == -EBADMSG)
-		snprintf(why, why_size,
-			 "the file begins like a trace.dat of trace-cmd, and libtracecmd cannot read it%s: "
-			 "%s; "
-			 "can 'trace-cmd report'?",
-			 line ? " to its end" : "", dat_error(t->dat));
+		os_say(why, why_size,
+		       "the file begins like a trace.dat of trace-cmd, and libtracecmd cannot read it%s: "
+		       "%s; can 'trace-cmd report'?",
+		       line ? " to its end" : "", dat_error(t->dat));
 	else if (err == -EMLINK)
-		snprintf(why, why_size, "line %llu: more than %u systems", line, SYSTEMS_MOST);
+		os_say(why, why_size, "line %llu: more than %u systems", line, SYSTEMS_MOST);
 	else if (err == -EIO)
-		snprintf(why, why_size, "line %llu: the rest of the file cannot be read: %s", line + 1,
-			 lines_error(t->lines));
+		os_say(why, why_size, "line %llu: the rest of the file cannot be read: %s", line + 1,
+		       lines_error(t->lines));
 	else
-		snprintf(why, why_size, "line %llu: %s", line, strerror(-err));
+		os_say(why, why_size, "line %llu: %s", line, strerror(-err));
 	return err;
 }
 

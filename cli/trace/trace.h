@@ -45,8 +45,6 @@ struct trace_line {
 	bool is_cut;
 };
 
-#define TRACE_WHY_SIZE 1024 /* bytes that whatever is said of a trace fits in, with the longest names */
-
 struct trace;
 
 /* A line of a recording that names a device behind the IOMMU, one each. */

@@ -12,6 +12,7 @@
 
 #include "daemon/vm.h"
 #include "daemon/sidecore/work_thread.h"
+#include "os/sentence.h"
 
 #define MAGIC	"viommuST"
 #define VERSION 1
@@ -47,7 +48,7 @@ static bool fail(struct visit *v, int err, const char *format, ...)
 
 	v->err = err;
 	va_start(args, format);
-	vsnprintf(v->why, v->why_size, format, args);
+	os_say_v(v->why, v->why_size, format, args);
 	va_end(args);
 	return false;
 }
@@ -200,7 +201,7 @@ static int visit(struct visit *v, void (*work)(void *arg))
 
 	if (!err)
 		return v->err;
-	snprintf(v->why, v->why_size, "the work thread does not come to it; try again");
+	os_say(v->why, v->why_size, "the work thread does not come to it; try again");
 	return err;
 }
 
@@ -222,7 +223,7 @@ int saved_state_take(struct vm *vm, uint8_t **ret_bytes, size_t *ret_size, char 
 	}
 	v.bytes = calloc(1, v.size);
 	if (!v.bytes) {
-		snprintf(why, why_size, "there is no memory for the state");
+		os_say(why, why_size, "there is no memory for the state");
 		return -ENOMEM;
 	}
 	err = visit(&v, save_on_work_thread);

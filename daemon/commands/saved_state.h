@@ -15,7 +15,6 @@
 struct vm;
 
 #define SAVED_STATE_MAX (1u << 20)
-#define SAVED_WHY_SIZE	256 /* room for a sentence */
 #define SAVED_HOLD_MS	500 /* no new commands for so long after each try to save */
 
 /*

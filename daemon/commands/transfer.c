@@ -9,6 +9,7 @@
 #include "daemon/commands/hex.h"
 #include "daemon/commands/saved_state.h"
 #include "daemon/vm.h"
+#include "os/sentence.h"
 
 /* "busy" in the reply: ask again soon. */
 static struct json_object *failed(int err, const char *why)
@@ -23,7 +24,7 @@ static struct json_object *failed(int err, const char *why)
 struct json_object *transfer_save(struct vm *vm, struct json_object *request)
 {
 	struct json_object *reply;
-	char why[SAVED_WHY_SIZE], *text;
+	char why[OS_WHY_SIZE], *text;
 	uint8_t *bytes;
 	size_t size;
 	int err = saved_state_take(vm, &bytes, &size, why, sizeof(why));
@@ -65,7 +66,7 @@ struct json_object *transfer_restore(struct vm *vm, struct json_object *request)
 {
 	const char *data = control_get_string(request, "data");
 	struct json_object *reply;
-	char why[SAVED_WHY_SIZE];
+	char why[OS_WHY_SIZE];
 	int err;
 
 	if (data)

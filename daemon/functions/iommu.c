@@ -19,10 +19,10 @@
 #include "daemon/functions/kind.h"
 #include "daemon/functions/lost_registers.h"
 #include "daemon/functions/unit.h"
+#include "os/sentence.h"
 #include "vfio_user/server.h"
 
-#define REASON_SIZE 64
-#define AREAS_MOST  4 /* pollable pages in a row; what a unit has more of stays trapped */
+#define AREAS_MOST 4 /* pollable pages in a row; what a unit has more of stays trapped */
 
 struct iommu_function {
 	struct function base;
@@ -428,19 +428,18 @@ static int open_unit(struct iommu_function *f, const struct vm_options *o)
 	return 0;
 }
 
-static int open_all(struct iommu_function *f, const struct vm_options *o, char reason[REASON_SIZE])
+static int open_all(struct iommu_function *f, const struct vm_options *o, char *why, size_t why_size)
 {
 	int err = open_unit(f, o);
 
 	if (!err)
 		err = lost_registers_init(&f->lost, f->base.host, f->base.unit->label);
 	if (!err && !o->trap) {
-		snprintf(reason, REASON_SIZE, "the IOMMU's registers cannot be shared");
+		os_say(why, why_size, "the IOMMU's registers cannot be shared");
 		err = open_pages(f);
 	}
 	if (!err) {
-		snprintf(reason, REASON_SIZE, "the socket %s cannot be opened",
-			 strrchr(f->base.socket, '/') + 1);
+		os_say(why, why_size, "the socket %s cannot be opened", strrchr(f->base.socket, '/') + 1);
 		err = open_server(f);
 	}
 	return err;
@@ -475,15 +474,15 @@ static int create(struct host *host, const struct vm_options *o, unsigned index,
 		  struct function **ret_function, char *why, size_t why_size)
 {
 	struct iommu_function *f = calloc(1, sizeof(*f));
-	char reason[REASON_SIZE] = "the IOMMU cannot be made";
+	char reason[OS_WHY_SIZE] = "the IOMMU cannot be made";
 	int err = -ENOMEM;
 
 	if (f) {
 		init(f, host, o, index);
-		err = open_all(f, o, reason);
+		err = open_all(f, o, reason, sizeof(reason));
 	}
 	if (err) {
-		snprintf(why, why_size, "%s in %s: %s", reason, host->directory->path, strerror(-err));
+		os_say(why, why_size, "%s in %s: %s", reason, host->directory->path, strerror(-err));
 		if (f)
 			destroy(&f->base);
 		return err;

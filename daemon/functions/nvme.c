@@ -16,6 +16,7 @@
 #include "daemon/functions/unit.h"
 #include "devices/nvme/nvme.h"
 #include "os/clock.h"
+#include "os/sentence.h"
 #include "vfio_user/server.h"
 
 #define CONFIG_SIZE	   256
@@ -322,7 +323,7 @@ static int open_unit(struct nvme_function *f, const struct vm_options *o)
 	return 0;
 }
 
-static int open_controller(struct nvme_function *f, const char **ret_why)
+static int open_controller(struct nvme_function *f, char *why, size_t why_size)
 {
 	struct nvme_options opts = {
 		.fd = f->choice->fd,
@@ -331,7 +332,7 @@ static int open_controller(struct nvme_function *f, const char **ret_why)
 		.read_only = f->choice->readonly,
 		.rogue = f->choice->rogue,
 	};
-	int err = nvme_create(&opts, &host_ops, f, &f->nvme, ret_why);
+	int err = nvme_create(&opts, &host_ops, f, &f->nvme, why, why_size);
 
 	if (err)
 		return err;
@@ -340,19 +341,20 @@ static int open_controller(struct nvme_function *f, const char **ret_why)
 	return 0;
 }
 
-static int open_all(struct nvme_function *f, const struct vm_options *o, const char **ret_why)
+static int open_all(struct nvme_function *f, const struct vm_options *o, char *why, size_t why_size)
 {
 	int err = open_unit(f, o);
 
 	if (!err)
 		err = viommu_requester_add(f->base.unit->v, (uint16_t)f->base.devfn, &f->base.requester);
 	if (!err)
-		err = open_controller(f, ret_why);
+		err = open_controller(f, why, why_size);
 	if (err)
 		return err;
-	*ret_why = "its socket cannot be opened";
 	err = open_server(f);
-	if (!err && f->base.owns_unit)
+	if (err)
+		os_say(why, why_size, "its socket cannot be opened");
+	else if (f->base.owns_unit)
 		f->base.unit->memory = f->base.server;
 	return err;
 }
@@ -374,15 +376,15 @@ static int create(struct host *host, const struct vm_options *o, unsigned index,
 		  struct function **ret_function, char *why, size_t why_size)
 {
 	struct nvme_function *f = calloc(1, sizeof(*f));
-	const char *reason = "it cannot be made";
+	char reason[OS_WHY_SIZE] = "it cannot be made";
 	int err = -ENOMEM;
 
 	if (f) {
 		init(f, host, &o->nvme[index], index);
-		err = open_all(f, o, &reason);
+		err = open_all(f, o, reason, sizeof(reason));
 	}
 	if (err) {
-		snprintf(why, why_size, "--nvme %s: %s (%s)", o->nvme[index].path, reason, strerror(-err));
+		os_say(why, why_size, "--nvme %s: %s (%s)", o->nvme[index].path, reason, strerror(-err));
 		if (f)
 			destroy(&f->base);
 		return err;
@@ -396,13 +398,12 @@ static int create(struct host *host, const struct vm_options *o, unsigned index,
 static int open_disk(struct vm_options *o, unsigned index, char *why, size_t why_size)
 {
 	struct nvme_choice *choice = &o->nvme[index];
-	const char *reason = "";
+	char reason[OS_WHY_SIZE];
 
-	choice->fd = nvme_open_file(choice->path, choice->readonly, &reason);
+	choice->fd = nvme_open_file(choice->path, choice->readonly, reason, sizeof(reason));
 	if (choice->fd >= 0)
 		return 0;
-	snprintf(why, why_size, "--nvme %s: %s (%s)", choice->path, reason, strerror(-choice->fd));
-	return -1;
+	return os_say(why, why_size, "--nvme %s: %s (%s)", choice->path, reason, strerror(-choice->fd));
 }
 
 static unsigned count(const struct vm_options *o)

@@ -8,20 +8,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static int check_options(const struct nvme_options *opts, const struct nvme_host_ops *ops,
-			 const char **ret_why)
+static int check_options(const struct nvme_options *opts, const struct nvme_host_ops *ops, char *why,
+			 size_t why_size)
 {
 	if (!ops || !ops->msix || !ops->intx || !ops->kick || !ops->log || !opts ||
 	    (!opts->path && opts->fd < 0)) {
-		*ret_why = "a file and all host functions are needed";
+		snprintf(why, why_size, "a file and all host functions are needed");
 		return -EINVAL;
 	}
 	if (opts->io_queues > NVME_MAX_QUEUES - 1) {
-		*ret_why = "a controller has 1 to 64 I/O queue pairs";
+		snprintf(why, why_size, "a controller has 1 to 64 I/O queue pairs");
 		return -EINVAL;
 	}
 	if (opts->serial && strlen(opts->serial) > 20) {
-		*ret_why = "a serial number has at most 20 characters";
+		snprintf(why, why_size, "a serial number has at most 20 characters");
 		return -EINVAL;
 	}
 	return 0;
@@ -59,13 +59,13 @@ static int allocate(struct nvme *n)
 	return 0;
 }
 
-int nvme_open_file(const char *path, bool read_only, const char **ret_why)
+int nvme_open_file(const char *path, bool read_only, char *why, size_t why_size)
 {
-	return disk_open_file(path, read_only, ret_why);
+	return disk_open_file(path, read_only, why, why_size);
 }
 
-static int open_disk(struct nvme *n, const struct nvme_options *opts, enum disk_engine engine,
-		     const char **ret_why)
+static int open_disk(struct nvme *n, const struct nvme_options *opts, enum disk_engine engine, char *why,
+		     size_t why_size)
 {
 	struct disk_options disk = {
 		.path = opts->path,
@@ -74,14 +74,15 @@ static int open_disk(struct nvme *n, const struct nvme_options *opts, enum disk_
 		.engine = engine,
 		.depth = NVME_COMMANDS,
 	};
-	int ret = disk_open(&disk, &n->disk, ret_why);
+	int ret = disk_open(&disk, &n->disk, why, why_size);
 
 	if (ret < 0)
 		return ret;
 	n->blocks = disk_size(n->disk) >> NVME_BLOCK_LG2;
 	if (n->blocks)
 		return 0;
-	*ret_why = "the disk is smaller than one block of 512 bytes; make it larger with truncate -s 1G FILE";
+	snprintf(why, why_size,
+		 "the disk is smaller than one block of 512 bytes; make it larger with truncate -s 1G FILE");
 	return -EINVAL;
 }
 
@@ -95,15 +96,15 @@ static void init_registers(struct nvme *n)
 }
 
 int nvme_controller_create(const struct nvme_options *opts, enum disk_engine engine,
-			   const struct nvme_host_ops *ops, void *opaque, struct nvme **ret_nvme,
-			   const char **ret_why)
+			   const struct nvme_host_ops *ops, void *opaque, struct nvme **ret_nvme, char *why,
+			   size_t why_size)
 {
 	struct nvme *n;
-	int ret = check_options(opts, ops, ret_why);
+	int ret = check_options(opts, ops, why, why_size);
 
 	if (ret < 0)
 		return ret;
-	*ret_why = "out of memory";
+	snprintf(why, why_size, "out of memory");
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		return -ENOMEM;
@@ -116,7 +117,7 @@ int nvme_controller_create(const struct nvme_options *opts, enum disk_engine eng
 	init_registers(n);
 	ret = allocate(n);
 	if (ret == 0)
-		ret = open_disk(n, opts, engine, ret_why);
+		ret = open_disk(n, opts, engine, why, why_size);
 	if (ret < 0) {
 		nvme_destroy(n);
 		return ret;
@@ -130,9 +131,9 @@ int nvme_controller_create(const struct nvme_options *opts, enum disk_engine eng
 }
 
 int nvme_create(const struct nvme_options *opts, const struct nvme_host_ops *ops, void *opaque,
-		struct nvme **ret_nvme, const char **ret_why)
+		struct nvme **ret_nvme, char *why, size_t why_size)
 {
-	return nvme_controller_create(opts, DISK_ENGINE_ANY, ops, opaque, ret_nvme, ret_why);
+	return nvme_controller_create(opts, DISK_ENGINE_ANY, ops, opaque, ret_nvme, why, why_size);
 }
 
 void nvme_destroy(struct nvme *n)

@@ -179,8 +179,8 @@ struct nvme {
 
 /* controller.c */
 int nvme_controller_create(const struct nvme_options *opts, enum disk_engine engine,
-			   const struct nvme_host_ops *ops, void *opaque, struct nvme **ret_nvme,
-			   const char **ret_why);
+			   const struct nvme_host_ops *ops, void *opaque, struct nvme **ret_nvme, char *why,
+			   size_t why_size);
 
 /* lifecycle.c: CC and resets, on the work thread. True: something changed. */
 bool nvme_lifecycle_run(struct nvme *n);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -253,10 +254,10 @@ void disk_identity(const struct disk *d, uint8_t ret_id[16])
 	memcpy(ret_id + 8, &b, 8);
 }
 
-static int open_file(struct disk *d, const struct disk_options *opts, const char **ret_why)
+static int open_file(struct disk *d, const struct disk_options *opts, char *why, size_t why_size)
 {
 	if (opts->path) {
-		d->fd = disk_open_file(opts->path, opts->read_only, ret_why);
+		d->fd = disk_open_file(opts->path, opts->read_only, why, why_size);
 		if (d->fd < 0)
 			return d->fd;
 	} else {
@@ -266,7 +267,7 @@ static int open_file(struct disk *d, const struct disk_options *opts, const char
 	}
 	if (fstat(d->fd, &d->st) < 0)
 		return -errno;
-	if (disk_check_type(&d->st, ret_why) < 0)
+	if (disk_check_type(&d->st, why, why_size) < 0)
 		return -EINVAL;
 	d->size = (uint64_t)d->st.st_size;
 	if (S_ISBLK(d->st.st_mode) && ioctl(d->fd, BLKGETSIZE64, &d->size) < 0)
@@ -289,21 +290,21 @@ static int open_engine(struct disk *d, const struct disk_options *opts)
 	return ret;
 }
 
-int disk_open(const struct disk_options *opts, struct disk **ret_disk, const char **ret_why)
+int disk_open(const struct disk_options *opts, struct disk **ret_disk, char *why, size_t why_size)
 {
 	struct disk *d = calloc(1, sizeof(*d));
 	int ret;
 
-	*ret_why = "the disk cannot be opened";
+	snprintf(why, why_size, "the disk cannot be opened");
 	if (!d)
 		return -ENOMEM;
 	d->fd = -1;
 	d->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ret = d->eventfd < 0 ? -errno : open_file(d, opts, ret_why);
+	ret = d->eventfd < 0 ? -errno : open_file(d, opts, why, why_size);
 	if (ret == 0) {
 		ret = open_engine(d, opts);
 		if (ret < 0)
-			*ret_why = "no engine for disk requests can be started";
+			snprintf(why, why_size, "no engine for disk requests can be started");
 	}
 	if (ret < 0) {
 		disk_close(d);

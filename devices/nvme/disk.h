@@ -62,13 +62,13 @@ struct disk_options {
  * the last copy of the fd is closed: there is one writer or any number of
  * readers, QEMUs among them. -EBUSY: others do not bear that.
  */
-int disk_open_file(const char *path, bool read_only, const char **ret_why);
+int disk_open_file(const char *path, bool read_only, char *why, size_t why_size);
 /* Of all copies of the fd. The kernel keeps a ring's copy for some time after the ring is closed. */
 void disk_unlock_file(int fd);
-/* Only files and block devices are disks: 0 or -EINVAL. */
-int disk_check_type(const struct stat *st, const char **ret_why);
-/* 0 or a negative errno and what to do about it. */
-int disk_open(const struct disk_options *opts, struct disk **ret_disk, const char **ret_why);
+/* Only files and block devices are disks: 0, or -EINVAL and a sentence in `why`. */
+int disk_check_type(const struct stat *st, char *why, size_t why_size);
+/* 0, or a negative errno and in `why` what to do about it. */
+int disk_open(const struct disk_options *opts, struct disk **ret_disk, char *why, size_t why_size);
 /*
  * Waits for what is in flight; the requests are the caller's again. The file is
  * unlocked, the caller's `fd` of it too. NULL is fine.

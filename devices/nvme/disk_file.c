@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,18 +82,18 @@ void disk_unlock_file(int fd)
 	lock(fd, F_UNLCK, 0, 0);
 }
 
-int disk_check_type(const struct stat *st, const char **ret_why)
+int disk_check_type(const struct stat *st, char *why, size_t why_size)
 {
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
 		return 0;
-	*ret_why = not_a_disk;
+	snprintf(why, why_size, "%s", not_a_disk);
 	return -EINVAL;
 }
 
-static int prepare(int fd, bool read_only, const char **ret_why)
+static int prepare(int fd, bool read_only, char *why, size_t why_size)
 {
 	struct stat st;
-	int err = fstat(fd, &st) ? -errno : disk_check_type(&st, ret_why);
+	int err = fstat(fd, &st) ? -errno : disk_check_type(&st, why, why_size);
 
 	if (err)
 		return err;
@@ -101,26 +102,34 @@ static int prepare(int fd, bool read_only, const char **ret_why)
 		return -errno;
 	err = wait_for_lock(fd, read_only);
 	if (err)
-		*ret_why = "another program (a viommud or QEMU) uses the disk file; end that one, or take "
-			   "another file";
+		snprintf(why, why_size,
+			 "another program (a viommud or QEMU) uses the disk file; end that one, or take "
+			 "another file");
 	return err;
 }
 
-int disk_open_file(const char *path, bool read_only, const char **ret_why)
+/* Of open(). */
+static int explain(int error, char *why, size_t why_size)
+{
+	if (error == EISDIR) {
+		snprintf(why, why_size, "%s", not_a_disk);
+		return -EINVAL;
+	}
+	if (error == ENOENT)
+		snprintf(why, why_size, "the disk file does not exist; make one with truncate -s 1G FILE");
+	else
+		snprintf(why, why_size, "the disk file cannot be opened; check its permissions");
+	return -error;
+}
+
+int disk_open_file(const char *path, bool read_only, char *why, size_t why_size)
 {
 	int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK), err;
 
-	if (fd < 0 && errno == EISDIR) {
-		*ret_why = not_a_disk;
-		return -EINVAL;
-	}
-	if (fd < 0) {
-		*ret_why = errno == ENOENT ? "the disk file does not exist; make one with truncate -s 1G FILE"
-					   : "the disk file cannot be opened; check its permissions";
-		return -errno;
-	}
-	*ret_why = "the disk file cannot be used";
-	err = prepare(fd, read_only, ret_why);
+	if (fd < 0)
+		return explain(errno, why, why_size);
+	snprintf(why, why_size, "the disk file cannot be used");
+	err = prepare(fd, read_only, why, why_size);
 	if (!err)
 		return fd;
 	close(fd);

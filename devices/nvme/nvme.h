@@ -48,16 +48,15 @@ struct nvme_options {
 	bool no_dbbuf; /* hide shadow doorbells */
 };
 
-/* 0 or negative errno; on error *ret_why (static or within a thread-local buffer) says what is wrong and what
- * to do. */
+/* 0 or negative errno; on error `why` says what is wrong and what to do, and on success nothing. */
 int nvme_create(const struct nvme_options *opts, const struct nvme_host_ops *ops, void *opaque,
-		struct nvme **ret_nvme, const char **ret_why);
+		struct nvme **ret_nvme, char *why, size_t why_size);
 void nvme_destroy(struct nvme *n);
 /*
  * Opens and locks the file now for a controller that is made later. An fd, or as nvme_create(). -EBUSY:
  * another program uses it, or it is to be written and is open already.
  */
-int nvme_open_file(const char *path, bool read_only, const char **ret_why);
+int nvme_open_file(const char *path, bool read_only, char *why, size_t why_size);
 
 /* Where its DMA goes. Before the first poll; the requester and thread outlive the controller. */
 void nvme_attach(struct nvme *n, struct viommu_requester *requester, struct viommu_thread *thread);

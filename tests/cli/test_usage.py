@@ -38,6 +38,7 @@ BAD_OPTIONS = {
     "dir_in_nothing": (["--dir", "/nonexistent/a", "--nvme", "DISK"], "/nonexistent/a"),
     "dir_is_a_file": (["--dir", "DISK", "--nvme", "DISK"], "DISK"),
     "dir_of_all": (["--dir", "/tmp", "--nvme", "DISK"], "own"),
+    "long_disk": (["--nvme", "/nonexistent/" + "x/" * 700], "/nonexistent/", "No such file", "truncate -s"),
     "iommu_kind": (["--iommu", "amd", "--nvme", "DISK"], "amd", "vtd, gart or none"),
     "iommu_key": (["--iommu", "vtd,foo=1", "--nvme", "DISK"], "foo"),
     "iommu_none_with_key": (["--iommu", "none,aw=39", "--nvme", "DISK"], "vtd, gart or none"),

@@ -101,11 +101,11 @@ static const struct nvme_host_ops host_ops = {on_msix, on_intx, on_kick, on_log}
 
 static int create_with(struct world *w, const struct nvme_options *options)
 {
-	const char *why = NULL;
-	int err = nvme_controller_create(options, engine, &host_ops, &w->d, &w->d.nvme, &why);
+	char why[256] = "";
+	int err = nvme_controller_create(options, engine, &host_ops, &w->d, &w->d.nvme, why, sizeof(why));
 
 	if (err)
-		assert_non_null(why);
+		assert_true(*why);
 	return err;
 }
 
@@ -126,11 +126,11 @@ static void destroy(void *world)
 static int open_disk(void *world)
 {
 	struct world *w = world;
-	const char *why = NULL;
-	int fd = nvme_open_file(path, false, &why);
+	char why[256] = "";
+	int fd = nvme_open_file(path, false, why, sizeof(why));
 
 	if (fd < 0) {
-		assert_non_null(why);
+		assert_true(*why);
 		return fd;
 	}
 	w->fd = fd + 1;

@@ -47,7 +47,7 @@ struct drv *drv_new(const struct nvme_options *opts)
 {
 	struct drv *d = calloc(1, sizeof(*d));
 	struct nvme_options o = {.io_queues = DRV_QUEUES};
-	const char *why;
+	char why[256];
 	int fd;
 
 	if (opts)
@@ -60,7 +60,7 @@ struct drv *drv_new(const struct nvme_options *opts)
 	assert_return_code(ftruncate(fd, (off_t)DRV_BLOCKS * 512), 0);
 	close(fd);
 	o.path = d->path;
-	assert_int_equal(nvme_controller_create(&o, drv_engine, &host_ops, d, &d->nvme, &why), 0);
+	assert_int_equal(nvme_controller_create(&o, drv_engine, &host_ops, d, &d->nvme, why, sizeof(why)), 0);
 	nvme_attach(d->nvme, &d->memory, NULL);
 	drv_config_write16(d, 4, 6);
 	return d;
@@ -90,14 +90,14 @@ size_t drv_save(struct drv *d, void *ret_state, size_t size)
 void drv_another(struct drv *d, const struct nvme_options *opts)
 {
 	struct nvme_options o = {.io_queues = DRV_QUEUES};
-	const char *why;
+	char why[256];
 
 	if (opts)
 		o = *opts;
 	nvme_destroy(d->nvme);
 	d->intx = false;
 	o.path = d->path;
-	assert_int_equal(nvme_controller_create(&o, drv_engine, &host_ops, d, &d->nvme, &why), 0);
+	assert_int_equal(nvme_controller_create(&o, drv_engine, &host_ops, d, &d->nvme, why, sizeof(why)), 0);
 	nvme_attach(d->nvme, &d->memory, NULL);
 }
 

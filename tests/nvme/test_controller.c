@@ -69,10 +69,12 @@ static void bad_options_are_explained(void **state)
 {
 	struct nvme_host_ops none = {0};
 	struct nvme *n = NULL;
-	const char *why = NULL;
+	char why[256] = "";
 
-	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/tmp"}, &none, NULL, &n, &why), -EINVAL);
-	assert_non_null(why);
+	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/tmp"}, &none, NULL, &n, why,
+				     sizeof(why)),
+			 -EINVAL);
+	assert_true(*why);
 	assert_null(n);
 }
 
@@ -93,18 +95,22 @@ static void bad_files_are_explained(void **state)
 {
 	const struct nvme_host_ops ops = {on_vector, on_level, on_nothing, on_line};
 	struct nvme *n = NULL;
-	const char *why = NULL;
+	char why[256] = "";
 
-	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/nonexistent/x"}, &ops, NULL, &n, &why),
+	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/nonexistent/x"}, &ops, NULL, &n, why,
+				     sizeof(why)),
 			 -ENOENT);
 	assert_non_null(strstr(why, "truncate"));
 	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/dev/null", .io_queues = 65}, &ops, NULL,
-				     &n, &why),
+				     &n, why, sizeof(why)),
 			 -EINVAL);
-	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/dev/null"}, &ops, NULL, &n, &why),
+	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/dev/null"}, &ops, NULL, &n, why,
+				     sizeof(why)),
 			 -EINVAL);
 	assert_non_null(strstr(why, "regular file"));
-	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/tmp"}, &ops, NULL, &n, &why), -EINVAL);
+	assert_int_equal(nvme_create(&(struct nvme_options){.path = "/tmp"}, &ops, NULL, &n, why,
+				     sizeof(why)),
+			 -EINVAL);
 	assert_non_null(strstr(why, "regular file"));
 	assert_null(n);
 }
@@ -115,7 +121,7 @@ static void pipe_is_no_disk(void **state)
 	const struct nvme_host_ops ops = {on_vector, on_level, on_nothing, on_line};
 	char folder[] = "/tmp/nvme-test-XXXXXX", path[64];
 	struct nvme *n = NULL;
-	const char *why = NULL;
+	char why[256] = "";
 
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/pipe", folder);
@@ -124,7 +130,7 @@ static void pipe_is_no_disk(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		struct nvme_options opts = {.path = path, .read_only = i};
 
-		assert_int_equal(nvme_create(&opts, &ops, NULL, &n, &why), -EINVAL);
+		assert_int_equal(nvme_create(&opts, &ops, NULL, &n, why, sizeof(why)), -EINVAL);
 		assert_non_null(strstr(why, "regular file"));
 	}
 	alarm(0);
@@ -142,15 +148,15 @@ static void file_is_not_shared_with_a_writer(void **state)
 		struct drv *d = drv_new(&(struct nvme_options){.read_only = first});
 		struct nvme_options opts = {.path = d->path, .read_only = second};
 		struct nvme *n = NULL;
-		const char *why = NULL;
-		int ret = nvme_create(&opts, &ops, NULL, &n, &why);
+		char why[256] = "";
+		int ret = nvme_create(&opts, &ops, NULL, &n, why, sizeof(why));
 
 		assert_int_equal(ret, first && second ? 0 : -EBUSY);
 		if (ret)
 			assert_non_null(strstr(why, "another"));
 		nvme_destroy(n);
 		nvme_destroy(d->nvme);
-		assert_int_equal(nvme_create(&opts, &ops, NULL, &d->nvme, &why), 0);
+		assert_int_equal(nvme_create(&opts, &ops, NULL, &d->nvme, why, sizeof(why)), 0);
 		drv_free(d);
 	}
 }
@@ -165,15 +171,15 @@ static void file_is_not_shared_with_qemu(void **state)
 	struct nvme_options opts = {.path = d->path, .read_only = true};
 	int fd = open(d->path, O_RDWR);
 	struct nvme *n = NULL;
-	const char *why = NULL;
+	char why[256] = "";
 
 	assert_true(fd >= 0);
 	assert_return_code(fcntl(fd, F_OFD_GETLK, &may_write), 0);
 	assert_int_equal(may_write.l_type, F_RDLCK);
 	assert_return_code(fcntl(fd, F_OFD_SETLK, &says_writes), 0);
-	assert_int_equal(nvme_create(&opts, &ops, NULL, &n, &why), -EBUSY);
+	assert_int_equal(nvme_create(&opts, &ops, NULL, &n, why, sizeof(why)), -EBUSY);
 	close(fd);
-	assert_int_equal(nvme_create(&opts, &ops, NULL, &n, &why), 0);
+	assert_int_equal(nvme_create(&opts, &ops, NULL, &n, why, sizeof(why)), 0);
 	nvme_destroy(n);
 	drv_free(d);
 }
@@ -190,20 +196,20 @@ static void lock_ends_with_the_controller(void **state)
 		struct drv *d = drv_new(&(struct nvme_options){.read_only = read_only});
 		struct nvme_options opts = {.read_only = read_only};
 		struct nvme *n = NULL;
-		const char *why = NULL;
+		char why[256] = "";
 		int fd;
 
 		nvme_destroy(d->nvme);
-		opts.fd = nvme_open_file(d->path, read_only, &why);
+		opts.fd = nvme_open_file(d->path, read_only, why, sizeof(why));
 		assert_true(opts.fd >= 0);
-		assert_int_equal(nvme_create(&opts, &ops, NULL, &n, &why), 0);
+		assert_int_equal(nvme_create(&opts, &ops, NULL, &n, why, sizeof(why)), 0);
 		nvme_destroy(n);
-		fd = nvme_open_file(d->path, false, &why);
+		fd = nvme_open_file(d->path, false, why, sizeof(why));
 		assert_true(fd >= 0);
 		close(fd);
 		close(opts.fd);
 		opts = (struct nvme_options){.path = d->path};
-		assert_int_equal(nvme_create(&opts, &ops, NULL, &d->nvme, &why), 0);
+		assert_int_equal(nvme_create(&opts, &ops, NULL, &d->nvme, why, sizeof(why)), 0);
 		drv_free(d);
 	}
 }
