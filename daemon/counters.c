@@ -7,7 +7,7 @@
 #include <viommu/viommu.h>
 
 static const struct counter_info own[] = {
-#define X(name, unit, doc) {#name, unit, doc, COUNTER_SIDECORE, 0},
+#define X(name, unit, doc, flags) {#name, unit, doc, COUNTER_SIDECORE, flags},
 	SIDECORE_COUNTERS(X)
 #undef X
 #define X(name, unit, doc, flags) {#name, unit, doc, COUNTER_VM, flags},

@@ -13,12 +13,12 @@
 
 /* Of the work thread, which all VMs share. */
 #define SIDECORE_COUNTERS(X)                                                                                 \
-	X(sidecore_polls, "events", "rounds in which the sidecore looked for work")                          \
-	X(sidecore_busy_polls, "events", "rounds in which it found some")                                    \
-	X(sidecore_busy_ns, "ns", "time the sidecore spent in rounds with work")                             \
-	X(sidecore_idle_ns, "ns", "time the sidecore spent in rounds without")                               \
-	X(sidecore_sleep_ns, "ns", "time the sidecore slept, without the sleep that is not over yet")        \
-	X(sidecore_sleeps, "events", "times the sidecore fell asleep")
+	X(sidecore_polls, "events", "rounds in which the sidecore looked for work", 0)                       \
+	X(sidecore_busy_polls, "events", "rounds in which it found some", 0)                                 \
+	X(sidecore_busy_ns, "ns", "time the sidecore spent in rounds with work", 0)                          \
+	X(sidecore_idle_ns, "ns", "time the sidecore spent in rounds without", 0)                            \
+	X(sidecore_sleep_ns, "ns", "time the sidecore slept, without the sleep that is not over yet", 0)     \
+	X(sidecore_sleeps, "events", "times the sidecore fell asleep", 0)
 
 /* Of a VM. */
 #define VM_COUNTERS(X)                                                                                       \
@@ -32,7 +32,7 @@
 	X(main_step_cpu_ns_max, "ns", "the most processor time that one such step took",                     \
 	  VIOMMU_COUNTER_MAXIMUM)
 
-#define X(name, unit, doc) SIDECORE_COUNT_##name,
+#define X(name, unit, doc, flags) SIDECORE_COUNT_##name,
 enum sidecore_counter { SIDECORE_COUNTERS(X) SIDECORE_COUNTER_COUNT };
 #undef X
 

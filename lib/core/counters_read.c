@@ -9,11 +9,6 @@
 #include "core/requester.h"
 #include "core/unit.h"
 
-static uint64_t load(const _Atomic uint64_t *value)
-{
-	return atomic_load_explicit(value, memory_order_relaxed);
-}
-
 /* With both locks, as below: all that accesses of this device have counted, or its counter of another kind.
  */
 static uint64_t of_device(const struct viommu_requester *r, unsigned which)
@@ -75,10 +70,10 @@ size_t viommu_counters_read(struct viommu *v, uint64_t *ret_values, size_t count
 
 	lock_both(v);
 	for (size_t i = 0; i < n; i++)
-		ret_values[i] = load(&v->counters.values[i]);
+		ret_values[i] = vi_counter_read(&v->counters.values[i]);
 	add_devices(v, of_device, ret_values, vi_min(n, VI_DEVICE_COUNTER_COUNT));
 	if (n > VI_COUNT_faults_lost)
-		ret_values[VI_COUNT_faults_lost] += load(&v->faults.lost);
+		ret_values[VI_COUNT_faults_lost] += vi_counter_read(&v->faults.lost);
 	unlock_both(v);
 	return n;
 }

@@ -26,7 +26,7 @@ struct viommu_thread {
 static inline void vi_count_access(struct viommu_thread *t, struct vi_device_counters *counters,
 				   enum vi_counter which, uint64_t amount)
 {
-	vi_add(&counters[t->index].values[which], amount);
+	vi_counter_add(&counters[t->index].values[which], amount);
 }
 
 /* No call that was running works for `r` any more; none may begin. */

@@ -3,20 +3,11 @@
 
 #include "dma/space.h"
 
-static uint64_t load(const _Atomic uint64_t *value)
-{
-	return atomic_load_explicit(value, memory_order_relaxed);
-}
-
 void vi_dma_count_stale(struct vi_dma_counters *c, uint64_t ns)
 {
-	_Atomic uint64_t *most = &c->values[VI_DMA_COUNT_stale_ns_max], *times;
-
-	times = &c->stale[vi_min(vi_ceil_lg2(ns), VIOMMU_DMA_STALE_BUCKETS - 1)];
 	vi_dma_count(c, VI_DMA_COUNT_stale_ns_total, ns);
-	if (ns > load(most))
-		atomic_store_explicit(most, ns, memory_order_relaxed);
-	atomic_store_explicit(times, load(times) + 1, memory_order_relaxed);
+	vi_counter_raise(&c->values[VI_DMA_COUNT_stale_ns_max], ns);
+	vi_counter_add(&c->stale[vi_min(vi_ceil_lg2(ns), VIOMMU_DMA_STALE_BUCKETS - 1)], 1);
 }
 
 static const struct viommu_dma_counter_info table[] = {
@@ -31,20 +22,16 @@ const struct viommu_dma_counter_info *viommu_dma_counters_describe(size_t *ret_c
 	return table;
 }
 
-static uint64_t joined(unsigned which, uint64_t a, uint64_t b)
-{
-	return table[which].flags & VIOMMU_DMA_COUNTER_MAXIMUM ? vi_max(a, b) : a + b;
-}
-
 void vi_dma_counters_keep(struct vi_dma_counters *kept, const struct vi_dma_counters *c)
 {
-	for (unsigned i = 0; i < VI_DMA_COUNTER_COUNT; i++)
-		atomic_store_explicit(&kept->values[i],
-				      joined(i, load(&kept->values[i]), load(&c->values[i])),
-				      memory_order_relaxed);
+	for (unsigned i = 0; i < VI_DMA_COUNTER_COUNT; i++) {
+		if (table[i].flags & VIOMMU_DMA_COUNTER_MAXIMUM)
+			vi_counter_raise(&kept->values[i], vi_counter_read(&c->values[i]));
+		else
+			vi_counter_add(&kept->values[i], vi_counter_read(&c->values[i]));
+	}
 	for (unsigned i = 0; i < VIOMMU_DMA_STALE_BUCKETS; i++)
-		atomic_store_explicit(&kept->stale[i], load(&kept->stale[i]) + load(&c->stale[i]),
-				      memory_order_relaxed);
+		vi_counter_add(&kept->stale[i], vi_counter_read(&c->stale[i]));
 }
 
 /* With the lock: what all threads, those that are gone too, have counted. */
@@ -62,7 +49,7 @@ static void sum_up(struct viommu_dma *d, struct vi_dma_counters *ret_sum)
 size_t viommu_dma_counters_read(struct viommu_dma *d, uint64_t *ret_values, size_t count)
 {
 	const uint64_t gauges[] = {
-#define X(name, unit, doc, flags) load(&d->name),
+#define X(name, unit, doc, flags) vi_counter_read(&d->name),
 		VI_DMA_GAUGES(X)
 #undef X
 	};
@@ -73,8 +60,8 @@ size_t viommu_dma_counters_read(struct viommu_dma *d, uint64_t *ret_values, size
 	sum_up(d, &sum);
 	pthread_mutex_unlock(&d->lock);
 	for (size_t i = 0; i < n; i++)
-		ret_values[i] =
-			i < VI_DMA_COUNTER_COUNT ? load(&sum.values[i]) : gauges[i - VI_DMA_COUNTER_COUNT];
+		ret_values[i] = i < VI_DMA_COUNTER_COUNT ? vi_counter_read(&sum.values[i])
+							 : gauges[i - VI_DMA_COUNTER_COUNT];
 	return n;
 }
 
@@ -87,6 +74,6 @@ size_t viommu_dma_stale_times_read(struct viommu_dma *d, uint64_t *ret_counts, s
 	sum_up(d, &sum);
 	pthread_mutex_unlock(&d->lock);
 	for (size_t i = 0; i < n; i++)
-		ret_counts[i] = load(&sum.stale[i]);
+		ret_counts[i] = vi_counter_read(&sum.stale[i]);
 	return n;
 }

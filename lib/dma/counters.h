@@ -7,10 +7,9 @@
 #ifndef DMA_COUNTERS_H
 #define DMA_COUNTERS_H
 
-#include <stdatomic.h>
-#include <stdint.h>
-
 #include <viommu/dma.h>
+
+#include "base/counter.h"
 
 #define VI_DMA_COUNTERS(X)                                                                                   \
 	X(maps, "events", "buffers mapped by the driver", 0)                                                 \
@@ -51,10 +50,7 @@ struct vi_dma_counters {
 
 static inline void vi_dma_count(struct vi_dma_counters *c, enum vi_dma_counter which, uint64_t amount)
 {
-	_Atomic uint64_t *value = &c->values[which];
-
-	atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + amount,
-			      memory_order_relaxed);
+	vi_counter_add(&c->values[which], amount);
 }
 
 /* A translation was of use to the device for `ns` longer than the driver had it mapped. */

@@ -128,6 +128,31 @@ static void drain(struct viommu *v, struct clock *c, uint64_t ns)
 	viommu_requester_remove(r);
 }
 
+/* Devices and domains have the first of the table, so all that have a flag stand in front of those without
+ * it. */
+static void test_order(void **state)
+{
+	static const unsigned flags[] = {VIOMMU_COUNTER_OF_DEVICE,
+					 VIOMMU_COUNTER_OF_DEVICE | VIOMMU_COUNTER_OF_DOMAIN};
+	uint64_t values[MANY];
+	struct machine m;
+	const struct viommu_counter_info *info;
+	size_t count, of_device = 0, of_domain = 0;
+
+	(void)state;
+	info = viommu_counters_describe(&count);
+	for (size_t i = 0; i < count; i++) {
+		of_device += info[i].flags & flags[0] ? 1 : 0;
+		of_domain += info[i].flags & flags[1] ? 1 : 0;
+		for (size_t j = 0; i && j < VI_ARRAY_SIZE(flags); j++)
+			assert_true(!(info[i].flags & flags[j]) || info[i - 1].flags & flags[j]);
+	}
+	machine_start(&m, TRAPPED, NULL, true);
+	assert_int_equal(viommu_requester_counters_read(m.device, values, MANY), of_device);
+	assert_int_equal(viommu_domain_counters_read(m.viommu, VIOMMU_DOMAIN_REST, values, MANY), of_domain);
+	machine_finish(&m);
+}
+
 static void test_drain_times(void **state)
 {
 	struct viommu_host_ops ops = {.sz = sizeof(ops), .now_ns = tick};
@@ -156,6 +181,7 @@ int main(void)
 		cmocka_unit_test(test_each_device_has_its_own),
 		cmocka_unit_test(test_what_went_stays_counted),
 		cmocka_unit_test(test_as_many_as_fit),
+		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_drain_times),
 	};
 
