@@ -174,19 +174,23 @@ static uint64_t value_of(const struct viommu *v, const struct vi_walk *w, uint64
 	       (w->access & VI_PGTABLE_WRITE ? VI_IOTLB_WRITE : 0) | host_bits(v, address, page);
 }
 
+/* A zero-length read needs any right. */
+static unsigned rights_needed(unsigned access, bool zero_length)
+{
+	if (zero_length)
+		return VI_PGTABLE_READ | VI_PGTABLE_WRITE;
+	return (access & VIOMMU_READ ? VI_PGTABLE_READ : 0) | (access & VIOMMU_WRITE ? VI_PGTABLE_WRITE : 0);
+}
+
 /* Read the guest's tables; cache what they say, unless that is a fault. Returns a reason when they refuse. */
 static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint64_t iova, bool zero_length,
 		      unsigned access, uint64_t changes, uint32_t asid, uint64_t *ret_value,
 		      unsigned *ret_class)
 {
 	struct viommu *v = t->unit;
-	unsigned need =
-		(access & VIOMMU_READ ? VI_PGTABLE_READ : 0) | (access & VIOMMU_WRITE ? VI_PGTABLE_WRITE : 0);
-	struct vi_walk w;
+	struct vi_walk w = c->t.translator.ops->walk(&c->t.translator, &v->mem, iova,
+						     rights_needed(access, zero_length), zero_length);
 
-	if (zero_length)
-		need = VI_PGTABLE_READ | VI_PGTABLE_WRITE;
-	w = c->t.translator.ops->walk(&c->t.translator, &v->mem, iova, need, zero_length);
 	vi_count_access(t, c->counters, VI_COUNT_walks, 1);
 	vi_count_access(t, c->counters, VI_COUNT_walk_reads, w.reads);
 	if (w.result == VI_WALK_OK && w.address >> VI_IOVA_BITS) {

@@ -7,18 +7,20 @@
 #include "base/endian.h"
 #include <viommu/viommu.h>
 
-/*
- * Where an aligned word of `size` bytes lies. A region may begin or end in the
- * middle of a word: such a word is in no region.
- */
+/* A region may begin or end in the middle of a word: such a word is in no region. */
+static bool holds_word(const struct vi_region *r, uint64_t gpa, unsigned size, unsigned need)
+{
+	return gpa >= r->first && gpa <= r->last && r->last - gpa >= size - 1 && (need & ~r->flags) == 0 &&
+	       !vi_is_message(gpa);
+}
+
+/* Where an aligned word of `size` bytes lies. */
 static const struct vi_region *find_word(const struct vi_guestmem *gm, uint64_t gpa, unsigned size,
 					 unsigned need)
 {
 	const struct vi_region *r = vi_guestmem_find(gm, gpa);
 
-	if (vi_is_message(gpa) || !r || r->last - gpa < size - 1 || (need & ~r->flags) != 0)
-		return NULL;
-	return r;
+	return r && holds_word(r, gpa, size, need) ? r : NULL;
 }
 
 /* A region's host address need not be aligned as its gpa is; then the word is not one access. */
@@ -48,6 +50,13 @@ bool vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t *re
 	const struct vi_region *r = find_word(gm, gpa, 8, VIOMMU_MEM_READ);
 
 	return r && load(gm, r, gpa, ret_value);
+}
+
+bool vi_guestmem_load64_near(struct vi_guestmem_cursor *c, uint64_t gpa, uint64_t *ret_value)
+{
+	if (!c->region || !holds_word(c->region, gpa, 8, VIOMMU_MEM_READ))
+		c->region = find_word(c->gm, gpa, 8, VIOMMU_MEM_READ);
+	return c->region && load(c->gm, c->region, gpa, ret_value);
 }
 
 /* Both words by one load of the CPU: a CPU with AVX makes aligned 16-byte loads atomic. False: it cannot. */

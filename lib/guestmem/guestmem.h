@@ -94,6 +94,16 @@ static inline uint8_t *vi_guestmem_host(const struct vi_guestmem *gm, unsigned s
  * release. False: no memory there, or it may not be accessed so.
  */
 bool vi_guestmem_load64(const struct vi_guestmem *gm, uint64_t gpa, uint64_t *ret_value);
+
+/* For several words that are likely to lie in one region: that of the last word is looked at first.
+ * Good as long as a pointer from vi_guestmem_find() is. Begins as {.gm = gm}. */
+struct vi_guestmem_cursor {
+	const struct vi_guestmem *gm;
+	const struct vi_region *region; /* NULL: the last word was in none, or there was none */
+};
+
+bool vi_guestmem_load64_near(struct vi_guestmem_cursor *c, uint64_t gpa, uint64_t *ret_value);
+
 /*
  * An entry of two words, `gpa` aligned to 16 bytes: both words are of one
  * moment, though the guest may exchange the entry as a whole meanwhile. Where

@@ -42,20 +42,6 @@ struct vi_pte {
 	uint8_t next;	  /* of a table: its level; one that is not below the entry's is taken for RESERVED */
 };
 
-struct vi_pgtable_format {
-	const char *name;
-	uint8_t max_levels;
-	uint8_t index_bits; /* of a level */
-	/* Never fails: whatever is not as it must be is VI_PTE_RESERVED. */
-	struct vi_pte (*decode)(const struct vi_pgtable *t, uint64_t entry, unsigned level);
-	/* What a driver writes. `address` is aligned to the level's page, or a table's. */
-	uint64_t (*encode_leaf)(uint64_t address, unsigned level, unsigned access);
-	uint64_t (*encode_table)(uint64_t address);
-};
-
-/* Second-stage tables of Intel VT-d (9.8): 3 or 4 levels of R/W entries. */
-extern const struct vi_pgtable_format vi_pgtable_vtd_second_stage;
-
 enum vi_walk_result {
 	VI_WALK_OK,
 	VI_WALK_DENIED,	      /* an entry lacks the right; not-present is the lack of all */
@@ -79,6 +65,24 @@ struct vi_walk {
 	unsigned access;  /* granted by all entries on the way; on OK also what the leaf is good for */
 	uint64_t address; /* of the leaf page, on OK */
 };
+
+struct vi_pgtable_format {
+	const char *name;
+	uint8_t max_levels;
+	uint8_t index_bits; /* of a level */
+	/* Never fails: whatever is not as it must be is VI_PTE_RESERVED. */
+	struct vi_pte (*decode)(const struct vi_pgtable *t, uint64_t entry, unsigned level);
+	/* vi_pgtable_walk() as the compiler has made it for this format (pgtable/walk.h); NULL: the one for
+	 * all. */
+	struct vi_walk (*walk)(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
+			       unsigned need, bool any);
+	/* What a driver writes. `address` is aligned to the level's page, or a table's. */
+	uint64_t (*encode_leaf)(uint64_t address, unsigned level, unsigned access);
+	uint64_t (*encode_table)(uint64_t address);
+};
+
+/* Second-stage tables of Intel VT-d (9.8): 3 or 4 levels of R/W entries. */
+extern const struct vi_pgtable_format vi_pgtable_vtd_second_stage;
 
 /* Does `granted` suffice? */
 static inline bool vi_pgtable_grants(unsigned granted, unsigned need, bool any)

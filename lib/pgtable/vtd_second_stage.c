@@ -2,6 +2,7 @@
 /* Second-stage paging entries of VT-d, section 9.8. */
 #include "base/bits.h"
 #include "pgtable/pgtable.h"
+#include "pgtable/walk.h"
 #include "spec/vtd_tables.h"
 
 static unsigned access_of(uint64_t entry)
@@ -29,7 +30,9 @@ static uint64_t reserved_bits(const struct vi_pgtable *t, unsigned level, bool l
 	return reserved;
 }
 
-static struct vi_pte decode(const struct vi_pgtable *t, uint64_t entry, unsigned level)
+/* Inlined in walk(), which is what this format is walked by. */
+static inline __attribute__((always_inline)) struct vi_pte decode(const struct vi_pgtable *t, uint64_t entry,
+								  unsigned level)
 {
 	struct vi_pte pte = {.kind = VI_PTE_NONE, .access = access_of(entry)};
 	bool page_size = level > 1 && (entry & VTD_SS_PS);
@@ -48,6 +51,14 @@ static struct vi_pte decode(const struct vi_pgtable *t, uint64_t entry, unsigned
 	return pte;
 }
 
+static struct vi_walk walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
+			   unsigned need, bool any)
+{
+	struct vi_guestmem_cursor memory = {.gm = gm};
+
+	return vi_walk_tables(&vi_pgtable_vtd_second_stage, t, vi_walk_memory(&memory), iova, need, any);
+}
+
 static uint64_t encode_leaf(uint64_t address, unsigned level, unsigned access)
 {
 	return address | (level > 1 ? VTD_SS_PS : 0) | (access & VI_PGTABLE_READ ? VTD_SS_R : 0) |
@@ -64,6 +75,7 @@ const struct vi_pgtable_format vi_pgtable_vtd_second_stage = {
 	.max_levels = 4,
 	.index_bits = 9,
 	.decode = decode,
+	.walk = walk,
 	.encode_leaf = encode_leaf,
 	.encode_table = encode_table,
 };

@@ -1,91 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "pgtable/pgtable.h"
-
 #include "base/bits.h"
-
-/*
- * May the walk go on from a table entry of this level to the table that it names?
- * Levels only fall, whatever a format makes of the entry, so that each walk ends.
- * Bits of the iova that belong to levels which the entry skips must be 0: there
- * is one table for all of the level below, not for each value of them.
- */
-static bool leads_on(const struct vi_pgtable *t, const struct vi_pte *pte, unsigned level)
-{
-	return pte->next > 0 && pte->next < level;
-}
-
-static bool is_skipped(const struct vi_pgtable *t, const struct vi_pte *pte, unsigned level, uint64_t iova)
-{
-	unsigned low = vi_pgtable_shift(t->format, pte->next + 1u), high = vi_pgtable_shift(t->format, level);
-
-	return low < high && (iova & VI_BITS(high - 1, low)) != 0;
-}
-
-static bool load_from_memory(void *arg, uint64_t address, uint64_t *ret_entry)
-{
-	return vi_guestmem_load64(arg, address, ret_entry);
-}
-
-static struct vi_pgtable_source memory_as_source(const struct vi_guestmem *gm)
-{
-	return (struct vi_pgtable_source){.load = load_from_memory, .arg = (void *)(uintptr_t)gm};
-}
-
-/*
- * The order of checks at a level is VT-d's (7.1.3): the entry is
- * fetched, then the right that is asked for, then reserved bits. So an entry
- * that lacks the right is refused for that, whatever else is wrong with it.
- *
- * Inlined, so that a walk in guest memory calls its loads directly.
- */
-static inline __attribute__((always_inline)) struct vi_walk walk_tables(const struct vi_pgtable *t,
-									struct vi_pgtable_source source,
-									uint64_t iova, unsigned need,
-									bool any)
-{
-	struct vi_walk w = {.access = VI_PGTABLE_READ | VI_PGTABLE_WRITE, .level = t->levels, .top = true};
-	uint64_t table = t->root;
-
-	for (;; w.top = false) {
-		uint64_t entry;
-		struct vi_pte pte;
-
-		w.reads++;
-		w.result = VI_WALK_TABLE_ACCESS;
-		if (!source.load(source.arg, vi_pgtable_entry_gpa(t->format, table, iova, w.level), &entry))
-			return w;
-		pte = t->format->decode(t, entry, w.level);
-		w.access &= pte.access;
-		w.result = VI_WALK_DENIED;
-		if (pte.kind == VI_PTE_NONE || !vi_pgtable_grants(w.access, need, any))
-			return w;
-		w.result = VI_WALK_RESERVED;
-		if (pte.kind == VI_PTE_RESERVED || (pte.kind == VI_PTE_TABLE && !leads_on(t, &pte, w.level)))
-			return w;
-		if (pte.kind == VI_PTE_LEAF) {
-			w.result = VI_WALK_OK;
-			w.address = pte.address;
-			w.size_lg2 = pte.size_lg2;
-			return w;
-		}
-		w.result = VI_WALK_DENIED;
-		if (is_skipped(t, &pte, w.level, iova))
-			return w;
-		table = pte.address;
-		w.level = pte.next;
-	}
-}
+#include "pgtable/pgtable.h"
+#include "pgtable/walk.h"
 
 struct vi_walk vi_pgtable_walk(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
 			       unsigned need, bool any)
 {
-	return walk_tables(t, memory_as_source(gm), iova, need, any);
+	struct vi_guestmem_cursor memory = {.gm = gm};
+
+	if (t->format->walk)
+		return t->format->walk(t, gm, iova, need, any);
+	return vi_walk_tables(t->format, t, vi_walk_memory(&memory), iova, need, any);
 }
 
 struct vi_walk vi_pgtable_walk_from(const struct vi_pgtable *t, const struct vi_pgtable_source *source,
 				    uint64_t iova, unsigned need, bool any)
 {
-	return walk_tables(t, *source, iova, need, any);
+	return vi_walk_tables(t->format, t, *source, iova, need, any);
 }
 
 /* Walk down to what covers `iova`: *ret_level is where it ended, the leaf is filled in if there is one. */
@@ -115,7 +46,7 @@ static bool leaf_at(const struct vi_pgtable *t, const struct vi_pgtable_source *
 			ret_leaf->access = access;
 			return true;
 		}
-		if (!leads_on(t, &pte, level) || is_skipped(t, &pte, level, iova))
+		if (!vi_walk_leads_on(&pte, level) || vi_walk_skips(t->format, &pte, level, iova))
 			return false;
 		table = pte.address;
 		level = pte.next;
@@ -125,7 +56,8 @@ static bool leaf_at(const struct vi_pgtable *t, const struct vi_pgtable_source *
 enum vi_next_result vi_pgtable_next(const struct vi_pgtable *t, const struct vi_guestmem *gm,
 				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf)
 {
-	const struct vi_pgtable_source source = memory_as_source(gm);
+	struct vi_guestmem_cursor memory = {.gm = gm};
+	const struct vi_pgtable_source source = vi_walk_memory(&memory);
 
 	return vi_pgtable_next_from(t, &source, io_iova, io_budget, ret_leaf);
 }

@@ -194,6 +194,28 @@ static void test_words(void **state)
 	finish(&b);
 }
 
+/* Whatever word was loaded before, each is in memory or is not. */
+static void test_words_near_others(void **state)
+{
+	static struct bed b;
+
+	begin(&b, &with_callbacks);
+	for (unsigned i = 0; i < VI_ARRAY_SIZE(words) * VI_ARRAY_SIZE(words); i++) {
+		const struct word_case *before = &words[i / VI_ARRAY_SIZE(words)],
+				       *w = &words[i % VI_ARRAY_SIZE(words)];
+		uint64_t alone = UNTOUCHED, near = UNTOUCHED, unused;
+		struct vi_guestmem_cursor c = {.gm = &b.gm};
+
+		if (before->gpa % 8 != 0 || w->gpa % 8 != 0)
+			continue;
+		assert_int_equal(vi_guestmem_load64_near(&c, before->gpa, &unused), before->load64);
+		assert_int_equal(vi_guestmem_load64_near(&c, w->gpa, &near), w->load64);
+		vi_guestmem_load64(&b.gm, w->gpa, &alone);
+		assert_int_equal(near, alone);
+	}
+	finish(&b);
+}
+
 static void test_callback_sees_the_word_once(void **state)
 {
 	static struct bed b;
@@ -261,6 +283,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_words_near_others),
 		cmocka_unit_test(test_callback_sees_the_word_once),
 		cmocka_unit_test(test_failing_callback),
 		cmocka_unit_test(test_no_callbacks),
