@@ -15,7 +15,7 @@ static void report(struct viommu_thread *t, struct viommu_requester *r, uint64_t
 {
 	struct viommu *v = t->unit;
 	struct vi_fault fault = {
-		.iova = address, .rid = r->rid, .pasid = VIOMMU_NO_PASID, .reason = reason, .write = true};
+		.iova = address, .rid = r->rid, .pasid = r->pasid, .reason = reason, .write = true};
 
 	vi_count_access(t, r->counters, VI_COUNT_blocked, 1);
 	vi_fault_count(&v->history, reason);
