@@ -22,7 +22,7 @@ static inline void vi_counter_add(_Atomic uint64_t *counter, uint64_t amount)
 	vi_counter_set(counter, vi_counter_read(counter) + amount);
 }
 
-/* Of the highest value so far. */
+/* The counter is the highest value so far. */
 static inline void vi_counter_raise(_Atomic uint64_t *counter, uint64_t value)
 {
 	if (value > vi_counter_read(counter))

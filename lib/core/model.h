@@ -84,8 +84,8 @@ struct vi_model_ops {
 	/* The pages of the set that can be polled, ascending. */
 	const struct vi_regs_pollable *regs_pollable;
 	unsigned regs_pollable_count;
-	/* Serve one of these, by its index, from `pages`, which the guest writes directly if it is writable;
-	 * NULL: from our own again. */
+	/* Serve one of these, by its index, from `pages`, which the guest writes directly where the entry
+	 * says writable; NULL: from the model's own memory again. */
 	void (*regs_share)(void *state, unsigned which, void *pages);
 	/* As viommu_process(). */
 	int (*process)(void *state, unsigned budget);
@@ -115,8 +115,9 @@ struct vi_model_ops {
 	 * NULL: all pass as they are. */
 	vi_reason (*remap)(void *state, uint16_t rid, struct vi_message *io_message);
 	/* The codes for a walk that was refused (DENIED is also for rights of the device's entry: of stage 0
-	 * then, not at the top), for an address outside of first..last, and for a translation that leads to
-	 * interrupt messages. */
+	 * then, not at the top; RESERVED is also for a leaf, of the stage that the walk tells, whose
+	 * addresses have more than VI_IOVA_BITS bits; BEYOND comes from two stages alone), for an address
+	 * outside of first..last, and for a translation that leads to interrupt messages. */
 	vi_reason (*walk_reason)(const struct vi_walk *w, bool write);
 	vi_reason out_of_bounds;
 	vi_reason leads_to_message;

@@ -67,27 +67,29 @@ static bool is_possible(const struct vi_range *range)
 	       !__builtin_add_overflow(range->address, range->last - range->first, &unused);
 }
 
-/* False: it overlaps one. */
-static bool insert(struct vi_ranges *r, struct node *n)
+static int insert(struct vi_ranges *r, struct node *n)
 {
-	bool overlaps;
+	int err = 0;
 
 	vi_lock_take(&r->lock);
-	overlaps = vi_interval_tree_first(&r->tree, n->interval.first, n->interval.last);
-	if (!overlaps)
+	if (vi_interval_tree_first(&r->tree, n->interval.first, n->interval.last))
+		err = -EEXIST;
+	else if (r->count >= r->most)
+		err = -ENOSPC;
+	else
 		vi_interval_tree_insert(&r->tree, &n->interval);
+	r->count += !err;
 	vi_lock_give(&r->lock);
-	return !overlaps;
+	return err;
 }
 
 int vi_ranges_add(struct vi_ranges *r, const struct vi_range *range)
 {
 	struct node *n;
+	int err;
 
 	if (!is_possible(range))
 		return -EINVAL;
-	if (r->count >= r->most)
-		return -ENOSPC;
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		return -ENOMEM;
@@ -95,12 +97,10 @@ int vi_ranges_add(struct vi_ranges *r, const struct vi_range *range)
 	n->interval.last = range->last;
 	n->address = range->address;
 	n->rights = range->rights;
-	if (!insert(r, n)) {
+	err = insert(r, n);
+	if (err)
 		free(n);
-		return -EEXIST;
-	}
-	r->count++;
-	return 0;
+	return err;
 }
 
 /* Does a range hold both the byte at `iova` and the one before it? */
@@ -118,8 +118,10 @@ static struct node *take_first(struct vi_ranges *r, uint64_t first, uint64_t las
 
 	vi_lock_take(&r->lock);
 	i = vi_interval_tree_first(&r->tree, first, last);
-	if (i)
+	if (i) {
 		vi_interval_tree_remove(&r->tree, i);
+		r->count--;
+	}
 	vi_lock_give(&r->lock);
 	return i ? node_of(i) : NULL;
 }
@@ -135,7 +137,6 @@ int64_t vi_ranges_remove(struct vi_ranges *r, uint64_t first, uint64_t last, uns
 		free(n);
 		taken++;
 	}
-	r->count -= taken;
 	return taken;
 }
 
@@ -184,8 +185,8 @@ void vi_ranges_exchange(struct vi_ranges *r, struct vi_ranges *spare)
 
 	vi_lock_take(&r->lock);
 	spare->tree.root = r->tree.root;
-	r->tree.root = root;
-	vi_lock_give(&r->lock);
 	spare->count = r->count;
+	r->tree.root = root;
 	r->count = count;
+	vi_lock_give(&r->lock);
 }

@@ -45,7 +45,8 @@ struct vi_range {
 struct vi_ranges {
 	struct vi_lock lock;
 	struct vi_interval_tree tree; /* under the lock */
-	uint64_t count, most;	      /* the owner's, who makes all changes */
+	uint64_t count;		      /* under the lock */
+	uint64_t most;		      /* never changes */
 };
 
 /* At most so many ranges at a time: what a guest can make us keep is bounded. */
@@ -68,7 +69,7 @@ int64_t vi_ranges_remove(struct vi_ranges *r, uint64_t first, uint64_t last, uns
 /* Save the set, or load one into `r`, which is empty. -EBADMSG: the numbers are no such set. -ENOMEM. What
  * was loaded until then stays. */
 int vi_ranges_state(struct vi_ranges *r, struct vi_state *s);
-/* Give `r` the ranges of `spare`, a set that nobody else knows, and the other way round. */
+/* Exchange the ranges of `r` and of `spare`, a set that nobody else knows. Each set keeps its own `most`. */
 void vi_ranges_exchange(struct vi_ranges *r, struct vi_ranges *spare);
 
 /* Any thread: the first that ends at or after `iova`. False: none does. */

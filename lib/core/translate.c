@@ -193,7 +193,7 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 
 	vi_count_access(t, c->counters, VI_COUNT_walks, 1);
 	vi_count_access(t, c->counters, VI_COUNT_walk_reads, w.reads);
-	if (w.result == VI_WALK_OK && w.address >> VI_IOVA_BITS) {
+	if (w.result == VI_WALK_OK && (w.address + (VI_BIT(w.size_lg2) - 1)) >> VI_IOVA_BITS) {
 		w.result = VI_WALK_RESERVED;
 		w.top = false;
 	}

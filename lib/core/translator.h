@@ -25,7 +25,7 @@ struct vi_translator_ops {
 	struct vi_walk (*walk)(const struct vi_translator *t, const struct vi_guestmem *gm, uint64_t iova,
 			       unsigned need, bool any);
 	/* With the unit lock: the first leaf that ends at or after *io_iova and grants something, as
-	 * vi_pgtable_next(). */
+	 * vi_pgtable_next(); after END *io_iova means nothing. */
 	enum vi_next_result (*next)(const struct vi_translator *t, const struct vi_guestmem *gm,
 				    uint64_t *io_iova, uint64_t *io_budget, struct vi_leaf *ret_leaf);
 };

@@ -112,7 +112,8 @@ static enum vi_next_result next_second(struct inner_memory *m, uint64_t *io_addr
 
 /*
  * The first part of the first stage's leaf, from `iova` on, that one leaf of the
- * second stands for. False: there is none up to *ret_last, which is its end else.
+ * second stands for. *ret_last is the last iova of that part; or, without one (false), the last that was
+ * looked at.
  */
 static bool next_part(struct inner_memory *m, const struct vi_leaf *first, uint64_t iova,
 		      struct vi_leaf *ret_part, uint64_t *ret_last)

@@ -73,7 +73,7 @@ struct vi_pgtable_format {
 	/* Never fails: whatever is not as it must be is VI_PTE_RESERVED. */
 	struct vi_pte (*decode)(const struct vi_pgtable *t, uint64_t entry, unsigned level);
 	/* vi_pgtable_walk() as the compiler has made it for this format (pgtable/walk.h); NULL: the one for
-	 * all. */
+	 * all. A copy of a format with another decode sets it to NULL. */
 	struct vi_walk (*walk)(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
 			       unsigned need, bool any);
 	/* What a driver writes. `address` is aligned to the level's page, or a table's. */

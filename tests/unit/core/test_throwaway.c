@@ -445,6 +445,8 @@ static void test_addresses_of_64_bits(void **state)
 	assert_int_equal(put(&b, VI_BIT(52) - PAGE, 1), 0);
 	lay(&b, 0, 12, VI_BIT(52) | PAGE, RW);
 	expect_fault(&b, 0, RESERVED);
+	lay(&b, 0, 21, VI_BIT(52) - PAGE, RW); /* the second page would be at 0 */
+	expect_fault(&b, PAGE, RESERVED);
 	end(&b);
 }
 
@@ -558,6 +560,42 @@ static void test_handles_with_a_pasid_go(void **state)
 	end(&b);
 }
 
+/* An invalidation of all addresses of a domain, as a model makes one when the guest unmaps all. */
+static void test_invalidation_to_the_last_address(void **state)
+{
+	struct viommu_pin pins[2];
+	struct viommu_requester *one, *two;
+	_Atomic bool revoked[2];
+	pthread_t giver;
+	struct bed b;
+
+	(void)state;
+	begin(&b);
+	lay(&b, 0, 12, PAGE, RW);
+	assert_int_equal(viommu_requester_pasid_add(b.device, 1, &one), 0);
+	assert_int_equal(viommu_requester_pasid_add(b.device, 2, &two), 0);
+	pin(&b, one, &pins[0], &revoked[0]);
+	pin(&b, two, &pins[1], &revoked[1]);
+	assert_int_equal(pthread_create(&giver, NULL, give_back, &pins[0]), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		vi_lock_take(&b.viommu->lock);
+		b.drain = (struct vi_drain){.active = false};
+		vi_iotlb_invalidate_range(b.viommu, &b.drain, 1, i == 0 ? VI_BIT(52) : 0, UINT64_MAX);
+		vi_drain_begin(b.viommu, &b.drain);
+		vi_lock_give(&b.viommu->lock);
+		for (unsigned n = 0; viommu_process(b.viommu, 64) & VIOMMU_PROCESS_PENDING && n < 1000000;
+		     n++)
+			sched_yield();
+		assert_false(b.drain.active);
+		/* None is pinned from 2^52 on, and none of another domain is asked back. */
+		assert_int_equal(atomic_load(&revoked[0]), i == 1);
+		assert_false(atomic_load(&revoked[1]));
+	}
+	pthread_join(giver, NULL);
+	viommu_unpin(&pins[1]);
+	end(&b);
+}
+
 /* ------------------------------------------------------------------------ reach */
 
 static int note(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
@@ -596,11 +634,16 @@ static void test_reach_knows_bounds_and_rights(void **state)
 
 /* --------------------------------------------------------------------- messages */
 
-static int send_message(struct bed *b)
+static int send_message_as(struct bed *b, struct viommu_requester *r)
 {
 	const uint32_t data = 0x31;
 
-	return viommu_write(b->thread, b->device, MESSAGE + 0x10, &data, sizeof(data));
+	return viommu_write(b->thread, r, MESSAGE + 0x10, &data, sizeof(data));
+}
+
+static int send_message(struct bed *b)
+{
+	return send_message_as(b, b->device);
 }
 
 static void test_messages_are_remapped(void **state)
@@ -630,6 +673,24 @@ static void test_messages_are_remapped(void **state)
 	viommu_refusals_read(b.viommu, refusals, VIOMMU_REASONS);
 	assert_int_equal(refusals[BAD_MESSAGE], 2);
 	assert_int_equal(b.sent, 1);
+	end(&b);
+}
+
+static void test_a_refused_message_tells_its_pasid(void **state)
+{
+	struct viommu_requester *one;
+	struct bed b;
+
+	(void)state;
+	begin(&b);
+	b.refuses = BAD_MESSAGE;
+	assert_int_equal(viommu_requester_pasid_add(b.device, 1, &one), 0);
+	assert_int_equal(send_message_as(&b, one), -EACCES);
+	viommu_process(b.viommu, 64);
+	assert_int_equal(b.last_pasid, 1);
+	assert_int_equal(send_message(&b), -EACCES);
+	viommu_process(b.viommu, 64);
+	assert_true(b.last_pasid == VIOMMU_NO_PASID);
 	end(&b);
 }
 
@@ -704,8 +765,10 @@ int main(void)
 		cmocka_unit_test(test_addresses_of_64_bits),
 		cmocka_unit_test(test_a_handle_for_each_pasid),
 		cmocka_unit_test(test_handles_with_a_pasid_go),
+		cmocka_unit_test(test_invalidation_to_the_last_address),
 		cmocka_unit_test(test_reach_knows_bounds_and_rights),
 		cmocka_unit_test(test_messages_are_remapped),
+		cmocka_unit_test(test_a_refused_message_tells_its_pasid),
 		cmocka_unit_test(test_drain_waits_for_messages),
 		cmocka_unit_test(test_states_of_any_length),
 	};

@@ -223,6 +223,7 @@ static void test_leaves_that_are_not_aligned(void **state)
 	(void)state;
 	begin(&s, 3, 3);
 	format.decode = decode_unaligned;
+	format.walk = NULL;
 	s.bed.t.translator.stages.first.format = &format;
 	map_first(&s, 0, 0, LARGE, RW);
 	map_second(&s, 0, LARGE, LARGE, RW);
