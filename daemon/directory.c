@@ -73,11 +73,10 @@ static void explain(const struct path_walk_result *walked, const char *wanted, i
 		    size_t why_size)
 {
 	if (walked->strange_link)
-		snprintf(
-			why, why_size,
-			"--dir %s leads over a symbolic link of another user, who can make it lead anywhere; "
-			"give the folder itself",
-			wanted);
+		os_say(why, why_size,
+		       "--dir %s leads over a symbolic link of another user, who can make it lead anywhere; "
+		       "give the folder itself",
+		       wanted);
 	else if (walked->strange_folder)
 		os_say(why, why_size,
 		       "--dir %s leads through %s, which belongs to another user, who can make it lead "

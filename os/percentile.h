@@ -25,8 +25,8 @@ static inline size_t os_percentile_bucket(const uint64_t *counts, size_t n, doub
 
 /*
  * Bucket i counts numbers up to 2^i, the last one all that are larger; `most`
- * is the largest of them. So many of a hundred are at most what is returned; 0
- * when there were none.
+ * is the largest of them. `percent` of the numbers are at most the one that is
+ * returned, which is 0 when there are no numbers.
  */
 static inline uint64_t os_percentile_of_powers(const uint64_t *counts, size_t n, double percent,
 					       uint64_t most)

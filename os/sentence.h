@@ -2,7 +2,7 @@
 /*
  * Sentences for people, in the room that there is. Why an operation failed is
  * such a sentence, in `char *why, size_t why_size` of the caller, who gives
- * OS_WHY_SIZE bytes: what was wrong and what to do, nothing when it went well.
+ * OS_WHY_SIZE bytes: what was wrong and what to do. It means nothing where the operation succeeded.
  *
  * Names come from outside and may be as long as the room. What does not fit is
  * left out of the middle, so that the beginning and the reason at the end stay.
@@ -20,7 +20,7 @@
 #define OS_WHY_SIZE 1024
 #define OS_LEFT_OUT "[...]"
 
-/* Of UTF-8: half a character is none that JSON takes. */
+/* A byte of UTF-8 that begins no character: JSON takes no text that is cut before one. */
 static inline bool os_is_inside_character(char c)
 {
 	return ((unsigned char)c & 0xc0) == 0x80;

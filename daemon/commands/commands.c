@@ -50,7 +50,7 @@ struct json_object *commands_handle(void *vm, struct json_object *request, struc
 		return commands[i].begin ? commands[i].begin(vm, request, ret_work)
 					 : commands[i].handle(vm, request);
 	}
-	return control_error("there is no command '%.64s'; there are status, expect, counters, stat, reach, "
+	return control_error("there is no command '%s'; there are status, expect, counters, stat, reach, "
 			     "dump, save, restore, shutdown",
 			     name);
 }

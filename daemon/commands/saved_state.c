@@ -215,10 +215,9 @@ int saved_state_take(struct vm *vm, uint8_t **ret_bytes, size_t *ret_size, char 
 	int err;
 
 	if (!memory_has_files(vm)) {
-		snprintf(
-			why, why_size,
-			"the guest's memory came without a file, and whoever goes on would not have it; give "
-			"QEMU's memory backend share=on");
+		os_say(why, why_size,
+		       "the guest's memory came without a file, and whoever goes on would not have it; give "
+		       "QEMU's memory backend share=on");
 		return -ENOTSUP;
 	}
 	v.bytes = calloc(1, v.size);

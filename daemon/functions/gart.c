@@ -7,7 +7,6 @@
  * a function says otherwise.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +15,7 @@
 #include "daemon/functions/host.h"
 #include "daemon/functions/kind.h"
 #include "daemon/functions/unit.h"
+#include "os/sentence.h"
 #include "vfio_user/server.h"
 
 #define CONFIG_SIZE 256
@@ -271,7 +271,7 @@ static int create(struct host *host, const struct vm_options *o, unsigned index,
 		err = open_server(f);
 	}
 	if (err) {
-		snprintf(why, why_size, "%s in %s: %s", reason, host->directory->path, strerror(-err));
+		os_say(why, why_size, "%s in %s: %s", reason, host->directory->path, strerror(-err));
 		if (f)
 			destroy(&f->base);
 		return err;

@@ -35,7 +35,7 @@ struct iommu_function {
 	int pages_fd;
 	uint8_t *pages;
 	uint64_t pages_size;
-	struct vfu_mmap_area areas[AREAS_MOST]; /* what of it the client may map */
+	struct vfu_mmap_area areas[AREAS_MOST]; /* the parts of the file that the client may map */
 	size_t area_count;
 
 	/* Where the registers are, and should be. */

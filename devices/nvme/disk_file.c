@@ -108,7 +108,7 @@ static int prepare(int fd, bool read_only, char *why, size_t why_size)
 	return err;
 }
 
-/* Of open(). */
+/* Why open() failed. */
 static int explain(int error, char *why, size_t why_size)
 {
 	if (error == EISDIR) {

@@ -48,7 +48,7 @@ struct nvme_options {
 	bool no_dbbuf; /* hide shadow doorbells */
 };
 
-/* 0 or negative errno; on error `why` says what is wrong and what to do, and on success nothing. */
+/* 0 or negative errno; on error `why` says what is wrong and what to do; else it means nothing. */
 int nvme_create(const struct nvme_options *opts, const struct nvme_host_ops *ops, void *opaque,
 		struct nvme **ret_nvme, char *why, size_t why_size);
 void nvme_destroy(struct nvme *n);

@@ -31,6 +31,12 @@ static __attribute__((format(printf, 3, 4))) int refuse(char *why, size_t why_si
 	return -EINVAL;
 }
 
+/* How much of a word that nobody knows is repeated, so that there is room for what is wrong with it. */
+static int shown(struct word w)
+{
+	return w.len < 40 ? (int)w.len : 40;
+}
+
 static struct word next_word(const char **at, const char *ends)
 {
 	struct word w = {.text = *at, .len = strcspn(*at, ends)};
@@ -77,11 +83,11 @@ static int set_option(const struct vi_dma_strategy *s, struct word name, struct 
 		if (!to_number(number, &value) || value < o->least || value > o->most)
 			return refuse(why, why_size, "%s: %s is a number of %s from %llu to %llu, not '%.*s'",
 				      s->info.name, o->name, o->unit, (unsigned long long)o->least,
-				      (unsigned long long)o->most, (int)number.len, number.text);
+				      (unsigned long long)o->most, shown(number), number.text);
 		option[i] = value;
 		return 0;
 	}
-	return refuse(why, why_size, "the strategy %s has no option '%.*s'", s->info.name, (int)name.len,
+	return refuse(why, why_size, "the strategy %s has no option '%.*s'", s->info.name, shown(name),
 		      name.text);
 }
 
@@ -120,7 +126,7 @@ int vi_dma_strategy_parse(const char *text, const struct vi_dma_strategy **ret_s
 	name = next_word(&text, ",");
 	s = find(name);
 	if (!s)
-		return refuse(why, why_size, "there is no strategy '%.*s'", (int)name.len, name.text);
+		return refuse(why, why_size, "there is no strategy '%.*s'", shown(name), name.text);
 	err = parse_options(text, s, values, why, why_size);
 	if (err)
 		return err;

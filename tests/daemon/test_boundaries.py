@@ -127,6 +127,14 @@ def own_page():
 
 # ----------------------------------------------------------------------- files
 
+@case("a command that there is not, of any length and in any letters, is refused in JSON")
+def no_such_command():
+    with Daemon(VIOMMUD) as d:
+        for name in ("nothing", "a" + 40 * "\u00e4", 1000 * "\u00e4"):
+            error = d.ask(name)["error"]
+            check(error.startswith("there is no command '" + name[:7]) and "there are status" in error, error)
+
+
 @case("its sockets are its user's alone, whatever the umask was")
 def modes():
     with Daemon(VIOMMUD, folder_is_there=False, umask=0) as d:

@@ -99,9 +99,13 @@ static void begin(const char *strategy, struct viommu_dma **ret_dma, struct viom
 static void test_strategy_by_name(void **state)
 {
 	struct viommu_dma *d;
-	char why[128];
+	char why[128], unknown[1024];
 
 	(void)state;
+	memset(unknown, 'x', sizeof(unknown) - 1);
+	unknown[sizeof(unknown) - 1] = '\0';
+	assert_int_equal(open_text(unknown, why, sizeof(why), &d), -EINVAL);
+	assert_string_equal(why, "there is no strategy 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'");
 	assert_int_equal(open_text("strict", why, sizeof(why), &d), -EINVAL);
 	assert_string_equal(why, "there is no strategy 'strict'");
 	assert_int_equal(open_text("single-use,quota=4", why, sizeof(why), &d), -EINVAL);
