@@ -4,13 +4,10 @@
  * memory is the memory of the unit. Main thread, unless a function says otherwise.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "control/message.h"
 #include "daemon/functions/function.h"
@@ -18,25 +15,19 @@
 #include "daemon/functions/host.h"
 #include "daemon/functions/kind.h"
 #include "daemon/functions/lost_registers.h"
+#include "daemon/functions/register_pages.h"
 #include "daemon/functions/unit.h"
 #include "os/sentence.h"
 #include "vfio_user/server.h"
 
-#define AREAS_MOST 4 /* pollable pages in a row; what a unit has more of stays trapped */
-
-struct iommu_function {
+struct vtd_function {
 	struct function base;
-	struct log_bucket placement; /* what must not drown among that */
+	struct log_bucket placement; /* of a wrong address, which must not drown among other lines */
 	struct viommu_vtd_options vtd;
 	struct viommu_options options; /* of the unit */
 	struct hidden_config config;
 
-	/* Sidecore mode: registers that are shared with the client. The file begins as BAR 0 does. */
-	int pages_fd;
-	uint8_t *pages;
-	uint64_t pages_size;
-	struct vfu_mmap_area areas[AREAS_MOST]; /* the parts of the file that the client may map */
-	size_t area_count;
+	struct register_pages pages; /* in sidecore mode */
 
 	/* Where the registers are, and should be. */
 	uint64_t placements; /* times that firmware enabled decoding */
@@ -45,14 +36,14 @@ struct iommu_function {
 	struct lost_registers lost;
 };
 
-static struct iommu_function *of(struct function *function)
+static struct vtd_function *of(struct function *function)
 {
-	return (struct iommu_function *)function;
+	return (struct vtd_function *)function;
 }
 
 /* ------------------------------------------------------------ configuration */
 
-static void check_placement(struct iommu_function *f)
+static void check_placement(struct vtd_function *f)
 {
 	f->placements++;
 	if (!f->expected || f->config.base == f->expected_base)
@@ -70,7 +61,7 @@ static void check_placement(struct iommu_function *f)
  * one of registers: it was lent as memory then. Nobody waits for memory messages
  * meanwhile.
  */
-static void take_back_registers(struct iommu_function *f)
+static void take_back_registers(struct vtd_function *f)
 {
 	const struct host *h = f->base.host;
 
@@ -78,7 +69,7 @@ static void take_back_registers(struct iommu_function *f)
 		unit_take_back(h->units[i], f->config.base, HIDDEN_BAR_SIZE);
 }
 
-static void became_hidden(struct iommu_function *f)
+static void became_hidden(struct vtd_function *f)
 {
 	const struct host *h = f->base.host;
 
@@ -103,7 +94,7 @@ static bool is_register_access(uint64_t offset, size_t len)
 	return (len == 4 || len == 8) && offset % len == 0;
 }
 
-static void registers_read(struct iommu_function *f, uint64_t offset, void *buf, size_t len)
+static void registers_read(struct vtd_function *f, uint64_t offset, void *buf, size_t len)
 {
 	uint64_t value;
 
@@ -117,7 +108,7 @@ static void registers_read(struct iommu_function *f, uint64_t offset, void *buf,
 	memcpy(buf, &value, len);
 }
 
-static void registers_write(struct iommu_function *f, uint64_t offset, const void *buf, size_t len)
+static void registers_write(struct vtd_function *f, uint64_t offset, const void *buf, size_t len)
 {
 	uint64_t value = 0;
 
@@ -134,7 +125,7 @@ static void registers_write(struct iommu_function *f, uint64_t offset, const voi
 
 static int region_read(void *device, unsigned region, uint64_t offset, void *buf, size_t len)
 {
-	struct iommu_function *f = device;
+	struct vtd_function *f = device;
 
 	if (region == VFU_REGION_BAR0) {
 		registers_read(f, offset, buf, len);
@@ -148,7 +139,7 @@ static int region_read(void *device, unsigned region, uint64_t offset, void *buf
 
 static int region_write(void *device, unsigned region, uint64_t offset, const void *buf, size_t len)
 {
-	struct iommu_function *f = device;
+	struct vtd_function *f = device;
 
 	if (region == VFU_REGION_BAR0) {
 		registers_write(f, offset, buf, len);
@@ -165,7 +156,7 @@ static int region_write(void *device, unsigned region, uint64_t offset, const vo
 
 static void reset(void *device)
 {
-	struct iommu_function *f = device;
+	struct vtd_function *f = device;
 
 	if (f->config.hidden)
 		lost_registers_await(&f->lost);
@@ -176,7 +167,7 @@ static void reset(void *device)
 
 static void connected(void *device)
 {
-	struct iommu_function *f = device;
+	struct vtd_function *f = device;
 
 	/* A sleeping work thread must learn that there is a page to poll. */
 	waker_kick(f->base.host->waker);
@@ -185,7 +176,7 @@ static void connected(void *device)
 
 static void disconnected(void *device, const char *why)
 {
-	struct iommu_function *f = device;
+	struct vtd_function *f = device;
 
 	lost_registers_forget(&f->lost);
 	function_disconnected(device, why);
@@ -212,14 +203,14 @@ static void poll_unit(struct function *function, unsigned budget, struct functio
 /* Is a client there that may write to the shared page? */
 static bool has_silent_work(const struct function *function)
 {
-	const struct iommu_function *f = (const struct iommu_function *)function;
+	const struct vtd_function *f = (const struct vtd_function *)function;
 
-	return f->pages && vfu_server_connected(function->server);
+	return f->pages.bytes && vfu_server_connected(function->server);
 }
 
 static void expect(struct function *function, uint64_t base)
 {
-	struct iommu_function *f = of(function);
+	struct vtd_function *f = of(function);
 
 	f->expected = true;
 	f->expected_base = base;
@@ -230,7 +221,7 @@ static void expect(struct function *function, uint64_t base)
 
 static bool has_registers_in(const struct function *function, uint64_t first, uint64_t size)
 {
-	const struct hidden_config *c = &((const struct iommu_function *)function)->config;
+	const struct hidden_config *c = &((const struct vtd_function *)function)->config;
 
 	return c->hidden && first >= c->base && first - c->base < HIDDEN_BAR_SIZE && size <= HIDDEN_BAR_SIZE;
 }
@@ -266,7 +257,7 @@ static int restore_check(struct function *function, const void *state, size_t le
 
 static void restore(struct function *function, const void *state, size_t length)
 {
-	struct iommu_function *f = of(function);
+	struct vtd_function *f = of(function);
 	struct hidden_state s;
 
 	(void)length;
@@ -281,7 +272,7 @@ static void restore(struct function *function, const void *state, size_t length)
 
 static void describe(struct function *function, struct json_object *object)
 {
-	struct iommu_function *f = of(function);
+	struct vtd_function *f = of(function);
 
 	control_set_string(object, "kind", function->ops->kind);
 	control_set_string(object, "name", function->name);
@@ -301,15 +292,12 @@ static void describe(struct function *function, struct json_object *object)
 
 static void destroy(struct function *function)
 {
-	struct iommu_function *f = of(function);
+	struct vtd_function *f = of(function);
 
 	vfu_server_destroy(f->base.server);
 	unit_destroy(f->base.unit);
 	lost_registers_finish(&f->lost);
-	if (f->pages)
-		munmap(f->pages, f->pages_size);
-	if (f->pages_fd >= 0)
-		close(f->pages_fd);
+	register_pages_finish(&f->pages);
 	free(f);
 }
 
@@ -332,48 +320,7 @@ static const struct function_ops function_ops = {
 
 /* ------------------------------------------------------------ begin and end */
 
-/* What the client maps it can write, so pages that the guest may only read stay trapped. */
-static int find_areas(struct iommu_function *f)
-{
-	struct viommu_regs_pages found = {.sz = sizeof(found)};
-
-	for (unsigned i = 0; f->area_count < AREAS_MOST && !viommu_regs_pollable(f->base.unit->v, i, &found);
-	     i++) {
-		if (!found.writable)
-			continue;
-		f->areas[f->area_count++] = (struct vfu_mmap_area){found.offset, found.length};
-		f->pages_size = found.offset + found.length;
-	}
-	return f->area_count ? 0 : -ENOTSUP;
-}
-
-/* A memfd that no client can shrink under us. */
-static int open_file(struct iommu_function *f)
-{
-	f->pages_fd = memfd_create("viommu-registers", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (f->pages_fd < 0 || ftruncate(f->pages_fd, (off_t)f->pages_size) ||
-	    fcntl(f->pages_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-		return -errno;
-	f->pages = mmap(NULL, f->pages_size, PROT_READ | PROT_WRITE, MAP_SHARED, f->pages_fd, 0);
-	if (f->pages == MAP_FAILED) {
-		f->pages = NULL;
-		return -errno;
-	}
-	return 0;
-}
-
-static int open_pages(struct iommu_function *f)
-{
-	int err = find_areas(f);
-
-	if (!err)
-		err = open_file(f);
-	for (size_t i = 0; !err && i < f->area_count; i++)
-		err = viommu_regs_share(f->base.unit->v, f->areas[i].offset, f->pages + f->areas[i].offset);
-	return err;
-}
-
-static int open_server(struct iommu_function *f)
+static int open_server(struct vtd_function *f)
 {
 	/* It has no interrupt. Without the one for errors, which never fires, QEMU warns at each start. */
 	static const unsigned irqs[VFU_NUM_IRQS] = {[VFU_IRQ_ERR] = 1};
@@ -392,18 +339,14 @@ static int open_server(struct iommu_function *f)
 					  .unmapper = &f->base.host->unmapper.of_servers};
 	int err;
 
-	if (f->pages) {
-		regions[VFU_REGION_BAR0].fd = f->pages_fd;
-		regions[VFU_REGION_BAR0].areas = f->areas;
-		regions[VFU_REGION_BAR0].area_count = f->area_count;
-	}
+	register_pages_offer(&f->pages, &regions[VFU_REGION_BAR0]);
 	err = vfu_server_create(&opts, &f->base.server);
 	if (!err)
 		f->base.unit->memory = f->base.server;
 	return err;
 }
 
-static int open_unit(struct iommu_function *f, const struct vm_options *o)
+static int open_unit(struct vtd_function *f, const struct vm_options *o)
 {
 	const struct iommu_choice *choice = &o->iommus[f->base.index];
 	int err;
@@ -428,7 +371,7 @@ static int open_unit(struct iommu_function *f, const struct vm_options *o)
 	return 0;
 }
 
-static int open_all(struct iommu_function *f, const struct vm_options *o, char *why, size_t why_size)
+static int open_all(struct vtd_function *f, const struct vm_options *o, char *why, size_t why_size)
 {
 	int err = open_unit(f, o);
 
@@ -436,7 +379,7 @@ static int open_all(struct iommu_function *f, const struct vm_options *o, char *
 		err = lost_registers_init(&f->lost, f->base.host, f->base.unit->label);
 	if (!err && !o->trap) {
 		os_say(why, why_size, "the IOMMU's registers cannot be shared");
-		err = open_pages(f);
+		err = register_pages_open(&f->pages, f->base.unit->v);
 	}
 	if (!err) {
 		os_say(why, why_size, "the socket %s cannot be opened", strrchr(f->base.socket, '/') + 1);
@@ -445,7 +388,7 @@ static int open_all(struct iommu_function *f, const struct vm_options *o, char *
 	return err;
 }
 
-static void init(struct iommu_function *f, struct host *host, const struct vm_options *o, unsigned index)
+static void init(struct vtd_function *f, struct host *host, const struct vm_options *o, unsigned index)
 {
 	const struct iommu_choice *choice = &o->iommus[index];
 	char number[12] = "", socket_name[28];
@@ -462,7 +405,7 @@ static void init(struct iommu_function *f, struct host *host, const struct vm_op
 		snprintf(number, sizeof(number), "%u", index);
 	snprintf(socket_name, sizeof(socket_name), "iommu%s.sock", number);
 	directory_socket(host->directory, socket_name, f->base.socket);
-	f->pages_fd = -1;
+	register_pages_init(&f->pages);
 	log_bucket_init(&f->placement, host->label);
 	function_init_logs(&f->base);
 	hidden_config_reset(&f->config);
@@ -473,7 +416,7 @@ static void init(struct iommu_function *f, struct host *host, const struct vm_op
 static int create(struct host *host, const struct vm_options *o, unsigned index,
 		  struct function **ret_function, char *why, size_t why_size)
 {
-	struct iommu_function *f = calloc(1, sizeof(*f));
+	struct vtd_function *f = calloc(1, sizeof(*f));
 	char reason[OS_WHY_SIZE] = "the IOMMU cannot be made";
 	int err = -ENOMEM;
 
@@ -499,7 +442,7 @@ static unsigned count(const struct vm_options *o)
 	return o->iommu_count && o->iommus[0].model == IOMMU_VTD ? o->iommu_count : 0;
 }
 
-const struct function_kind iommu_kind = {
+const struct function_kind vtd_kind = {
 	.max = IOMMU_MAX,
 	/* Errors, the pages of registers, and the timer of lost registers. */
 	.descriptors = SERVER_DESCRIPTORS + 3,
