@@ -18,7 +18,7 @@ static bool send_through(struct function *f, uint64_t address, uint32_t data)
 	return f->ops->send && f->ops->send(f, address, data);
 }
 
-/* Through a device that stands behind the unit, or one that does not. */
+/* Through the unit's own function or a device behind it, in this order, or through others. */
 static bool send_through_any(struct vm *vm, const struct unit *u, bool behind, uint64_t address,
 			     uint32_t data)
 {
@@ -32,8 +32,9 @@ static bool send_through_any(struct vm *vm, const struct unit *u, bool behind, u
 }
 
 /*
- * QEMU takes an interrupt message from any function that may master the bus.
- * The hidden function of a unit never may, so its own go out through a device, of its own if that can.
+ * QEMU takes an interrupt message from any function that may master the bus. A
+ * unit's own goes out through the unit's own function; where firmware did not let
+ * that one master the bus, through a device, one behind the unit if that can.
  */
 static void send_interrupt(struct host *h, struct unit *u, uint16_t rid, uint64_t address, uint32_t data)
 {
@@ -47,7 +48,9 @@ static void send_interrupt(struct host *h, struct unit *u, uint16_t rid, uint64_
 		return;
 	vm_count(&h->counters, VM_COUNT_interrupts_lost);
 	log_limited(&u->guest_errors,
-		    "%san interrupt of the IOMMU was lost: no served device masters the bus", u->label);
+		    "%san interrupt of the IOMMU was lost: neither its function nor a served device masters "
+		    "the bus",
+		    u->label);
 }
 
 /* -------------------------------------------------------------- translation */

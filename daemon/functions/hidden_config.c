@@ -18,6 +18,7 @@ enum {
 };
 
 #define PCI_COMMAND_MEMORY 0x02
+#define PCI_COMMAND_MASTER 0x04
 
 static void put(uint8_t *to, uint32_t value, unsigned size)
 {
@@ -35,6 +36,7 @@ void hidden_config_reset(struct hidden_config *c)
 	memset(c, 0, sizeof(*c));
 	put(&c->bytes[PCI_VENDOR], HIDDEN_VENDOR_ID, 2);
 	put(&c->bytes[PCI_DEVICE], HIDDEN_DEVICE_ID, 2);
+	put(&c->bytes[PCI_COMMAND], PCI_COMMAND_MASTER, 2);
 	put(&c->bytes[PCI_CLASS], HIDDEN_CLASS, 3);
 	put(&c->bytes[PCI_SUBSYSTEM_VENDOR], HIDDEN_VENDOR_ID, 2);
 	put(&c->bytes[PCI_SUBSYSTEM], HIDDEN_DEVICE_ID, 2);
@@ -48,7 +50,7 @@ void hidden_config_read(const struct hidden_config *c, size_t offset, void *buf,
 		memcpy(buf, &c->bytes[offset], len);
 }
 
-/* Which bits of a byte can be written. The bus master bit cannot: the function sends nothing. */
+/* Which bits of a byte can be written. */
 static uint8_t writable(size_t offset)
 {
 	switch (offset) {
@@ -75,6 +77,8 @@ bool hidden_config_write(struct hidden_config *c, size_t offset, const void *buf
 		uint8_t mask = writable(offset + i), *byte = &c->bytes[offset + i];
 
 		*byte = (uint8_t)((*byte & ~mask) | (from[i] & mask));
+		if (offset + i == PCI_COMMAND)
+			c->masters = from[i] & PCI_COMMAND_MASTER;
 	}
 	if (!(c->bytes[PCI_COMMAND] & PCI_COMMAND_MEMORY))
 		return false;
@@ -90,7 +94,7 @@ bool hidden_config_has_address(const struct hidden_config *c)
 
 void hidden_config_save(const struct hidden_config *c, struct hidden_state *ret_state)
 {
-	*ret_state = (struct hidden_state){.hidden = c->hidden};
+	*ret_state = (struct hidden_state){.hidden = c->hidden, .masters = c->masters};
 	memcpy(ret_state->bytes, c->bytes, sizeof(c->bytes));
 }
 
@@ -103,6 +107,8 @@ bool hidden_config_is_possible(const struct hidden_state *s)
 		if ((s->bytes[i] ^ fixed.bytes[i]) & ~writable(i))
 			return false;
 	}
+	if (s->hidden > 1 || s->masters > 1)
+		return false;
 	/* It hides as soon as memory decoding is on. */
 	return s->hidden == ((s->bytes[PCI_COMMAND] & PCI_COMMAND_MEMORY) != 0);
 }
@@ -111,5 +117,6 @@ void hidden_config_restore(struct hidden_config *c, const struct hidden_state *s
 {
 	memcpy(c->bytes, s->bytes, sizeof(c->bytes));
 	c->hidden = s->hidden;
+	c->masters = s->masters;
 	c->base = c->hidden ? get32(&c->bytes[PCI_BAR0]) : 0;
 }

@@ -9,6 +9,10 @@
  * away. So from the moment that memory decoding is enabled every read answers
  * all ones, as if nothing were there, and writes are ignored; the BAR stays
  * mapped. A reset brings the function back.
+ *
+ * The bus master bit is always 1, for what reads the command register, changes
+ * another bit and writes it back, as firmware does: so the VMM lets the function
+ * write interrupt messages, and no device has to be there for that.
  */
 #ifndef DAEMON_FUNCTIONS_HIDDEN_CONFIG_H
 #define DAEMON_FUNCTIONS_HIDDEN_CONFIG_H
@@ -31,7 +35,8 @@
 /* Main thread only. */
 struct hidden_config {
 	uint8_t bytes[HIDDEN_CONFIG_SIZE];
-	bool hidden; /* memory decoding is on; `base` is where */
+	bool hidden;  /* memory decoding is on; `base` is where */
+	bool masters; /* the command register was written with the bus master bit */
 	uint32_t base;
 };
 
@@ -40,7 +45,7 @@ void hidden_config_reset(struct hidden_config *c);
 /* As it is saved. */
 struct hidden_state {
 	uint8_t bytes[HIDDEN_CONFIG_SIZE];
-	uint8_t hidden, zero[7];
+	uint8_t hidden, masters, zero[6];
 };
 
 /* Has it been given an address since the reset? QEMU writes 0 into each BAR at a reset, which is none. */

@@ -28,6 +28,7 @@ struct vtd_function {
 	struct hidden_config config;
 
 	struct register_pages pages; /* in sidecore mode */
+	_Atomic bool sends;	     /* interrupts; main thread writes, senders of interrupts read */
 
 	/* Where the registers are, and should be. */
 	uint64_t placements; /* times that firmware enabled decoding */
@@ -39,6 +40,22 @@ struct vtd_function {
 static struct vtd_function *of(struct function *function)
 {
 	return (struct vtd_function *)function;
+}
+
+/* --------------------------------------------------------------- interrupts */
+
+/* Behind each change of the configuration. */
+static void look_who_sends(struct vtd_function *f)
+{
+	f->sends = f->config.hidden && f->config.masters;
+}
+
+static bool send_message(struct function *function, uint64_t address, uint32_t data)
+{
+	const struct vtd_function *f = of(function);
+
+	return f->sends && vfu_server_connected(function->server) &&
+	       !vfu_dma_write_posted(function->server, address, &data, sizeof(data));
 }
 
 /* ------------------------------------------------------------ configuration */
@@ -149,6 +166,7 @@ static int region_write(void *device, unsigned region, uint64_t offset, const vo
 		return -EINVAL;
 	if (hidden_config_write(&f->config, offset, buf, len))
 		became_hidden(f);
+	look_who_sends(f);
 	if (hidden_config_has_address(&f->config))
 		lost_registers_found(&f->lost);
 	return 0;
@@ -161,6 +179,7 @@ static void reset(void *device)
 	if (f->config.hidden)
 		lost_registers_await(&f->lost);
 	hidden_config_reset(&f->config);
+	look_who_sends(f);
 	f->base.host->frozen = false;
 	unit_reset(f->base.unit);
 }
@@ -263,6 +282,7 @@ static void restore(struct function *function, const void *state, size_t length)
 	(void)length;
 	memcpy(&s, state, sizeof(s));
 	hidden_config_restore(&f->config, &s);
+	look_who_sends(f);
 	lost_registers_forget(&f->lost);
 	if (!f->config.hidden)
 		return;
@@ -280,6 +300,7 @@ static void describe(struct function *function, struct json_object *object)
 	control_set_bool(object, "protects", function->ops->protects);
 	function_describe_socket(function, object);
 	control_set_bool(object, "memory_decode", f->config.hidden);
+	control_set_bool(object, "bus_master", f->sends);
 	if (f->config.hidden)
 		control_set_u64(object, "bar", f->config.base);
 	control_set_u64(object, "placements", f->placements);
@@ -311,6 +332,7 @@ static const struct function_ops function_ops = {
 	.save = save,
 	.restore_check = restore_check,
 	.restore = restore,
+	.send = send_message,
 	.describe = describe,
 	.expect = expect,
 	.has_registers_in = has_registers_in,

@@ -73,15 +73,22 @@ static void stays_where_it_is(void **state)
 	assert_false(hidden_config_has_address(&c));
 }
 
-static void never_masters_the_bus(void **state)
+/* Who writes back what was read lets the function master the bus; who does not is taken at its word. */
+static void masters_the_bus_as_it_is_told(void **state)
 {
 	struct hidden_config c;
 
 	begin(&c);
+	assert_int_equal(read32(&c, COMMAND), MASTER);
+	assert_false(c.masters);
 	assert_false(write32(&c, COMMAND, NOT_HERE & ~MEMORY));
-	assert_int_equal(read32(&c, COMMAND), 0);
-	assert_true(write32(&c, COMMAND, NOT_HERE));
-	assert_int_equal(c.bytes[COMMAND] & MASTER, 0);
+	assert_int_equal(read32(&c, COMMAND), MASTER);
+	assert_true(write32(&c, COMMAND, read32(&c, COMMAND) | MEMORY));
+	assert_true(c.masters);
+	begin(&c);
+	assert_false(c.masters);
+	assert_true(write32(&c, COMMAND, MEMORY));
+	assert_false(c.masters);
 }
 
 /* A state is one that the guest can have made. */
@@ -101,14 +108,18 @@ static void forged_states_are_not_possible(void **state)
 	s.bytes[0] ^= 1;
 	assert_false(hidden_config_is_possible(&s));
 	s.bytes[0] ^= 1;
-	s.bytes[COMMAND] |= MASTER;
+	s.bytes[COMMAND] &= (uint8_t)~MASTER;
 	assert_false(hidden_config_is_possible(&s));
-	s.bytes[COMMAND] = 0;
+	s.bytes[COMMAND] = MASTER;
 	assert_false(hidden_config_is_possible(&s));
-	s.bytes[COMMAND] = MEMORY;
+	s.bytes[COMMAND] = MASTER | MEMORY;
+	s.masters = 2;
+	assert_false(hidden_config_is_possible(&s));
+	s.masters = 1;
 	hidden_config_reset(&c);
 	hidden_config_restore(&c, &s);
 	assert_int_equal(c.base, ADDRESS);
+	assert_true(c.masters);
 	assert_int_equal(read32(&c, 0), NOT_HERE);
 }
 
@@ -117,7 +128,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hides_once_it_has_its_address),
 		cmocka_unit_test(stays_where_it_is),
-		cmocka_unit_test(never_masters_the_bus),
+		cmocka_unit_test(masters_the_bus_as_it_is_told),
 		cmocka_unit_test(forged_states_are_not_possible),
 	};
 

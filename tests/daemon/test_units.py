@@ -186,6 +186,26 @@ def interrupts():
             equal(found, expected, "interrupts through nvme0 and nvme1")
 
 
+@case("a unit's own interrupts go out through its own function where firmware lets that one master the bus")
+def interrupts_of_its_own():
+    with guests() as (d, a, b):
+        tables = Remapping(b, slot=0x12)
+        for offset, value in ((IECTL + 4, 0x4021), (IECTL + 8, 0xfee00000), (IECTL, 0)):
+            tables.set(offset, "<I", value)
+        for n in (a, b):
+            n.client.write(CONFIG, 4, struct.pack("<H", 2))  # no device masters the bus
+        b.unit.write(CONFIG, 0x10, struct.pack("<I", BASES[1]))
+        command = struct.unpack("<H", b.unit.read(CONFIG, 4, 2))[0]
+        b.unit.write(CONFIG, 4, struct.pack("<H", command | 2))
+        equal([function(d, name)["bus_master"] for name in ("a", "b", "nvme0", "nvme1")], [False, True, False, False], "bus masters")
+        tables.submit(1 << 4 | 5, 0)
+        d.wait_until(lambda: messages(b.unit), "no interrupt")
+        equal(messages(a.client) + messages(b.client) + messages(a.unit), 0, "messages of others")
+        equal(counter(d, "interrupts_lost"), 0, "lost")
+        b.unit.ok(RESET)
+        check(not function(d, "b")["bus_master"], "it masters the bus after a reset")
+
+
 @case("each VM of a daemon has units of its own")
 def vms():
     units = ("--iommu", "vtd,id=a", "--iommu", "vtd,id=b")

@@ -313,6 +313,8 @@ def case_daemon_ends(rig):
         status = guest.ask("status")
         family = children_of(guest.vm.pid)
         check(status["pid"] in family and len(family) == 2, f"{status['pid']} is not of {family}")
+        unit = next(f for f in status["functions"] if f["kind"] == "iommu")
+        check(unit["bus_master"], "firmware has not let the unit's function master the bus")
         os.kill(status["pid"], signal.SIGTERM)
         check(guest.vm.follow(240), "the machine does not end")
         await_gone([*family, guest.vm.pid], 20)
