@@ -31,6 +31,10 @@
  * what is inserted under the old one later is never looked up again, because
  * asids are used anew only after a wipe, and a wipe waits until no reader is
  * inside that could hold an old asid (vi_iotlb_poll_wipe()).
+ * Which tables it walked, the inserter knows from a context: after it has read
+ * `changes` it looks whether that context is still the device's (translate.c). A
+ * model drops contexts before it invalidates, so a context that is still there was
+ * there before V1.
  *
  * Progress: look-ups are wait-free, an inserter that finds the line locked
  * gives up, an invalidator spins while inserters hold the line for a few stores.

@@ -230,8 +230,9 @@ static int place_by_value(struct viommu *v, uint64_t value, unsigned class, uint
 
 /* What the domain's entries of the IOTLB or else the tables say of iova. Returns a reason when they refuse.
  */
-static vi_reason look_up(struct viommu_thread *t, const struct vi_context *c, uint64_t iova, bool zero_length,
-			 unsigned access, uint64_t *ret_value, unsigned *ret_class)
+static vi_reason look_up(struct viommu_thread *t, const struct viommu_requester *r,
+			 const struct vi_context *c, uint64_t iova, bool zero_length, unsigned access,
+			 uint64_t *ret_value, unsigned *ret_class)
 {
 	struct viommu *v = t->unit;
 	uint64_t changes = 0;
@@ -240,6 +241,13 @@ static vi_reason look_up(struct viommu_thread *t, const struct vi_context *c, ui
 	if (c->domain) {
 		changes = atomic_load_explicit(&c->domain->space.changes, memory_order_acquire);
 		asid = atomic_load_explicit(&c->domain->space.asid, memory_order_acquire);
+		/*
+		 * The guest invalidates a context before what is cached of its domain (VT-d 6.5.2.1). When
+		 * `changes` is of after that second invalidation, the context that is looked at here is
+		 * dropped already, and what its tables say is not for the cache.
+		 */
+		if (atomic_load_explicit(&r->context, memory_order_acquire) != c)
+			asid = 0;
 	}
 	/* Memory without a host offset of its own, or rights that hit() left to be judged here. */
 	if (c->domain && !zero_length) {
@@ -266,7 +274,7 @@ static int place_paged(struct viommu_thread *t, struct viommu_requester *r, cons
 	ret_place->counters = c->counters;
 	reason = check_entry(v, &c->t, iova, zero_length, access);
 	if (!reason)
-		reason = look_up(t, c, iova, zero_length, access, &value, &class);
+		reason = look_up(t, r, c, iova, zero_length, access, &value, &class);
 	if (reason) {
 		report(t, r, c, iova, access, reason);
 		return -EACCES;
