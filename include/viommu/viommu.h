@@ -39,6 +39,7 @@ enum viommu_model {
 	VIOMMU_MODEL_NONE, /* no remapping: a device address is a guest physical address */
 	VIOMMU_MODEL_VTD,  /* Intel VT-d, legacy mode */
 	VIOMMU_MODEL_GART, /* AMD's graphics address remapping table: remaps one aperture, protects nothing */
+	VIOMMU_MODEL_VIRTIO, /* virtio-iommu: no registers, but requests (viommu/request.h) */
 };
 
 /* Options of VIOMMU_MODEL_VTD, as those below. */
@@ -50,6 +51,15 @@ struct viommu_vtd_options {
 	bool no_2mib;	       /* hide 2 MiB and 1 GiB pages */
 	bool no_pass_through;  /* hide ECAP.PT */
 	bool only_39bit;       /* hide 4-level tables */
+};
+
+/* Options of VIOMMU_MODEL_VIRTIO. */
+struct viommu_virtio_options {
+	size_t sz;	     /* sizeof(struct viommu_virtio_options) of the program */
+	bool blocked;	     /* endpoints in no domain are blocked from power-on; else all memory is theirs */
+	uint8_t input_width; /* bits of an iova that can be mapped, 32..52; 0: 48 */
+	uint32_t domain_last;	/* the largest number of a domain; 0: 65535 */
+	uint32_t mappings_most; /* mappings at a time, of all domains; 0: 1,048,576 (80 MiB) */
 };
 
 /*
@@ -66,8 +76,9 @@ struct viommu_options {
 	uint8_t iotlb_lg2;	    /* IOTLB entries, 6..24; 0: 17 (131,072 entries, 2 MiB) */
 
 	/*
-	 * The model's own, a struct viommu_vtd_options for VT-d; read during the
-	 * call. NULL: its defaults, and all there is for a model that has none.
+	 * The model's own, a struct viommu_vtd_options for VT-d and a struct
+	 * viommu_virtio_options for virtio-iommu; read during the call. NULL: its
+	 * defaults, and all there is for a model that has none.
 	 */
 	const void *model_options;
 };
@@ -165,6 +176,7 @@ enum viommu_translation {
 	VIOMMU_TRANSLATION_PASS_THROUGH, /* they say: no translation for this device */
 	VIOMMU_TRANSLATION_PAGED,	 /* they lead to page tables */
 	VIOMMU_TRANSLATION_APERTURE,	 /* an aperture is remapped by a table; elsewhere an iova is a gpa */
+	VIOMMU_TRANSLATION_MAPPED,	 /* by mappings that the unit was asked for, and keeps itself */
 };
 
 /* An entry of the guest's that was read on the way to a device's translation, as it lies in memory. */
@@ -186,7 +198,7 @@ struct viommu_requester_info {
 	bool faults_silent;    /* the guest wants no faults of this device recorded (VT-d FPD) */
 	uint8_t reason;	       /* of what is BLOCKED: the specification's own code; 0 otherwise */
 	const char *text;      /* the same in words; "" otherwise. Lives as long as the program */
-	uint16_t domain_id;    /* of what is PASS_THROUGH or PAGED: the guest's number of the domain */
+	uint16_t domain_id;    /* of what is PASS_THROUGH, PAGED or MAPPED: the domain's number */
 	uint8_t address_width; /* of the same: bits of an iova that are translated at all */
 	uint8_t levels;	       /* of what is PAGED: how many levels of tables */
 	uint64_t table;	       /* of the same, and of APERTURE: gpa of the table at the top */

@@ -62,6 +62,20 @@ struct vi_device_counters;
 struct vi_domain;
 struct vi_state;
 
+/* Of a model that is asked by requests: what viommu/request.h promises. All with the unit lock. */
+struct vi_request_ops {
+	uint64_t features; /* offered */
+	void (*accept)(void *state, uint64_t features);
+	/* One byte of the configuration space, whatever the offset. */
+	uint8_t (*config_read)(const void *state, size_t offset);
+	void (*config_write)(void *state, size_t offset, uint8_t value);
+	int (*submit)(void *state, uint64_t token, const uint8_t *request, size_t length, size_t room);
+	int64_t (*answer)(void *state, uint64_t *ret_token, uint8_t *buf, size_t size);
+	int64_t (*event)(void *state, uint8_t *buf, size_t size);
+	/* True: accesses in flight are waited for. */
+	bool (*restart)(void *state, bool keep);
+};
+
 struct vi_model_ops {
 	/* `options` are the program's, of this model, or NULL. *ret_state belongs to the model until
 	 * finish(). Negative errno. */
@@ -87,6 +101,10 @@ struct vi_model_ops {
 	/* Serve one of these, by its index, from `pages`, which the guest writes directly where the entry
 	 * says writable; NULL: from the model's own memory again. */
 	void (*regs_share)(void *state, unsigned which, void *pages);
+	const struct vi_request_ops *requests; /* NULL: the model takes none */
+	/* With the unit lock; NULL: the model keeps nothing of devices. This one has been taken out; its
+	 * contexts are dropped, its accesses over. */
+	void (*requester_gone)(void *state, uint16_t rid);
 	/* As viommu_process(). */
 	int (*process)(void *state, unsigned budget);
 	/*
@@ -126,5 +144,6 @@ struct vi_model_ops {
 
 extern const struct vi_model_ops vi_vtd_model;
 extern const struct vi_model_ops vi_gart_model;
+extern const struct vi_model_ops vi_virtio_model;
 
 #endif

@@ -97,6 +97,8 @@ void viommu_requester_remove(struct viommu_requester *r)
 	vi_context_drop_requester(v, &d, r);
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
+	if (v->model && v->model->requester_gone && r->device == r)
+		v->model->requester_gone(v->model_state, r->rid);
 	vi_lock_take(&v->context_lock);
 	while (!vi_list_is_empty(&r->pasids))
 		vi_requester_dispose(v, VI_CONTAINER_OF(r->pasids.next, struct viommu_requester, sibling));
