@@ -147,6 +147,14 @@ int64_t viommu_mem_remove(struct viommu *v, uint64_t gpa, uint64_t len);
  */
 int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester);
 
+/*
+ * The same for a device that the unit does not stand before: its accesses are
+ * neither translated nor refused by what the guest says, and no request of the guest can name it. So
+ * a paravirtual unit's own function, say, reads what the guest asks the unit for.
+ * Memory that is taken away is waited for as ever. It has no handles with a PASID.
+ */
+int viommu_requester_bypass_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester);
+
 #define VIOMMU_NO_PASID UINT32_MAX /* an access that carries none */
 
 /*
@@ -156,8 +164,8 @@ int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester
  * belongs to the unit; it lives until viommu_requester_remove() of it or of the
  * device, or viommu_destroy().
  *
- * -EINVAL: a larger number, or `device` is a handle with a PASID itself. -EEXIST:
- * it is there already. -ENOMEM.
+ * -EINVAL: a larger number, or `device` has none: a handle with a PASID itself, or one that bypasses.
+ * -EEXIST: it is there already. -ENOMEM.
  */
 int viommu_requester_pasid_add(struct viommu_requester *device, uint32_t pasid,
 			       struct viommu_requester **ret_requester);

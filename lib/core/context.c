@@ -106,6 +106,7 @@ static const struct vi_context *publish(struct viommu *v, struct viommu_requeste
 vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, struct vi_context *scratch,
 			 const struct vi_context **ret_context)
 {
+	const struct vi_model_ops *model = vi_requester_model(r);
 	struct viommu *v = t->unit;
 	uint64_t changes;
 	vi_reason reason;
@@ -116,9 +117,9 @@ vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, st
 	changes = atomic_load_explicit(&v->context_changes, memory_order_acquire);
 	*scratch = (struct vi_context){.t = vi_translation_none(), .counters = r->counters};
 	*ret_context = scratch;
-	if (v->model) {
+	if (model) {
 		vi_count_access(t, r->counters, VI_COUNT_context_misses, 1);
-		reason = v->model->resolve(v->model_state, r->rid, r->pasid, &scratch->t);
+		reason = model->resolve(v->model_state, r->rid, r->pasid, &scratch->t);
 		if (reason)
 			return reason;
 	}

@@ -31,20 +31,21 @@ int viommu_requester_describe(struct viommu_requester *r, struct viommu_requeste
 {
 	struct viommu_requester_info info = {
 		.sz = ret_info->sz, .rid = r->rid, .text = "", .pasid = r->pasid};
+	const struct vi_model_ops *model = vi_requester_model(r);
 	struct vi_translation t = vi_translation_none();
 	struct viommu *v = r->unit;
 
 	if (info.sz < sizeof(info.sz))
 		return -EINVAL;
 	vi_lock_take(&v->lock);
-	if (v->model)
-		info.reason = v->model->describe(v->model_state, r->rid, r->pasid, &t, &info);
+	if (model)
+		info.reason = model->describe(v->model_state, r->rid, r->pasid, &t, &info);
 	info.cached = atomic_load_explicit(&r->context, memory_order_relaxed) != NULL;
 	vi_lock_give(&v->lock);
 	info.translation = kind(&t, &info);
 	info.faults_silent = t.silent && info.translation != VIOMMU_TRANSLATION_OFF;
 	if (info.reason)
-		info.text = v->model->reason_text(info.reason);
+		info.text = model->reason_text(info.reason);
 	tell(&info, &t);
 	memcpy(ret_info, &info, vi_min(info.sz, sizeof(info)));
 	return 0;

@@ -25,13 +25,14 @@ static void report(struct viommu_thread *t, struct viommu_requester *r, uint64_t
 
 int vi_message_write(struct viommu_thread *t, struct viommu_requester *r, uint64_t address, uint32_t data)
 {
+	const struct vi_model_ops *model = vi_requester_model(r);
 	struct viommu *v = t->unit;
 	struct vi_message m = {.address = address, .data = data};
 	vi_reason reason = 0;
 
 	viommu_enter(t);
-	if (v->model && v->model->remap)
-		reason = v->model->remap(v->model_state, r->rid, &m);
+	if (model && model->remap)
+		reason = model->remap(v->model_state, r->rid, &m);
 	if (reason)
 		report(t, r, address, m.silent, reason);
 	else

@@ -158,12 +158,13 @@ static bool tell_untranslated(struct viommu *v, struct teller *t, const struct v
 /* 1: there is more, 0, or -ENOENT. */
 static int tell_piece(struct viommu_requester *r, struct teller *t, uint64_t *io_iova, uint64_t *io_budget)
 {
+	const struct vi_model_ops *model = vi_requester_model(r);
 	struct viommu *v = r->unit;
 	struct vi_translation c = vi_translation_none();
 	int ret = -ENOENT;
 
 	vi_lock_take(&v->lock);
-	if (!v->model || v->model->resolve(v->model_state, r->rid, r->pasid, &c) == 0) {
+	if (!model || model->resolve(v->model_state, r->rid, r->pasid, &c) == 0) {
 		c.last = vi_min(c.last, VI_BITS(VI_IOVA_BITS - 1, 0));
 		ret = c.kind == VI_TRANSLATION_IDENTITY ? tell_untranslated(v, t, &c, io_iova, io_budget)
 							: tell_paged(v, t, &c, io_iova, io_budget);

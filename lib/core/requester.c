@@ -57,12 +57,21 @@ int viommu_requester_add(struct viommu *v, uint16_t rid, struct viommu_requester
 	return add(v, make_requester(v, rid, NULL, VIOMMU_NO_PASID), ret_requester);
 }
 
+int viommu_requester_bypass_add(struct viommu *v, uint16_t rid, struct viommu_requester **ret_requester)
+{
+	struct viommu_requester *r = make_requester(v, rid, NULL, VIOMMU_NO_PASID);
+
+	if (r)
+		r->bypass = true;
+	return add(v, r, ret_requester);
+}
+
 int viommu_requester_pasid_add(struct viommu_requester *device, uint32_t pasid,
 			       struct viommu_requester **ret_requester)
 {
 	struct viommu *v = device->unit;
 
-	if (pasid > PASID_LAST || device->device != device)
+	if (pasid > PASID_LAST || device->device != device || device->bypass)
 		return -EINVAL;
 	return add(v, make_requester(v, device->rid, device, pasid), ret_requester);
 }
@@ -87,18 +96,20 @@ static void wait_for_calls(struct viommu *v, struct viommu_requester *r) VI_WITH
 void viommu_requester_remove(struct viommu_requester *r)
 {
 	struct vi_drain d = {.active = false};
+	const struct vi_model_ops *model;
 	struct viommu *v;
 
 	if (!r)
 		return;
 	v = r->unit;
+	model = vi_requester_model(r);
 	vi_lock_take(&v->lock);
 	wait_for_calls(v, r);
 	vi_context_drop_requester(v, &d, r);
 	vi_drain_wait(v, &d);
 	vi_context_reclaim(v, false);
-	if (v->model && v->model->requester_gone && r->device == r)
-		v->model->requester_gone(v->model_state, r->rid);
+	if (model && model->requester_gone && r->device == r)
+		model->requester_gone(v->model_state, r->rid);
 	vi_lock_take(&v->context_lock);
 	while (!vi_list_is_empty(&r->pasids))
 		vi_requester_dispose(v, VI_CONTAINER_OF(r->pasids.next, struct viommu_requester, sibling));

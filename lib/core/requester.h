@@ -4,6 +4,7 @@
 #define CORE_REQUESTER_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -18,6 +19,7 @@ struct viommu_requester {
 	uint16_t rid;
 	uint32_t pasid;			 /* or VIOMMU_NO_PASID */
 	struct viommu_requester *device; /* the handle without a PASID, which may be this one */
+	bool bypass;			 /* the unit does not stand before the device */
 	/* Of the device, under both locks as requester_table.h has it: its handles with a PASID. */
 	struct vi_list pasids;
 	struct vi_list sibling; /* there */
@@ -30,6 +32,12 @@ struct viommu_requester {
 	/* Where no domain is charged; by viommu_thread.index, as many as there may be threads. */
 	struct vi_device_counters counters[];
 };
+
+/* The model that answers for this device. NULL: nothing translates for it. */
+static inline const struct vi_model_ops *vi_requester_model(const struct viommu_requester *r)
+{
+	return r->bypass ? NULL : r->unit->model;
+}
 
 /* Nobody can use it any more: what it counted goes to the unit, and it is no more. */
 void vi_requester_dispose(struct viommu *v, struct viommu_requester *r) VI_WITH(v->lock, v->context_lock);

@@ -323,6 +323,7 @@ static __attribute__((noinline)) int translate_slowly(struct viommu_thread *t, s
 						      uint64_t iova, uint64_t len, unsigned access,
 						      struct vi_place *ret_place)
 {
+	const struct vi_model_ops *model = vi_requester_model(r);
 	struct viommu *v = t->unit;
 	const struct vi_context *c;
 	struct vi_context scratch;
@@ -330,9 +331,9 @@ static __attribute__((noinline)) int translate_slowly(struct viommu_thread *t, s
 	int ret;
 
 	reason = vi_context_get(t, r, &scratch, &c);
-	if (!reason && v->model && v->model->check_request &&
+	if (!reason && model && model->check_request &&
 	    access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST))
-		reason = v->model->check_request(v->model_state, &c->t, access);
+		reason = model->check_request(v->model_state, &c->t, access);
 	if (reason) {
 		report(t, r, c, iova, access, reason);
 		return -EACCES;

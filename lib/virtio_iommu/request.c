@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "core/requester.h"
 #include "core/requester_table.h"
 #include "guestmem/guestmem.h"
 #include "spec/virtio_iommu.h"
@@ -15,11 +16,11 @@ _Static_assert(VIOMMU_REQUEST_BYTES == VIRTIO_IOMMU_PROBE_SIZE, "PROBE is the lo
 
 bool vi_virtio_endpoint_find(const struct vi_virtio *m, uint32_t endpoint, uint16_t *ret_rid)
 {
-	uint16_t rid = (uint16_t)endpoint;
+	const struct viommu_requester *r = vi_requesters_find(&m->unit->requesters, (uint16_t)endpoint);
 
-	if (endpoint >> 16 != m->unit->segment || !vi_requesters_find(&m->unit->requesters, rid))
+	if (endpoint >> 16 != m->unit->segment || !r || r->bypass)
 		return false;
-	*ret_rid = rid;
+	*ret_rid = r->rid;
 	return true;
 }
 
