@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * PCI configuration space: one table says what each field is at reset and
- * which of its bits the guest may write. Sections are those of PCI 3.0, PCI
- * power management 1.2, and PCI Express 4.0 for the capabilities.
+ * PCI configuration space. Sections are those of PCI 3.0, PCI power management 1.2,
+ * and PCI Express 4.0 for the capabilities.
  */
 #include "nvme/pci_config.h"
 
 #include <errno.h>
 #include <string.h>
+
+#include "pci/config_space.h"
 
 enum {
 	COMMAND = 0x04,
@@ -30,10 +31,7 @@ enum {
 #define EXPRESS_FLR	    (1u << 28) /* device capabilities */
 #define CONTROL_FLR	    (1u << 15) /* device control */
 
-static const struct field {
-	uint8_t offset, size;
-	uint32_t reset, writable;
-} fields[] = {
+static const struct pci_field fields[] = {
 	{0x00, 2, NVME_PCI_VENDOR, 0},
 	{0x02, 2, NVME_PCI_DEVICE, 0},
 	{COMMAND, 2, 0, 0x0546}, /* memory, master, parity, SERR, INTx disable */
@@ -70,62 +68,29 @@ static const struct field {
 	{CAP_EXPRESS + 0x28, 2, 0, 0x1f},
 	{CAP_EXPRESS + 0x2c, 4, 0x2, 0},
 	{CAP_EXPRESS + 0x30, 2, 0x1, 0xf},
+	{0},
 };
-
-static uint32_t get(const uint8_t *config, unsigned offset, unsigned size)
-{
-	uint32_t value = 0;
-
-	memcpy(&value, config + offset, size);
-	return value;
-}
-
-/* The writable bits of each byte. */
-static uint8_t writable_byte(unsigned offset)
-{
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		const struct field *f = &fields[i];
-
-		if (offset >= f->offset && offset < (unsigned)f->offset + f->size)
-			return (uint8_t)(f->writable >> 8 * (offset - f->offset));
-	}
-	return 0;
-}
 
 /* What others look at without the lock. */
 static void publish(struct nvme *n)
 {
-	bool master = get(n->config, COMMAND, 2) & COMMAND_MASTER;
-	bool d0 = (get(n->config, PMCSR, 2) & PMCSR_STATE) == 0;
+	bool master = pci_config_get(n->config, COMMAND, 2) & COMMAND_MASTER;
+	bool d0 = (pci_config_get(n->config, PMCSR, 2) & PMCSR_STATE) == 0;
 
 	atomic_store(&n->dma_enabled, master && d0);
-	atomic_store(&n->msix_enabled, (get(n->config, MSIX_CONTROL, 2) & MSIX_ENABLE) != 0);
+	atomic_store(&n->msix_enabled, (pci_config_get(n->config, MSIX_CONTROL, 2) & MSIX_ENABLE) != 0);
 	nvme_interrupt_update_intx(n);
-}
-
-static void set_reset_values(uint8_t config[NVME_PCI_CONFIG_SIZE])
-{
-	memset(config, 0, NVME_PCI_CONFIG_SIZE);
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		memcpy(config + fields[i].offset, &fields[i].reset, fields[i].size);
 }
 
 void nvme_pci_config_reset(struct nvme *n)
 {
-	set_reset_values(n->config);
+	pci_config_reset(fields, n->config);
 	publish(n);
 }
 
 bool nvme_pci_config_is_possible(const uint8_t config[NVME_PCI_CONFIG_SIZE])
 {
-	uint8_t fixed[NVME_PCI_CONFIG_SIZE];
-
-	set_reset_values(fixed);
-	for (unsigned i = 0; i < NVME_PCI_CONFIG_SIZE; i++) {
-		if ((config[i] ^ fixed[i]) & ~writable_byte(i))
-			return false;
-	}
-	return true;
+	return pci_config_is_possible(fields, config);
 }
 
 void nvme_pci_config_set(struct nvme *n, const uint8_t config[NVME_PCI_CONFIG_SIZE])
@@ -136,21 +101,16 @@ void nvme_pci_config_set(struct nvme *n, const uint8_t config[NVME_PCI_CONFIG_SI
 
 bool nvme_pci_config_intx_allowed(const struct nvme *n)
 {
-	return !(get(n->config, COMMAND, 2) & COMMAND_INTX_OFF) &&
-	       !(get(n->config, MSIX_CONTROL, 2) & MSIX_ENABLE) &&
-	       (get(n->config, PMCSR, 2) & PMCSR_STATE) == 0;
-}
-
-static int check(uint64_t offset, size_t len)
-{
-	return len && len <= NVME_PCI_CONFIG_SIZE && offset <= NVME_PCI_CONFIG_SIZE - len ? 0 : -EINVAL;
+	return !(pci_config_get(n->config, COMMAND, 2) & COMMAND_INTX_OFF) &&
+	       !(pci_config_get(n->config, MSIX_CONTROL, 2) & MSIX_ENABLE) &&
+	       (pci_config_get(n->config, PMCSR, 2) & PMCSR_STATE) == 0;
 }
 
 int nvme_config_read(struct nvme *n, uint64_t offset, void *buf, size_t len)
 {
 	uint8_t copy[NVME_PCI_CONFIG_SIZE];
 
-	if (check(offset, len) < 0)
+	if (!pci_config_has(offset, len))
 		return -EINVAL;
 	pthread_mutex_lock(&n->lock);
 	memcpy(copy, n->config, sizeof(copy));
@@ -176,18 +136,14 @@ int nvme_config_write(struct nvme *n, uint64_t offset, const void *buf, size_t l
 {
 	const uint8_t *bytes = buf;
 
-	if (check(offset, len) < 0)
+	if (!pci_config_has(offset, len))
 		return -EINVAL;
 	if (asks_for_flr(offset, bytes, len)) {
 		nvme_reset(n);
 		return 0;
 	}
 	pthread_mutex_lock(&n->lock);
-	for (size_t i = 0; i < len; i++) {
-		uint8_t mask = writable_byte((unsigned)(offset + i)), *at = &n->config[offset + i];
-
-		*at = (uint8_t)((*at & ~mask) | (bytes[i] & mask));
-	}
+	pci_config_write(fields, n->config, offset, buf, len);
 	publish(n);
 	pthread_mutex_unlock(&n->lock);
 	n->ops.kick(n->opaque);

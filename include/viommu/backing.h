@@ -216,6 +216,43 @@ int viommu_backing_paravirt_create(const struct viommu_backing_paravirt_options 
 /* End it. */
 void viommu_backing_paravirt_destroy(struct viommu_backing *backing);
 
+/* ------------------------------------------------------- a virtio-iommu unit */
+
+/* How the driver reaches the PCI function of a virtio-iommu. Zeros are defaults but where said. */
+struct viommu_backing_virtio_options {
+	size_t sz; /* sizeof(struct viommu_backing_virtio_options) of the program */
+	/* What its capabilities lead to, in accesses of 1, 2 and 4 bytes. The function may master the bus. */
+	uint64_t (*read)(void *arg, uint64_t offset, unsigned size);
+	void (*write)(void *arg, uint64_t offset, unsigned size, uint64_t value);
+	/* Called again and again while waiting for the unit; false gives up (-EIO). NULL: spins for ever. */
+	bool (*relax)(void *arg);
+	void *arg; /* handed to the three */
+	/* Where, as offsets of these: the common configuration and the notifications (virtio 1.3, 4.1.4). */
+	uint64_t common, notify;
+	uint32_t notify_multiplier; /* bytes from one queue's notification to the next one's */
+	/* Memory for the queue: `queue_memory` is at gpa `queue_gpa` for the unit. */
+	void *queue_memory;
+	uint64_t queue_gpa;
+	uint64_t queue_size; /* bytes, a multiple of 4096, at least 64 KiB */
+	uint32_t endpoint;   /* the device that is attached to the address space */
+	uint32_t domain;     /* its domain's number; the number behind it is for pass-through */
+	unsigned batch;	     /* unmaps that wait for one another at most, 1..4096; 0: 64 */
+};
+
+/*
+ * Bring the unit up (features, queue), attach the device to an empty domain. A batch of
+ * requests is one notification of the device, or none while the device polls. Thread-safe.
+ * `pass_through` is refused (EBUSY) while something is mapped, as a domain that its last
+ * endpoint leaves has no mappings any more.
+ *
+ * -EINVAL: an option is missing or out of its range. -ENOMEM: queue memory is
+ * too small, or the unit has none. -EIO: the unit does not answer. -ENOENT: it has no such endpoint.
+ */
+int viommu_backing_virtio_create(const struct viommu_backing_virtio_options *options,
+				 struct viommu_backing *ret_backing);
+/* Detach the device, which ends the domain, and reset the unit. */
+void viommu_backing_virtio_destroy(struct viommu_backing *backing);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
