@@ -150,7 +150,6 @@ static int learn_model(struct daemon_process *d)
 	}
 	iommu = control_get_string(status, "iommu");
 	d->iommu = iommu && strcmp(iommu, "none");
-	d->dmar = iommu && !strcmp(iommu, "vtd");
 	learn_sockets(d, status);
 	json_object_put(status);
 	return 0;
@@ -248,7 +247,9 @@ bool daemon_process_places(const struct daemon_process *d, struct unit_places *r
 	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
 		struct json_object *function = control_get_item(status, "functions", i);
 
-		if (!is_kind(function, "iommu") || places.count == DMAR_UNITS_MAX)
+		if (!is_kind(function, "iommu") ||
+		    !firmware_tables_tell_place(control_get_text(function, "model")) ||
+		    places.count == TABLE_UNITS_MAX)
 			continue;
 		place_of(function, &places.of[places.count]);
 		placed = placed && places.of[places.count++].base;
@@ -297,7 +298,14 @@ static struct json_object *unprotected_by(struct json_object *status, struct jso
 	return off && control_get_bool(device, "bus_master") ? unit : NULL;
 }
 
-bool daemon_process_is_unprotected(const struct daemon_process *d, struct unit_place *ret_place)
+static void unit_of(struct json_object *function, struct table_unit *ret_unit)
+{
+	*ret_unit = (struct table_unit){.base = 0};
+	snprintf(ret_unit->name, sizeof(ret_unit->name), "%s", control_get_text(function, "name"));
+	snprintf(ret_unit->model, sizeof(ret_unit->model), "%s", control_get_text(function, "model"));
+}
+
+bool daemon_process_is_unprotected(const struct daemon_process *d, struct table_unit *ret_unit)
 {
 	struct json_object *status = daemon_process_status(d), *unit;
 	bool any = false;
@@ -306,7 +314,24 @@ bool daemon_process_is_unprotected(const struct daemon_process *d, struct unit_p
 		unit = unprotected_by(status, control_get_item(status, "functions", i));
 		any = unit;
 		if (unit)
-			place_of(unit, ret_place);
+			unit_of(unit, ret_unit);
+	}
+	json_object_put(status);
+	return any;
+}
+
+bool daemon_process_awaits_driver(const struct daemon_process *d, struct table_unit *ret_unit)
+{
+	struct json_object *status = daemon_process_status(d);
+	bool any = false;
+
+	for (size_t i = 0; !any && i < control_get_length(status, "functions"); i++) {
+		struct json_object *function = control_get_item(status, "functions", i);
+		const char *driver = control_get_string(function, "driver");
+
+		any = driver && !strcmp(driver, "none");
+		if (any)
+			unit_of(function, ret_unit);
 	}
 	json_object_put(status);
 	return any;
@@ -331,54 +356,62 @@ int daemon_process_expect(const struct daemon_process *d, const struct unit_plac
 
 /* -------------------------------------------------------- what QEMU must know */
 
-struct table {
-	struct dmar dmar;
-	const char *names[DMAR_UNITS_MAX]; /* of its units */
-};
-
-static int add_unit(struct table *t, struct json_object *function)
+/* Its PCI address as slot << 3 | function, or -1. */
+static int address_of(struct json_object *function)
 {
-	if (t->dmar.unit_count == DMAR_UNITS_MAX)
+	unsigned slot, number;
+
+	return sscanf(control_get_text(function, "address"), "%x.%u", &slot, &number) == 2
+		       ? (int)(slot << 3 | number)
+		       : -1;
+}
+
+static int add_unit(struct table_units *units, struct json_object *function)
+{
+	int address = address_of(function);
+
+	if (units->count == TABLE_UNITS_MAX || address < 0)
 		return -EPROTO;
-	t->names[t->dmar.unit_count++] = control_get_text(function, "name");
+	unit_of(function, &units->of[units->count]);
+	units->of[units->count++].function = (unsigned)address;
 	return 0;
 }
 
-static int add_scope(struct table *t, struct json_object *function)
+static int add_scope(struct table_units *units, struct json_object *function)
 {
-	const char *address = control_get_string(function, "address");
 	const char *iommu = control_get_text(function, "iommu");
-	unsigned slot, number, i = 0;
-	struct dmar_unit *unit;
+	int address = address_of(function);
+	struct table_unit *unit;
+	unsigned i = 0;
 
-	while (i < t->dmar.unit_count && strcmp(t->names[i], iommu))
+	while (i < units->count && strcmp(units->of[i].name, iommu))
 		i++;
-	if (i == t->dmar.unit_count || !address || sscanf(address, "%x.%u", &slot, &number) != 2)
+	if (i == units->count || address < 0)
 		return -EPROTO;
-	unit = &t->dmar.units[i];
-	if (unit->scope_count == DMAR_SCOPES_MAX)
+	unit = &units->of[i];
+	if (unit->device_count == TABLE_DEVICES_MAX)
 		return -EPROTO;
-	unit->scopes[unit->scope_count++] = slot << 3 | number;
+	unit->devices[unit->device_count++] = (unsigned)address;
 	return 0;
 }
 
 /* Units come before what stands behind them. */
-static int add_function(struct table *t, struct json_object *function)
+static int add_function(struct table_units *units, struct json_object *function)
 {
-	return is_kind(function, "iommu") ? add_unit(t, function) : add_scope(t, function);
+	return is_kind(function, "iommu") ? add_unit(units, function) : add_scope(units, function);
 }
 
-int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar)
+int daemon_process_units(const struct daemon_process *d, struct table_units *ret_units)
 {
 	struct json_object *status = daemon_process_status(d);
-	struct table t = {.dmar.address_width = (unsigned)control_get_u64(status, "address_width", 46)};
+	struct table_units units = {.address_width = (unsigned)control_get_u64(status, "address_width", 46)};
 	int err = status ? 0 : -EPROTO;
 
-	for (size_t i = 0; !err && i < control_get_length(status, "functions"); i++)
-		err = add_function(&t, control_get_item(status, "functions", i));
+	for (size_t i = 0; !err && d->iommu && i < control_get_length(status, "functions"); i++)
+		err = add_function(&units, control_get_item(status, "functions", i));
 	json_object_put(status);
 	if (!err)
-		*ret_dmar = t.dmar;
+		*ret_units = units;
 	return err;
 }
 
@@ -415,7 +448,7 @@ static void add_device(struct argument_list *added, const char *bus, struct json
 	control_set_string(socket, "type", "unix");
 	control_set_string(socket, "path", control_get_text(function, "socket"));
 	control_set_string(device, "driver", "vfio-user-pci");
-	/* The requester ids in the DMAR table are on bus 0, so that is said too. */
+	/* The requester ids in firmware tables are on bus 0, so that is said too. */
 	control_set_string(device, "bus", bus);
 	control_set_string(device, "addr", control_get_text(function, "address"));
 	control_add(device, "socket", socket);

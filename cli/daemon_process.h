@@ -11,7 +11,7 @@
 #include <json-c/json.h>
 
 #include "cli/argument_list.h"
-#include "cli/dmar.h"
+#include "cli/firmware_tables.h"
 
 /* A socket of viommud, in its folder. */
 struct own_socket {
@@ -22,20 +22,20 @@ struct own_socket {
 
 #define OWN_SOCKETS_MAX 20 /* control, the units, the controllers */
 
-/* Where the registers of each unit are, in the order of the DMAR table. */
+/* Where the registers of units are, of those whose firmware table tells it. */
 struct unit_places {
 	unsigned count;
 	struct unit_place {
 		char name[32];
 		uint64_t base; /* 0: firmware has not placed them */
-	} of[DMAR_UNITS_MAX];
+	} of[TABLE_UNITS_MAX];
 };
 
 struct daemon_process {
 	pid_t pid; /* 0: it does not run */
 	char program[PATH_MAX];
 	char dir[PATH_MAX];
-	bool iommu, dmar; /* it serves one; firmware tables tell of it */
+	bool iommu; /* it serves one */
 	struct own_socket sockets[OWN_SOCKETS_MAX];
 	unsigned socket_count;
 };
@@ -58,18 +58,21 @@ void daemon_process_tidy(const struct daemon_process *d, bool chosen_by_it);
 struct json_object *daemon_process_status(const struct daemon_process *d);
 /* Is a client connected to any of its functions? */
 bool daemon_process_has_client(const struct daemon_process *d);
-/* Where the registers are right now. False: firmware has not placed them all. */
+/* Where those registers are right now. False: firmware has not placed them all. */
 bool daemon_process_places(const struct daemon_process *d, struct unit_places *ret_places);
 /* Have the registers of a unit turned up elsewhere than the daemon was told to expect? */
 bool daemon_process_base_is_wrong(const struct daemon_process *d, struct unit_place *ret_place);
-/* Does a device master the bus while the guest has the translation of its unit off? *ret_place is of the
+/* Does a device master the bus while the guest has the translation of its unit off? Name and model are of the
  * first such unit. */
-bool daemon_process_is_unprotected(const struct daemon_process *d, struct unit_place *ret_place);
+bool daemon_process_is_unprotected(const struct daemon_process *d, struct table_unit *ret_unit);
+/* Is there a unit that a driver has to take, as a PCI function, and that none has taken? Name and model are
+ * of the first such unit. */
+bool daemon_process_awaits_driver(const struct daemon_process *d, struct table_unit *ret_unit);
 /* 0 or a negative errno. */
 int daemon_process_expect(const struct daemon_process *d, const struct unit_place *place);
 
-/* The DMAR table of what it serves, except for the bases. 0 or a negative errno. */
-int daemon_process_dmar(const struct daemon_process *d, struct dmar *ret_dmar);
+/* What firmware tables tell of what it serves, except for the bases. 0 or a negative errno. */
+int daemon_process_units(const struct daemon_process *d, struct table_units *ret_units);
 /* Append the -device arguments for each of its functions on `bus`, the units first. 0 or a negative errno. */
 int daemon_process_devices(const struct daemon_process *d, const char *bus, struct argument_list *added);
 

@@ -84,11 +84,16 @@ static void show_tables(struct json_object *tables, const char *device)
 		       " page by page through the table at 0x%" PRIx64 "\n",
 		       device, control_get_u64(tables, "aperture_first", 0),
 		       control_get_u64(tables, "aperture_last", 0), control_get_u64(tables, "table", 0));
+	else if (!strcmp(translation, "mapped"))
+		printf("%s: translated by the mappings that the guest has asked for, domain %" PRIu64
+		       ", %" PRIu64 "-bit addresses\n",
+		       device, control_get_u64(tables, "domain", 0),
+		       control_get_u64(tables, "address_width", 0));
 	else
 		printf("%s: translated by the guest's tables\n", device);
 	show_root(tables);
 	show_context(tables);
-	if (!strcmp(translation, "off") || !strcmp(translation, "aperture"))
+	if (!member(tables, "root_entry"))
 		return; /* no entry of the device is read */
 	printf("  accesses %s\n", control_get_bool(tables, "cached")
 					  ? "go by a cached copy of the context entry until the guest "

@@ -15,6 +15,7 @@
 #define WATCH_MS       250
 #define QEMU_STOP_MS   10000
 #define UNPROTECTED_MS 20000 /* firmware, boot loader and an early kernel have their time */
+#define NO_DRIVER_MS   60000 /* a module of an initrd comes later */
 #define GONE_MS	       1000  /* for viommud to notice that QEMU has gone */
 
 struct machine {
@@ -24,6 +25,8 @@ struct machine {
 	bool ended;
 	unsigned unprotected_ms; /* without a break */
 	bool warned;
+	unsigned no_driver_ms; /* from the start on */
+	bool has_driver;       /* or it was told that there is none */
 };
 
 /* Before the reason is told: what QEMU has to say of its end must not stand below it. */
@@ -74,35 +77,72 @@ static void look_at_registers(struct machine *m)
 			    place.name, place.base);
 }
 
-static void tell_unprotected(const struct machine *m, const char *unit)
+/* What makes Linux use a unit of each model, and what a guest without it leaves open. */
+static const struct remedy {
+	const char *model, *what, *needs;
+} remedies[] = {
+	{"vtd", "so they reach all of its memory", "intel_iommu=on and ACPI"},
+	{"virtio", "so they reach all of its memory",
+	 "the driver virtio_iommu, in the kernel or in the initrd (a line virtio_iommu in "
+	 "/etc/initramfs-tools/modules, then update-initramfs -u), and ACPI"},
+	{"gart", "and a GART keeps them from none of its memory",
+	 "iommu=force, CONFIG_GART_IOMMU and a processor of AMD (-cpu qemu64,vendor=AuthenticAMD)"},
+};
+
+static const struct remedy *remedy_of(const char *model)
 {
-	if (m->daemon->dmar)
-		fprintf(stderr,
-			"viommu: NOT PROTECTED: the guest has used its devices behind the IOMMU '%s' for %u "
-			"s without turning translation on, so they reach all of its memory. Linux needs "
-			"intel_iommu=on and ACPI; 'viommu status --dir %s' tells when it is on\n",
-			unit, UNPROTECTED_MS / 1000, m->daemon->dir);
-	else
-		fprintf(stderr,
-			"viommu: the guest has used its devices for %u s without turning the aperture of the "
-			"GART '%s' on. Linux needs iommu=force, CONFIG_GART_IOMMU and a processor of AMD "
-			"(-cpu qemu64,vendor=AuthenticAMD); 'viommu status --dir %s' tells when it is on\n",
-			UNPROTECTED_MS / 1000, unit, m->daemon->dir);
+	size_t last = sizeof(remedies) / sizeof(remedies[0]) - 1, i = 0;
+
+	while (i < last && strcmp(remedies[i].model, model))
+		i++;
+	return &remedies[i];
+}
+
+static void tell_unprotected(const struct machine *m, const struct table_unit *unit)
+{
+	const struct remedy *r = remedy_of(unit->model);
+
+	fprintf(stderr,
+		"viommu: NOT PROTECTED: the guest has used its devices behind the IOMMU '%s' for %u s "
+		"without "
+		"turning translation on, %s. Linux needs %s; 'viommu status --dir %s' tells when it is on\n",
+		unit->name, UNPROTECTED_MS / 1000, r->what, r->needs, m->daemon->dir);
 }
 
 /* Who started this wants an IOMMU, and nothing in the guest says that it has none. */
 static void look_at_translation(struct machine *m)
 {
-	struct unit_place place;
+	struct table_unit unit;
 
 	if (!m->daemon->iommu || m->warned)
 		return;
 	m->unprotected_ms =
-		daemon_process_is_unprotected(m->daemon, &place) ? m->unprotected_ms + WATCH_MS : 0;
+		daemon_process_is_unprotected(m->daemon, &unit) ? m->unprotected_ms + WATCH_MS : 0;
 	if (m->unprotected_ms < UNPROTECTED_MS)
 		return;
 	m->warned = true;
-	tell_unprotected(m, place.name);
+	tell_unprotected(m, &unit);
+}
+
+/*
+ * Devices behind a unit that a firmware table tells of, and that no driver takes, Linux leaves alone: the
+ * guest finds no disk, and no line of its own says why.
+ */
+static void look_at_driver(struct machine *m)
+{
+	struct table_unit unit;
+
+	if (!m->daemon->iommu || m->has_driver)
+		return;
+	m->no_driver_ms += WATCH_MS;
+	m->has_driver = !daemon_process_awaits_driver(m->daemon, &unit);
+	if (m->has_driver || m->no_driver_ms < NO_DRIVER_MS)
+		return;
+	m->has_driver = true;
+	fprintf(stderr,
+		"viommu: for %u s no driver of the guest has taken the IOMMU '%s'. Linux leaves the devices "
+		"behind it alone until one does: it needs %s\n",
+		NO_DRIVER_MS / 1000, unit.name, remedy_of(unit.model)->needs);
 }
 
 /* A script around QEMU that did not exec it may have ended before it, without passing a signal on. */
@@ -135,6 +175,8 @@ int machine_run(struct daemon_process *d, const struct argument_list *line, int 
 			look_at_registers(&m);
 		if (!m.ended && !sig)
 			look_at_translation(&m);
+		if (!m.ended && !sig)
+			look_at_driver(&m);
 	}
 	stop_what_is_left(d);
 	return m.status;

@@ -24,7 +24,7 @@ static const char *const sleep_switches[SLEEP_COUNT] = {"disable_s3", "disable_s
 /* The machines that can be served. */
 static const struct machine {
 	const char *name, *versioned; /* its type, and how those of a version begin */
-	const char *bus;	      /* of PCI: the DMAR table is about the first */
+	const char *bus;	      /* of PCI: firmware tables are about the first */
 	const char *power;	      /* the device that has the switches */
 } machines[] = {
 	{"q35", "pc-q35-", "pcie.0", "ICH9-LPC"},

@@ -11,8 +11,8 @@
 #include "cli/argument_list.h"
 #include "cli/command.h"
 #include "cli/daemon_process.h"
-#include "cli/dmar.h"
 #include "cli/firmware_pass.h"
+#include "cli/firmware_tables.h"
 #include "cli/machine_run.h"
 #include "cli/private_qemu.h"
 #include "cli/qemu_arguments.h"
@@ -33,7 +33,7 @@ struct run {
 	struct argument_list added;
 	struct daemon_process daemon;
 	int signals;
-	char dmar_path[PATH_MAX]; /* "": there is no table */
+	struct table_units units; /* what firmware tables tell */
 	struct unit_places places;
 };
 
@@ -141,39 +141,47 @@ static int check_qemu(struct run *r)
 
 /* -------------------------------------------------------------- the arguments */
 
-/* `places` NULL: nobody knows them yet. */
-static int write_dmar(struct run *r, const struct unit_places *places)
+static int write_tables(struct run *r)
 {
-	struct dmar dmar;
-	int err = daemon_process_dmar(&r->daemon, &dmar);
+	const char *file = "";
+	int err = firmware_tables_write(&r->units, r->daemon.dir, &file);
 
-	for (unsigned i = 0; !err && i < dmar.unit_count; i++)
-		dmar.units[i].base = places ? places->of[i].base : PLACEHOLDER_BASE + i * PLACEHOLDER_STEP;
-	if (!err)
-		err = dmar_write(&dmar, r->dmar_path);
 	if (err)
-		return failure("%s cannot be written: %s", r->dmar_path, strerror(-err));
+		return failure("%s/%s cannot be written: %s", r->daemon.dir, file, strerror(-err));
 	return 0;
 }
 
-static int add_dmar(struct run *r)
+/* Nobody knows yet where registers will be. */
+static int add_tables(struct run *r)
 {
 	/* -acpitable takes the one for the end of the value, the other for the end of a name. */
 	if (strpbrk(r->daemon.dir, ",:"))
 		return usage_failure(
 			"--dir %s: QEMU takes no table from a folder with a comma or a colon in its name",
 			r->daemon.dir);
-	snprintf(r->dmar_path, sizeof(r->dmar_path), "%.*s/" DMAR_FILE_NAME, PATH_MAX - 16, r->daemon.dir);
-	argument_list_add(&r->added, "-acpitable");
-	argument_list_addf(&r->added, "sig=DMAR,rev=1,oem_id=VIOMMU,oem_table_id=VIOMMU,data=%s",
-			   r->dmar_path);
-	return write_dmar(r, NULL);
+	for (unsigned i = 0; i < r->units.count; i++)
+		r->units.of[i].base = PLACEHOLDER_BASE + i * PLACEHOLDER_STEP;
+	firmware_tables_add(&r->units, r->daemon.dir, &r->added);
+	return write_tables(r);
+}
+
+static bool has_tables(const struct run *r)
+{
+	for (unsigned i = 0; i < r->units.count; i++) {
+		if (firmware_tables_know(r->units.of[i].model))
+			return true;
+	}
+	return false;
 }
 
 static int add_arguments(struct run *r)
 {
-	int err = r->daemon.dmar ? add_dmar(r) : 0;
+	int err = 0;
 
+	if (daemon_process_units(&r->daemon, &r->units))
+		return failure("viommud does not tell what it serves");
+	if (has_tables(r))
+		err = add_tables(r);
 	if (r->daemon.iommu)
 		qemu_arguments_keep_awake(r->qemu, &r->added);
 	if (!err && daemon_process_devices(&r->daemon, qemu_arguments_bus(r->qemu), &r->added))
@@ -190,12 +198,31 @@ static void whole_line(const struct run *r, struct argument_list *line)
 
 /* ----------------------------------------------------------------- the stages */
 
+static bool has_places(const struct run *r)
+{
+	for (unsigned i = 0; i < r->units.count; i++) {
+		if (firmware_tables_tell_place(r->units.of[i].model))
+			return true;
+	}
+	return false;
+}
+
+static void note_place(struct run *r, const struct unit_place *place)
+{
+	for (unsigned i = 0; i < r->units.count; i++) {
+		if (!strcmp(r->units.of[i].name, place->name))
+			r->units.of[i].base = place->base;
+	}
+}
+
 static int learn_places(struct run *r, const struct argument_list *line)
 {
 	int err = firmware_pass(&r->daemon, line, r->signals, &r->places);
 
+	for (unsigned i = 0; !err && i < r->places.count; i++)
+		note_place(r, &r->places.of[i]);
 	if (!err)
-		err = write_dmar(r, &r->places);
+		err = write_tables(r);
 	for (unsigned i = 0; !err && i < r->places.count; i++) {
 		if (daemon_process_expect(&r->daemon, &r->places.of[i]))
 			err = failure("viommud does not take the register address");
@@ -274,14 +301,14 @@ static int serve(struct run *r)
 	if (!err)
 		err = add_arguments(r);
 	whole_line(r, &line);
-	if (!err && r->daemon.dmar)
+	if (!err && has_places(r))
 		err = learn_places(r, &line);
 	if (!err)
 		err = r->print ? print_arguments(r) : start_machine(r, &line);
 	argument_list_finish(&line);
 	/* Before viommud ends and removes the folder, if it made it. */
-	if (*r->dmar_path && (err || !r->print))
-		unlink(r->dmar_path);
+	if (err || !r->print)
+		firmware_tables_remove(r->daemon.dir);
 	return err;
 }
 
@@ -326,13 +353,15 @@ const struct command run_command = {
 	.summary = "start QEMU with its devices behind the IOMMU",
 	.help = "usage: viommu run [VIOMMUD'S OPTION]... [--print] -- qemu-system-x86_64 [ARGUMENT]...\n\n"
 		"Starts viommud, adds to QEMU's arguments what the devices need (a q35 machine unless the\n"
-		"arguments say pc, shared memory, the devices, the DMAR table), and runs QEMU until QEMU\n"
+		"arguments say pc, shared memory, the devices, firmware tables), and runs QEMU until QEMU\n"
 		"ends. QEMU must be 10.1 or newer: where qemu-system-x86_64 is missing or older, a newer\n"
 		"Debian's QEMU is fetched once into ~/.cache/viommu (or VIOMMU_CACHE), and used from\n"
 		"there.\n\n"
 		"  viommu run --nvme disk.img -- qemu-system-x86_64 -m 1G -kernel vmlinuz ...\n\n"
 		"The guest uses the IOMMU when its kernel is told to: append intel_iommu=on for Linux.\n"
-		"--iommu vtd may be written several times, for several IOMMUs: --iommu vtd,id=a --iommu\n"
+		"Behind --iommu virtio it has to be told nothing, but needs its module virtio_iommu in the\n"
+		"initrd. --iommu vtd may be written several times, for several IOMMUs: --iommu vtd,id=a "
+		"--iommu\n"
 		"vtd,id=b --nvme x.img,iommu=a --nvme y.img,iommu=b; a device without iommu= stands\n"
 		"behind the first. --iommu gart is AMD's address remapping table, which keeps devices from\n"
 		"no memory: append iommu=force, and add -cpu qemu64,vendor=AuthenticAMD. It is function 3\n"
@@ -348,7 +377,7 @@ const struct command run_command = {
 		"When viommud ends before QEMU, QEMU is stopped, since no guest can go on without its\n"
 		"IOMMU, and the exit status is 1. What the guest had flushed is in its disk files.\n\n"
 		"  --print   do not run the machine; print viommud's command and the arguments to add, for\n"
-		"            scripts and libvirt. Needs --dir DIR, where the DMAR table is left.\n"
+		"            scripts and libvirt. Needs --dir DIR, where firmware tables are left.\n"
 		"  --qemu-fetch on|off\n"
 		"            off: fetch no QEMU, and use none that was fetched; default on\n\n"
 		"'viommud --help' lists the options of viommud.\n",

@@ -79,12 +79,59 @@ static void show_gart(struct json_object *status)
 	       on ? "on" : "off");
 }
 
-static void show_units(struct json_object *status)
+static const struct model {
+	const char *name, *text;
+	const char *polled; /* what a sidecore looks at */
+	bool wakes;	    /* the guest wakes an idle sidecore */
+} models[] = {
+	{"vtd", "Intel VT-d", "registers", false},
+	{"virtio", "virtio-iommu", "request queue", true},
+};
+
+static const struct model *model_of(struct json_object *unit)
+{
+	const char *name = control_get_text(unit, "model");
+	size_t last = sizeof(models) / sizeof(models[0]) - 1, i = 0;
+
+	while (i < last && strcmp(models[i].name, name))
+		i++;
+	return &models[i];
+}
+
+/* All units of one model, and those. */
+static void show_units_of(struct json_object *status, const struct model *model)
 {
 	bool trap = !strcmp(control_get_text(status, "registers"), "trap");
-	unsigned count = count_units(status);
+	unsigned count = 0;
 
-	if (!count) {
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
+		struct json_object *function = control_get_item(status, "functions", i);
+
+		count += is_unit(function) && model_of(function) == model;
+	}
+	if (!count)
+		return;
+	printf("IOMMU: %s, ", model->text);
+	if (count > 1)
+		printf("%u units, ", count);
+	if (trap)
+		printf("%s trapped\n", model->polled);
+	else if (model->wakes)
+		printf("%s polled by a sidecore (the guest wakes an idle one)\n", model->polled);
+	else
+		printf("%s polled by a sidecore (an idle one answers within %" PRIu64 " us)\n", model->polled,
+		       control_get_u64(status, "idle_latency_us", 0));
+	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
+		struct json_object *function = control_get_item(status, "functions", i);
+
+		if (is_unit(function) && model_of(function) == model)
+			show_unit(status, function, count_units(status) > 1);
+	}
+}
+
+static void show_units(struct json_object *status)
+{
+	if (!count_units(status)) {
 		printf("IOMMU: none, the devices reach all memory that QEMU lets them\n");
 		return;
 	}
@@ -92,20 +139,8 @@ static void show_units(struct json_object *status)
 		show_gart(status);
 		return;
 	}
-	printf("IOMMU: Intel VT-d, ");
-	if (count > 1)
-		printf("%u units, ", count);
-	if (trap)
-		printf("registers trapped\n");
-	else
-		printf("registers polled by a sidecore (an idle one answers within %" PRIu64 " us)\n",
-		       control_get_u64(status, "idle_latency_us", 0));
-	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
-		struct json_object *function = control_get_item(status, "functions", i);
-
-		if (is_unit(function))
-			show_unit(status, function, count > 1);
-	}
+	for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
+		show_units_of(status, &models[i]);
 }
 
 static void show_function(struct json_object *function, bool several)

@@ -155,12 +155,15 @@ int directory_open_within(struct directory *d, struct directory *parent, const c
 
 void directory_close(struct directory *d)
 {
+	static const char *const tables[] = {DMAR_FILE_NAME, VIOT_FILE_NAME};
 	char table[SOCKET_PATH_MAX];
 
-	/* The table is there when viommu was killed. */
+	/* Tables are there when viommu was killed. */
 	if (d->made && *d->path) {
-		directory_socket(d, DMAR_FILE_NAME, table);
-		unlink(table);
+		for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+			directory_socket(d, tables[i], table);
+			unlink(table);
+		}
 		rmdir(d->path);
 	}
 	if (d->fd >= 0)

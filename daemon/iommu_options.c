@@ -45,6 +45,13 @@ static const struct value_key vtd_keys[] = {
 	{NULL},
 };
 
+static const struct value_key virtio_keys[] = {
+	{"id", iommu_take_id, offsetof(struct iommu_choice, id)},
+	{"boot-bypass", value_switch, offsetof(struct iommu_choice, boot_bypass)},
+	{"addr", value_pci_address, offsetof(struct iommu_choice, devfn)},
+	{NULL},
+};
+
 static const struct value_key gart_keys[] = {
 	{"id", iommu_take_id, offsetof(struct iommu_choice, id)},
 	{NULL},
@@ -58,9 +65,12 @@ static const struct model {
 	unsigned devfn; /* 0: one of the usual slots */
 	bool only_one;	/* translates for all devices of a machine */
 	bool in_config; /* its registers are in configuration space, where nothing can be polled */
+	bool is_found;	/* the guest finds its registers as those of any PCI function; no table tells of them
+			 */
 } models[] = {
-	[IOMMU_VTD] = {"vtd", IOMMU_VTD, vtd_keys, 0, false, false},
-	[IOMMU_GART] = {"gart", IOMMU_GART, gart_keys, GART_SLOT << 3 | GART_FUNCTION, true, true},
+	[IOMMU_VTD] = {"vtd", IOMMU_VTD, vtd_keys, 0, false, false, false},
+	[IOMMU_GART] = {"gart", IOMMU_GART, gart_keys, GART_SLOT << 3 | GART_FUNCTION, true, true, true},
+	[IOMMU_VIRTIO] = {"virtio", IOMMU_VIRTIO, virtio_keys, 0, false, false, true},
 };
 
 /* The next unit, as it is when nothing is said of it. */
@@ -68,7 +78,9 @@ static struct iommu_choice *add_unit(struct vm_options *o)
 {
 	struct iommu_choice *choice = &o->iommus[o->iommu_count];
 
-	*choice = (struct iommu_choice){.width = 48, .devfn = (IOMMU_SLOT_USUAL - o->iommu_count) << 3};
+	*choice = (struct iommu_choice){.boot_bypass = true,
+					.width = 48,
+					.devfn = (IOMMU_SLOT_USUAL - o->iommu_count) << 3};
 	o->iommu_count++;
 	return choice;
 }
@@ -99,8 +111,8 @@ int iommu_take(struct vm_options *o, const char *argument, char *why, size_t why
 	if (o->iommu_count == IOMMU_MAX)
 		return os_say(why, why_size, "at most %d IOMMUs are served to a VM", IOMMU_MAX);
 	if (!model)
-		return os_say(why, why_size, "'%.*s': write vtd, gart or none", (int)strcspn(argument, ","),
-			      argument);
+		return os_say(why, why_size, "'%.*s': write vtd, virtio, gart or none",
+			      (int)strcspn(argument, ","), argument);
 	choice = add_unit(o);
 	choice->model = model->model;
 	if (model->devfn)
@@ -240,10 +252,16 @@ static int place_expectations(struct vm_options *o, char *why, size_t why_size)
 	for (unsigned i = 0; i < o->expectation_count; i++) {
 		const struct expectation *e = &o->expectations[i];
 
-		if (!find_unit(o, e->unit_id, &unit))
+		if (find_unit(o, e->unit_id, &unit) == 0) {
+			if (models[o->iommus[unit].model].is_found)
+				return os_say(why, why_size,
+					      "--expect: no table tells the guest where the registers of "
+					      "--iommu %s are; leave --expect out",
+					      models[o->iommus[unit].model].name);
 			o->iommus[unit].expected_base = e->base;
-		else if (*e->unit_id)
+		} else if (*e->unit_id) {
 			return os_say(why, why_size, "--expect: no IOMMU is called '%s'", e->unit_id);
+		}
 	}
 	return 0;
 }
@@ -262,12 +280,6 @@ static int check_model(struct vm_options *o, const struct model *model, char *wh
 			      "--registers sidecore: the registers of --iommu %s are in configuration space, "
 			      "which cannot be polled; leave --registers out",
 			      model->name);
-	if (o->expectation_count)
-		return os_say(
-			why, why_size,
-			"--expect: the registers of --iommu %s are in configuration space, and firmware "
-			"places none; leave --expect out",
-			model->name);
 	o->trap = true;
 	return 0;
 }

@@ -214,17 +214,20 @@ static const struct option_info infos[] = {
 	{"dir", "DIR", take_dir, NULL,
 	 "folder of the sockets, made when missing; default: a fresh one,\nnamed by the line 'viommud: ready "
 	 "DIR'"},
-	{"iommu", "vtd[,id=NAME][,caching-mode=on][,aw=39|48][,addr=10.0] | gart[,id=NAME] | none", NULL,
-	 iommu_take,
-	 "which IOMMU the guest sees; default vtd. none: plain devices,\nbehind QEMU's own IOMMU or none. "
-	 "vtd "
-	 "may be repeated, up to 4\ntimes: a unit each. gart: AMD's address remapping table, which\nprotects "
-	 "no "
-	 "memory, at PCI address 18.3\n"
+	{"iommu",
+	 "vtd[,id=NAME][,caching-mode=on][,aw=39|48][,addr=10.0] | "
+	 "virtio[,id=NAME][,boot-bypass=off][,addr=10.0] | gart[,id=NAME] | none",
+	 NULL, iommu_take,
+	 "which IOMMU the guest sees; default vtd. virtio: virtio-iommu.\nvtd and virtio may be repeated, up "
+	 "to 4 times: a unit each. gart:\nAMD's address remapping table, which protects no memory, at PCI\n"
+	 "address 18.3. none: plain devices, behind QEMU's own IOMMU or none\n"
 	 "id=NAME: what --nvme, and viommu's commands, call the unit;\ndefault iommu, iommu1, ..., as the "
 	 "sockets are called, and not one\nof these for another unit\n"
 	 "caching-mode=on: the guest announces new mappings, too\n"
 	 "aw=39: guest addresses of 39 bits and tables of 3 levels;\ndefault 48 bits and 4 levels\n"
+	 "boot-bypass=off: devices reach no memory until the guest sets the\nIOMMU up; default on, they "
+	 "reach "
+	 "all, as firmware's drivers need\n"
 	 "addr=10.0: function 0 of a slot of PCI bus 0; default 10.0, f.0,\n..."},
 	{"registers", "sidecore|trap", NULL, take_registers,
 	 "sidecore: a thread polls the registers that the guest writes;\ntrap: the guest exits for each "
@@ -515,4 +518,24 @@ void options_finish(struct daemon_options *o)
 		for (unsigned j = 0; j < o->vms[i].nvme_count; j++)
 			finish_disk(&o->vms[i].nvme[j]);
 	}
+}
+
+unsigned options_iommu_count(const struct vm_options *o, enum iommu_model model)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < o->iommu_count; i++)
+		count += o->iommus[i].model == model;
+	return count;
+}
+
+unsigned options_iommu_number(const struct vm_options *o, enum iommu_model model, unsigned index)
+{
+	unsigned number = 0;
+
+	for (; number < o->iommu_count; number++) {
+		if (o->iommus[number].model == model && index-- == 0)
+			break;
+	}
+	return number;
 }

@@ -21,14 +21,15 @@
 #define IDLE_US_MAX	  1000000
 #define SERIAL_LENGTH_MAX 20
 
-enum iommu_model { IOMMU_VTD, IOMMU_GART };
+enum iommu_model { IOMMU_VTD, IOMMU_GART, IOMMU_VIRTIO };
 
 /* A remapping unit. */
 struct iommu_choice {
 	enum iommu_model model;
 	char id[IOMMU_ID_MAX + 1]; /* "" only until all options are read */
 	bool caching_mode;
-	unsigned width; /* of guest tables: 39 or 48 */
+	bool boot_bypass; /* of virtio: devices reach all memory until the guest says otherwise */
+	unsigned width;	  /* of guest tables: 39 or 48 */
 	unsigned devfn;
 	uint64_t expected_base; /* of the registers; 0: nobody knows yet */
 };
@@ -82,5 +83,10 @@ enum options_verdict {
 
 enum options_verdict options_parse(struct daemon_options *o, int argc, char **argv);
 void options_finish(struct daemon_options *o);
+
+/* How many units are of this model, and the number among all of the unit that is number `index` of its model.
+ */
+unsigned options_iommu_count(const struct vm_options *o, enum iommu_model model);
+unsigned options_iommu_number(const struct vm_options *o, enum iommu_model model, unsigned index);
 
 #endif

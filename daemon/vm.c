@@ -81,13 +81,7 @@ const char *vm_iommu_text(const struct vm *vm)
 
 struct unit *vm_find_unit(struct vm *vm, const char *name)
 {
-	for (unsigned i = 0; i < vm->host.unit_count; i++) {
-		struct unit *u = vm->host.units[i];
-
-		if (unit_name(u) && !strcmp(unit_name(u), name))
-			return u;
-	}
-	return NULL;
+	return host_find_unit(&vm->host, name);
 }
 
 static bool is_on_for(struct viommu_requester *r)
@@ -112,28 +106,30 @@ static bool is_on_without_devices(const struct unit *u)
 	return on;
 }
 
-static const struct function *first_device(const struct vm *vm, const struct unit *u)
+static bool is_behind(const struct function *f, const struct unit *u)
 {
-	for (unsigned i = 0; i < vm->function_count; i++) {
-		const struct function *f = vm->functions[i];
-
-		if (function_is_device(f) && f->unit == u)
-			return f;
-	}
-	return NULL;
+	return function_is_device(f) && f->unit == u;
 }
 
 bool vm_has_devices_behind(const struct vm *vm, const struct unit *u)
 {
-	return first_device(vm, u);
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (is_behind(vm->functions[i], u))
+			return true;
+	}
+	return false;
 }
 
-/* A device is asked, as each behind a unit has the same answer. */
+/* For each device behind the unit: a paravirtual one may be on for some of them. */
 static bool is_on(struct vm *vm, const struct unit *u)
 {
-	const struct function *device = first_device(vm, u);
-
-	return device ? is_on_for(device->requester) : is_on_without_devices(u);
+	if (!vm_has_devices_behind(vm, u))
+		return is_on_without_devices(u);
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (is_behind(vm->functions[i], u) && !is_on_for(vm->functions[i]->requester))
+			return false;
+	}
+	return true;
 }
 
 const char *vm_translation_text(struct vm *vm, const struct unit *u)

@@ -133,6 +133,7 @@ const char *device_translation_text(enum viommu_translation translation)
 		[VIOMMU_TRANSLATION_PASS_THROUGH] = "pass-through",
 		[VIOMMU_TRANSLATION_PAGED] = "paged",
 		[VIOMMU_TRANSLATION_APERTURE] = "aperture",
+		[VIOMMU_TRANSLATION_MAPPED] = "mapped",
 	};
 
 	return texts[translation];

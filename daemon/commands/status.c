@@ -11,7 +11,11 @@
 /* How long a guest's write may wait for an idle sidecore. 0: the write wakes it. */
 static uint64_t idle_latency_us(const struct vm *vm)
 {
-	return vm_remaps(vm) && !vm->options->trap ? WORK_NAP_LAST_US : 0;
+	for (unsigned i = 0; i < vm->function_count && !vm->options->trap; i++) {
+		if (vm->functions[i]->ops->polled)
+			return WORK_NAP_LAST_US;
+	}
+	return 0;
 }
 
 static struct json_object *describe(struct vm *vm, struct function *f)

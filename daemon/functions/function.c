@@ -18,6 +18,15 @@ void function_describe_socket(const struct function *f, struct json_object *obje
 	control_set_bool(object, "connected", vfu_server_connected(f->server));
 }
 
+void function_socket_of_unit(struct function *f, unsigned number)
+{
+	char name[28] = "iommu.sock";
+
+	if (number)
+		snprintf(name, sizeof(name), "iommu%u.sock", number);
+	directory_socket(f->host->directory, name, f->socket);
+}
+
 void function_init_logs(struct function *f)
 {
 	log_bucket_init(&f->log, f->host->label);

@@ -36,6 +36,7 @@ struct function_ops {
 	const char
 		*model; /* of the unit whose registers the function carries, as --iommu names it, else NULL */
 	bool protects;	/* does that unit keep devices from memory, once a guest has told it to? */
+	bool polled;	/* are its registers polled with --registers sidecore, also when nothing wakes? */
 	uint32_t state_kind; /* of a function's section in a saved state; each kind has a number of its own */
 
 	/* --- work thread --- */
@@ -120,6 +121,10 @@ void function_log(void *device, const char *line);
 /* Of a function whose client lends the memory of the unit. */
 int function_lend(void *device, const struct vfu_dma_map *map);
 void function_take_back(void *device, uint64_t iova, uint64_t size);
+
+/* Of a function that carries the registers of the unit with this number, the path of its socket. By number,
+ * since a name may be too long for a path. */
+void function_socket_of_unit(struct function *f, unsigned number);
 
 /* Fill in what all kinds tell alike. Main thread. */
 void function_describe_socket(const struct function *f, struct json_object *object);

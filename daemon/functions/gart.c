@@ -251,7 +251,7 @@ static void init(struct gart_function *f, struct host *host, const struct iommu_
 	f->base = (struct function){
 		.ops = &function_ops, .host = host, .devfn = choice->devfn, .owns_unit = true, .wake_fd = -1};
 	strcpy(f->base.name, choice->id);
-	directory_socket(host->directory, "iommu.sock", f->base.socket);
+	function_socket_of_unit(&f->base, 0);
 	function_init_logs(&f->base);
 }
 
@@ -287,7 +287,7 @@ static int create(struct host *host, const struct vm_options *o, unsigned index,
 
 static unsigned count(const struct vm_options *o)
 {
-	return o->iommu_count && o->iommus[0].model == IOMMU_GART;
+	return options_iommu_count(o, IOMMU_GART);
 }
 
 const struct function_kind gart_kind = {

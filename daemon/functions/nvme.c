@@ -319,8 +319,8 @@ static int open_unit(struct nvme_function *f, const struct vm_options *o)
 	f->base.owns_unit = !o->iommu_count;
 	if (f->base.owns_unit)
 		return unit_create(f->base.host, &opts, &f->base.unit);
-	f->base.unit = f->base.host->units[f->choice->unit];
-	return 0;
+	f->base.unit = host_find_unit(f->base.host, o->iommus[f->choice->unit].id);
+	return f->base.unit ? 0 : -ENOENT;
 }
 
 static int open_controller(struct nvme_function *f, char *why, size_t why_size)

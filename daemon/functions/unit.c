@@ -118,6 +118,17 @@ const char *unit_name(const struct unit *u)
 	return u->registers ? u->registers->name : NULL;
 }
 
+struct unit *host_find_unit(const struct host *h, const char *name)
+{
+	for (unsigned i = 0; i < h->unit_count; i++) {
+		const char *own = unit_name(h->units[i]);
+
+		if (own && !strcmp(own, name))
+			return h->units[i];
+	}
+	return NULL;
+}
+
 void unit_device_used(struct unit *u)
 {
 	if (u->registers && u->registers->ops->device_used)

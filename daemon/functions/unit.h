@@ -46,6 +46,9 @@ void unit_destroy(struct unit *u);
 /* The name by which commands show the unit. NULL: the unit remaps nothing. Any thread. */
 const char *unit_name(const struct unit *u);
 
+/* The unit of this name, or NULL. Any thread. */
+struct unit *host_find_unit(const struct host *h, const char *name);
+
 /* As function_ops.poll. [work thread] */
 void unit_poll(struct unit *u, unsigned budget, struct function_look *look);
 

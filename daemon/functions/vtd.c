@@ -326,6 +326,7 @@ static const struct function_ops function_ops = {
 	.kind = "iommu",
 	.model = "vtd",
 	.protects = true,
+	.polled = true,
 	.state_kind = 1,
 	.poll = poll_unit,
 	.has_silent_work = has_silent_work,
@@ -370,7 +371,7 @@ static int open_server(struct vtd_function *f)
 
 static int open_unit(struct vtd_function *f, const struct vm_options *o)
 {
-	const struct iommu_choice *choice = &o->iommus[f->base.index];
+	const struct iommu_choice *choice = &o->iommus[options_iommu_number(o, IOMMU_VTD, f->base.index)];
 	int err;
 
 	f->vtd = (struct viommu_vtd_options){
@@ -412,8 +413,8 @@ static int open_all(struct vtd_function *f, const struct vm_options *o, char *wh
 
 static void init(struct vtd_function *f, struct host *host, const struct vm_options *o, unsigned index)
 {
-	const struct iommu_choice *choice = &o->iommus[index];
-	char number[12] = "", socket_name[28];
+	unsigned number = options_iommu_number(o, IOMMU_VTD, index);
+	const struct iommu_choice *choice = &o->iommus[number];
 
 	f->base = (struct function){.ops = &function_ops,
 				    .host = host,
@@ -422,11 +423,7 @@ static void init(struct vtd_function *f, struct host *host, const struct vm_opti
 				    .owns_unit = true,
 				    .wake_fd = -1};
 	strcpy(f->base.name, choice->id);
-	/* By number, since a name may be too long for a socket's path. */
-	if (index)
-		snprintf(number, sizeof(number), "%u", index);
-	snprintf(socket_name, sizeof(socket_name), "iommu%s.sock", number);
-	directory_socket(host->directory, socket_name, f->base.socket);
+	function_socket_of_unit(&f->base, number);
 	register_pages_init(&f->pages);
 	log_bucket_init(&f->placement, host->label);
 	function_init_logs(&f->base);
@@ -458,10 +455,9 @@ static int create(struct host *host, const struct vm_options *o, unsigned index,
 
 /* ----------------------------------------------------------------- the kind */
 
-/* A GART is the only unit of its VM. */
 static unsigned count(const struct vm_options *o)
 {
-	return o->iommu_count && o->iommus[0].model == IOMMU_VTD ? o->iommu_count : 0;
+	return options_iommu_count(o, IOMMU_VTD);
 }
 
 const struct function_kind vtd_kind = {

@@ -504,6 +504,32 @@ def makes_a_table_of_two_units():
 
 
 @case
+def makes_a_table_of_virtio_units():
+    """Nothing has to be placed, so no firmware is watched; beside a unit of VT-d each table tells of its own."""
+    with placing_qemu() as (qemu, disk):
+        folder = os.path.join(os.path.dirname(qemu), "run")
+        disks = [f"{disk}{i}" for i in range(3)]
+        for path in disks:
+            shutil.copy(disk, path)
+        devices = ["--nvme", disks[0] + ",iommu=b", "--nvme", disks[1], "--nvme", disks[2] + ",iommu=b"]
+        result = run(VIOMMU, "run", "--print", "--dir", folder, "--iommu", "virtio,id=a", "--iommu", "virtio,id=b", *devices, "--", qemu)
+        check(result.returncode == 0 and "firmware" not in result.stderr, result)
+        check("sig=VIOT,rev=0," in result.stdout and "DMAR" not in result.stdout and "--expect" not in result.stdout, result.stdout)
+        with open(os.path.join(folder, "viot.bin"), "rb") as f:
+            table = f.read()
+        units = [struct.pack("<BBHHHQ", 3, 0, 16, 0, slot << 3, 0) for slot in (0x10, 0xf)]
+        behind = [struct.pack("<BBHIHHHHH6x", 1, 0, 24, slot << 3, 0, 0, slot << 3, slot << 3, at)
+                  for slot, at in ((0x12, 48), (0x11, 88), (0x13, 88))]
+        wanted = struct.pack("<HHQ", 5, 48, 0) + units[0] + behind[0] + units[1] + behind[1] + behind[2]
+        check(table == wanted, table.hex())
+        result = run(VIOMMU, "run", "--print", "--dir", folder, "--iommu", "virtio,id=a", "--iommu", "vtd,id=b", *devices, "--", qemu)
+        check(result.returncode == 0 and "sig=VIOT" in result.stdout and "sig=DMAR" in result.stdout, result)
+        with open(os.path.join(folder, "dmar.bin"), "rb") as f:
+            units = units_in(f.read())
+        check(units == [(0xfebe0000, [0x11, 0x13])], units)
+
+
+@case
 def adds_a_function_0_for_the_gart():
     with placing_qemu() as (qemu, disk):
         folder = os.path.join(os.path.dirname(qemu), "run")

@@ -178,10 +178,13 @@ class Nvme:
 
     With VT-d the memory belongs to the unit, else to the controller."""
 
-    def __init__(self, d, name="nvme0", unit="iommu"):
+    def __init__(self, d, name="nvme0", unit="iommu", before=None):
+        """before(self): what the guest does before it uses the controller."""
         self.ram = memfd(RAM_SIZE)
         self.tails, self.heads, self.count = [0, 0], [0, 0], 0
         self.connect(d, name, unit)
+        if before:
+            before(self)
         self.master_the_bus()
         self.place_admin_queues()
         self.enable()

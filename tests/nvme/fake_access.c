@@ -38,6 +38,8 @@ static int check(struct viommu_requester *f, uint64_t iova, size_t len, bool wri
 {
 	uint64_t number = ++f->accesses;
 
+	if (f->watch)
+		f->watch(f->watch_arg, iova, len, write);
 	if (f->hook_at == number)
 		f->hook(f->hook_arg);
 	if (f->fail_at && (number == f->fail_at || (f->fail_from && number > f->fail_at)))
@@ -54,25 +56,44 @@ static int check(struct viommu_requester *f, uint64_t iova, size_t len, bool wri
 	return 0;
 }
 
+/* Of the sizes that are one access with the library, those that devices use. */
 static bool is_one_access(uint64_t iova, size_t len)
 {
-	return (len == 4 || len == 8) && iova % len == 0;
+	return (len == 2 || len == 4 || len == 8) && iova % len == 0;
+}
+
+static void load(void *buf, const void *at, size_t len)
+{
+	uint64_t word = len == 8   ? __atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE)
+			: len == 4 ? __atomic_load_n((const uint32_t *)at, __ATOMIC_ACQUIRE)
+				   : __atomic_load_n((const uint16_t *)at, __ATOMIC_ACQUIRE);
+
+	memcpy(buf, &word, len);
+}
+
+static void store(void *at, const void *buf, size_t len)
+{
+	uint64_t word = 0;
+
+	memcpy(&word, buf, len);
+	if (len == 8)
+		__atomic_store_n((uint64_t *)at, word, __ATOMIC_RELEASE);
+	else if (len == 4)
+		__atomic_store_n((uint32_t *)at, (uint32_t)word, __ATOMIC_RELEASE);
+	else
+		__atomic_store_n((uint16_t *)at, (uint16_t)word, __ATOMIC_RELEASE);
 }
 
 int viommu_read(struct viommu_thread *t, struct viommu_requester *r, uint64_t iova, void *buf, size_t len)
 {
 	int ret = check(r, iova, len, false);
-	uint64_t word;
 
 	if (ret < 0)
 		return ret;
-	if (is_one_access(iova, len)) {
-		word = len == 8 ? __atomic_load_n((uint64_t *)fake_at(r, iova), __ATOMIC_ACQUIRE)
-				: __atomic_load_n((uint32_t *)fake_at(r, iova), __ATOMIC_ACQUIRE);
-		memcpy(buf, &word, len);
-	} else {
+	if (is_one_access(iova, len))
+		load(buf, fake_at(r, iova), len);
+	else
 		memcpy(buf, fake_at(r, iova), len);
-	}
 	return 0;
 }
 
@@ -80,18 +101,12 @@ int viommu_write(struct viommu_thread *t, struct viommu_requester *r, uint64_t i
 		 size_t len)
 {
 	int ret = check(r, iova, len, true);
-	uint64_t word = 0;
 
 	if (ret < 0)
 		return ret;
-	if (is_one_access(iova, len)) {
-		memcpy(&word, buf, len);
-		if (len == 8)
-			__atomic_store_n((uint64_t *)fake_at(r, iova), word, __ATOMIC_RELEASE);
-		else
-			__atomic_store_n((uint32_t *)fake_at(r, iova), (uint32_t)word, __ATOMIC_RELEASE);
-	} else {
+	if (is_one_access(iova, len))
+		store(fake_at(r, iova), buf, len);
+	else
 		memcpy(fake_at(r, iova), buf, len);
-	}
 	return 0;
 }

@@ -28,6 +28,9 @@ struct viommu_requester {
 	void (*hook)(void *arg);
 	void *hook_arg;
 	uint64_t strays; /* accesses outside of memory */
+	/* Each access, before it is made; NULL: nobody looks. */
+	void (*watch)(void *arg, uint64_t iova, size_t len, bool write);
+	void *watch_arg;
 };
 
 void fake_init(struct viommu_requester *f, uint64_t size);
