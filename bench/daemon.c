@@ -11,7 +11,10 @@
 #include <unistd.h>
 
 #include "bench/rig.h"
+#include "devices/virtio/virtio.h"
+#include "spec/virtio_iommu.h"
 
+#define PCI_COMMAND 4
 #define RID	    0x0088 /* 00:11.0, where viommud puts its first controller */
 #define TABLES_SIZE (UINT64_C(16) << 20)
 #define DISK_SIZE   (1 << 20)
@@ -36,7 +39,7 @@ static void make_folder(struct bench_daemon *d, char *ret_disk, size_t size)
 	fclose(f);
 }
 
-static void start(struct bench_daemon *d, const char *viommud, bool trap, const char *disk)
+static void start(struct bench_daemon *d, const char *viommud, const char *model, bool trap, const char *disk)
 {
 	d->pid = fork();
 	if (d->pid < 0)
@@ -45,8 +48,8 @@ static void start(struct bench_daemon *d, const char *viommud, bool trap, const 
 		return;
 	if (!freopen("/dev/null", "w", stdout))
 		_exit(1);
-	execl(viommud, viommud, "--dir", d->dir, "--nvme", disk, "--registers", trap ? "trap" : "sidecore",
-	      NULL);
+	execl(viommud, viommud, "--dir", d->dir, "--iommu", model, "--nvme", disk, "--registers",
+	      trap ? "trap" : "sidecore", NULL);
 	fprintf(stderr, "viommu-bench: %s: %s; name it with --viommud\n", viommud, strerror(errno));
 	_exit(1);
 }
@@ -125,15 +128,14 @@ static void map_registers(struct bench_daemon *d)
 	close(region.fd);
 }
 
-void bench_daemon_start(struct bench_daemon *d, const char *viommud, bool trap, uint32_t pages)
+void bench_daemon_start(struct bench_daemon *d, const char *viommud, const char *model, bool trap)
 {
-	struct vi_driver_regs regs = {.read = regs_read, .write = regs_write, .relax = regs_relax, .arg = d};
 	char disk[128];
 	int fd, err;
 
 	memset(d, 0, sizeof(*d));
 	make_folder(d, disk, sizeof(disk));
-	start(d, viommud, trap, disk);
+	start(d, viommud, model, trap, disk);
 	connect_to(d);
 	d->ram_size = RIG_DATA + TABLES_SIZE;
 	d->ram = rig_shared_memory(d->ram_size, &fd);
@@ -141,9 +143,35 @@ void bench_daemon_start(struct bench_daemon *d, const char *viommud, bool trap, 
 	close(fd);
 	if (err)
 		bench_fail("viommud refuses the memory", err);
-	map_registers(d);
 	vi_driver_memory_init(&d->memory, RIG_DATA, d->ram + RIG_DATA, TABLES_SIZE);
+}
+
+void bench_daemon_drive(struct bench_daemon *d, uint32_t pages)
+{
+	const struct vi_driver_regs regs = {
+		.read = regs_read, .write = regs_write, .relax = regs_relax, .arg = d};
+
+	map_registers(d);
 	rig_drive(&d->driver, &d->table, &regs, &d->memory, RID, pages);
+}
+
+void bench_daemon_drive_virtio(struct bench_daemon *d)
+{
+	const struct vi_driver_regs regs = {
+		.read = regs_read, .write = regs_write, .relax = regs_relax, .arg = d};
+	const struct vi_driver_virtio_places places = {0, VIRTIO_BAR0_NOTIFY, VIRTIO_NOTIFY_MULTIPLIER};
+	const uint16_t master = 1u << 2;
+	struct vi_driver_virtio_request r;
+	int err = vfu_client_region_write(d->client, VFU_REGION_CONFIG, PCI_COMMAND, &master, sizeof(master));
+
+	if (!err)
+		err = vi_driver_virtio_start(&d->virtio, &regs, &places, &d->memory,
+					     VIRTIO_IOMMU_F_MAP_UNMAP);
+	if (err)
+		bench_fail("the unit does not start", err);
+	vi_driver_virtio_attach(&r, RIG_DOMAIN, RID, false);
+	if (vi_driver_virtio_submit(&d->virtio, &r, 1) || r.status)
+		bench_fail("cannot attach the device", EIO);
 }
 
 void bench_daemon_stop(struct bench_daemon *d)

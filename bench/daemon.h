@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "driver/virtio_iommu.h"
 #include "driver/vtd.h"
 #include "vfio_user/client.h"
 
@@ -19,10 +20,17 @@ struct bench_daemon {
 	struct vi_driver_memory memory;
 	struct vi_driver_vtd driver;
 	struct vi_driver_page_table table;
+	struct vi_driver_virtio virtio;
 };
 
-/* Start it, connect as a VMM does, bring the unit up and map `pages` pages. Ends the program on failure. */
-void bench_daemon_start(struct bench_daemon *d, const char *viommud, bool trap, uint32_t pages);
+/* Start it with an IOMMU of this model and connect as a VMM does. Ends the program on failure, as the next
+ * two.
+ */
+void bench_daemon_start(struct bench_daemon *d, const char *viommud, const char *model, bool trap);
+/* Bring a unit of VT-d up and map `pages` pages. */
+void bench_daemon_drive(struct bench_daemon *d, uint32_t pages);
+/* Bring a virtio-iommu up, with the device in domain RIG_DOMAIN. */
+void bench_daemon_drive_virtio(struct bench_daemon *d);
 void bench_daemon_stop(struct bench_daemon *d);
 
 #endif

@@ -6,6 +6,7 @@
 #include "bench/micro.h"
 #include "bench/rig.h"
 #include "bench/sample.h"
+#include "spec/virtio_iommu.h"
 #include "spec/vtd_registers.h"
 
 #define WARM_UP	      1000
@@ -24,7 +25,7 @@ static const struct kind kinds[] = {
 	{"global", "global", VTD_GRANULARITY_GLOBAL},
 };
 
-static void tell(struct sample *s, const struct kind *k, const char *how, const char *where)
+static void tell_as(struct sample *s, const char *name, const char *what, const char *how, const char *where)
 {
 	static const struct {
 		const char *name;
@@ -33,10 +34,19 @@ static void tell(struct sample *s, const struct kind *k, const char *how, const 
 	char key[96], text[128];
 
 	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
-		snprintf(key, sizeof(key), "invalidate_%s_%s_%s_ns", k->name, how, told[i].name);
-		snprintf(text, sizeof(text), "%s invalidation, %s, %s", k->text, where, told[i].name);
+		snprintf(key, sizeof(key), "%s_%s_%s_ns", name, how, told[i].name);
+		snprintf(text, sizeof(text), "%s, %s, %s", what, where, told[i].name);
 		report_number(key, (double)sample_percentile(s, told[i].percent), "ns", text);
 	}
+}
+
+static void tell(struct sample *s, const struct kind *k, const char *how, const char *where)
+{
+	char name[64], what[64];
+
+	snprintf(name, sizeof(name), "invalidate_%s", k->name);
+	snprintf(what, sizeof(what), "%s invalidation", k->text);
+	tell_as(s, name, what, how, where);
 }
 
 static void measure(struct vi_driver_vtd *d, const struct kind *k, uint32_t pages, unsigned turns,
@@ -62,11 +72,54 @@ static void measure_daemon(const char *viommud, const struct kind *k, bool trap,
 	struct sample s;
 
 	sample_init(&s, TURNS);
-	bench_daemon_start(&d, viommud, trap, pages);
+	bench_daemon_start(&d, viommud, "vtd", trap);
+	bench_daemon_drive(&d, pages);
 	measure(&d.driver, k, pages, trap ? TURNS_TRAPPED : TURNS, &s);
 	tell(&s, k, how, where);
 	bench_daemon_stop(&d);
 	sample_finish(&s);
+}
+
+/* From the request in the ring to its answer. */
+static uint64_t time_request(struct bench_daemon *d, struct vi_driver_virtio_request *r)
+{
+	uint64_t started = os_now_ns();
+
+	if (vi_driver_virtio_submit(&d->virtio, r, 1) || r->status)
+		bench_fail("a request was refused", 5);
+	return os_now_ns() - started;
+}
+
+static void measure_requests(const char *viommud, bool trap, const char *how, const char *where)
+{
+	unsigned turns = trap ? TURNS_TRAPPED : TURNS;
+	uint64_t clock = bench_clock_ns();
+	struct sample map, unmap;
+	struct bench_daemon d;
+
+	sample_init(&map, TURNS);
+	sample_init(&unmap, TURNS);
+	bench_daemon_start(&d, viommud, "virtio", trap);
+	bench_daemon_drive_virtio(&d);
+	for (unsigned i = 0; i < turns + WARM_UP; i++) {
+		uint64_t iova = RIG_IOVA + i % RIG_PAGES * UINT64_C(4096), ns;
+		struct vi_driver_virtio_request r;
+
+		vi_driver_virtio_map(&r, RIG_DOMAIN, iova, iova + 4095, iova - RIG_IOVA,
+				     VIRTIO_IOMMU_MAP_F_READ | VIRTIO_IOMMU_MAP_F_WRITE);
+		ns = time_request(&d, &r);
+		if (i >= WARM_UP)
+			sample_add(&map, ns > clock ? ns - clock : 0);
+		vi_driver_virtio_unmap(&r, RIG_DOMAIN, iova, iova + 4095);
+		ns = time_request(&d, &r);
+		if (i >= WARM_UP)
+			sample_add(&unmap, ns > clock ? ns - clock : 0);
+	}
+	tell_as(&map, "virtio_map", "virtio-iommu, MAP of a page", how, where);
+	tell_as(&unmap, "virtio_unmap", "virtio-iommu, UNMAP of a page", how, where);
+	bench_daemon_stop(&d);
+	sample_finish(&map);
+	sample_finish(&unmap);
 }
 
 static void measure_thread(const struct kind *k)
@@ -91,7 +144,9 @@ void bench_invalidate(const char *viommud)
 		measure_daemon(viommud, &kinds[i], false, RIG_PAGES, "sidecore", "polled by viommud");
 	measure_daemon(viommud, &kinds[0], false, FEW, "sidecore_64pages",
 		       "polled by viommud, 64 pages mapped");
+	measure_requests(viommud, false, "sidecore", "polled by viommud");
 	report_progress("invalidations, trapped by viommud");
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		measure_daemon(viommud, &kinds[i], true, RIG_PAGES, "trap", "trapped by viommud");
+	measure_requests(viommud, true, "trap", "trapped by viommud");
 }

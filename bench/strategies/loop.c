@@ -44,7 +44,15 @@ static uint64_t clock_of(void *opaque)
 	return os_now_ns();
 }
 
-static void begin(struct loop *l, const struct workload *load, const char *strategy, bool trap, bool watched)
+/* Does the device reach all memory under it, and so its ring? */
+static bool passes_through(const char *strategy)
+{
+	return !strcmp(strategy, "passthrough") ||
+	       !strncmp(strategy, "software-only", strlen("software-only"));
+}
+
+static void begin(struct loop *l, const struct workload *load, const char *strategy,
+		  const struct world_kind *kind, bool watched)
 {
 	struct viommu_dma_options o = {
 		.sz = sizeof(o), .strategy = strategy, .now_ns = clock_of, .first_iova = WORLD_FIRST};
@@ -55,7 +63,7 @@ static void begin(struct loop *l, const struct workload *load, const char *strat
 	l->load = load;
 	l->watched = watched;
 	l->clock_ns = bench_clock_ns();
-	world_init(&l->world, trap);
+	world_init(&l->world, kind, !passes_through(strategy));
 	o.shadow_host = l->world.ram + WORLD_SHADOW;
 	o.shadow_len = WORLD_TABLES - WORLD_SHADOW;
 	o.shadow_address = WORLD_SHADOW;
@@ -212,13 +220,13 @@ static double cycles_per_ns(void)
 #endif
 }
 
-void loop_measure(const struct workload *load, const char *strategy, bool trap, uint64_t ns,
-		  struct figures *ret_figures)
+void loop_measure(const struct workload *load, const char *strategy, const struct world_kind *kind,
+		  uint64_t ns, struct figures *ret_figures)
 {
 	static struct loop l;
 	uint64_t began, ops;
 
-	begin(&l, load, strategy, trap, false);
+	begin(&l, load, strategy, kind, false);
 	run(&l, ns / 10); /* caches and rings fill */
 	l.map.count = l.unmap.count = 0;
 	ops = l.reaped;
@@ -257,13 +265,13 @@ static void read_counters(struct loop *l, struct figures *f)
 	f->bytes_copied = counter(values, "bytes_copied");
 }
 
-void loop_watch(const struct workload *load, const char *strategy, bool trap, uint64_t ns,
+void loop_watch(const struct workload *load, const char *strategy, const struct world_kind *kind, uint64_t ns,
 		struct figures *io_figures)
 {
 	static struct loop l;
 	uint64_t values[64], counts[VIOMMU_DMA_STALE_BUCKETS], most;
 
-	begin(&l, load, strategy, trap, true);
+	begin(&l, load, strategy, kind, true);
 	run(&l, ns);
 	drain(&l);
 	read_counters(&l, io_figures);

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bench/strategies/world.h"
+
 struct workload {
 	const char *name, *text;
 	uint32_t len;	 /* bytes that the device moves */
@@ -25,10 +27,10 @@ struct figures {
 };
 
 /* Throughput, and what calls take. Ends the program when something fails. */
-void loop_measure(const struct workload *load, const char *strategy, bool trap, uint64_t ns,
-		  struct figures *ret_figures);
+void loop_measure(const struct workload *load, const char *strategy, const struct world_kind *kind,
+		  uint64_t ns, struct figures *ret_figures);
 /* The rest of the figures, with a backing that watches: what the device can reach, and for how long. */
-void loop_watch(const struct workload *load, const char *strategy, bool trap, uint64_t ns,
+void loop_watch(const struct workload *load, const char *strategy, const struct world_kind *kind, uint64_t ns,
 		struct figures *io_figures);
 
 #endif

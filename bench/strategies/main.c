@@ -18,7 +18,7 @@ struct request {
 	const char *strategies[STRATEGIES_MAX];
 	unsigned strategy_count, rounds;
 	uint64_t ns; /* of each measurement */
-	const char *workload, *registers;
+	const char *workload, *registers, *backing;
 	bool as_json;
 };
 
@@ -26,51 +26,57 @@ struct request {
 struct row {
 	const struct workload *load;
 	const char *strategy;
-	bool trap;
+	struct world_kind kind;
 	double ops[ROUNDS_MAX], of_passthrough[ROUNDS_MAX];
 	struct figures f; /* of the last round, but ops_per_s, which is the median */
 	double share;
 };
 
+static const char *backing_name(const struct world_kind *kind)
+{
+	return kind->virtio ? "virtio" : "vtd";
+}
+
 /* ------------------------------------------------------------------------ measure */
 
-static void show_progress(const struct workload *load, bool trap, unsigned round, const struct request *r,
-			  const char *strategy)
+static void show_progress(const struct workload *load, const struct world_kind *kind, unsigned round,
+			  const struct request *r, const char *strategy)
 {
-	fprintf(stderr, "viommu bench: %s, registers %s, round %u of %u: %s ...\n", load->name,
-		trap ? "trapped" : "polled", round + 1, r->rounds, strategy);
+	fprintf(stderr, "viommu bench: %s, %s %s, round %u of %u: %s ...\n", load->name, backing_name(kind),
+		kind->trap ? "trapped" : "polled", round + 1, r->rounds, strategy);
 }
 
 /* A round is passthrough, and then each strategy: what disturbs the machine disturbs all. */
-static void measure_round(const struct request *r, const struct workload *load, bool trap, unsigned round,
-			  struct row *rows)
+static void measure_round(const struct request *r, const struct workload *load, const struct world_kind *kind,
+			  unsigned round, struct row *rows)
 {
 	struct figures base;
 
-	show_progress(load, trap, round, r, "passthrough");
-	loop_measure(load, "passthrough", trap, r->ns, &base);
+	show_progress(load, kind, round, r, "passthrough");
+	loop_measure(load, "passthrough", kind, r->ns, &base);
 	for (unsigned i = 0; i < r->strategy_count; i++) {
 		struct row *row = &rows[i];
 
 		if (!strcmp(row->strategy, "passthrough")) {
 			row->f = base;
 		} else {
-			show_progress(load, trap, round, r, row->strategy);
-			loop_measure(load, row->strategy, trap, r->ns, &row->f);
+			show_progress(load, kind, round, r, row->strategy);
+			loop_measure(load, row->strategy, kind, r->ns, &row->f);
 		}
 		row->ops[round] = row->f.ops_per_s;
 		row->of_passthrough[round] = row->f.ops_per_s / base.ops_per_s;
 	}
 }
 
-static void measure(const struct request *r, const struct workload *load, bool trap, struct row *rows)
+static void measure(const struct request *r, const struct workload *load, const struct world_kind *kind,
+		    struct row *rows)
 {
 	for (unsigned i = 0; i < r->strategy_count; i++)
-		rows[i] = (struct row){.load = load, .strategy = r->strategies[i], .trap = trap};
+		rows[i] = (struct row){.load = load, .strategy = r->strategies[i], .kind = *kind};
 	for (unsigned round = 0; round < r->rounds; round++)
-		measure_round(r, load, trap, round, rows);
+		measure_round(r, load, kind, round, rows);
 	for (unsigned i = 0; i < r->strategy_count; i++) {
-		loop_watch(load, rows[i].strategy, trap, r->ns / 4, &rows[i].f);
+		loop_watch(load, rows[i].strategy, kind, r->ns / 4, &rows[i].f);
 		rows[i].f.ops_per_s = median_of(rows[i].ops, r->rounds);
 		rows[i].share = median_of(rows[i].of_passthrough, r->rounds);
 	}
@@ -89,7 +95,8 @@ static void add_json(struct json_object *array, const struct row *row)
 	const struct figures *f = &row->f;
 
 	json_object_object_add(o, "strategy", json_object_new_string(row->strategy));
-	json_object_object_add(o, "registers", json_object_new_string(row->trap ? "trap" : "sidecore"));
+	json_object_object_add(o, "backing", json_object_new_string(backing_name(&row->kind)));
+	json_object_object_add(o, "registers", json_object_new_string(row->kind.trap ? "trap" : "sidecore"));
 	json_object_object_add(o, "workload", json_object_new_string(row->load->name));
 	add_number(o, "ops_per_s", f->ops_per_s);
 	add_number(o, "of_passthrough", row->share);
@@ -107,11 +114,12 @@ static void add_json(struct json_object *array, const struct row *row)
 	json_object_array_add(array, o);
 }
 
-static void print_heading(const struct workload *load, bool trap)
+static void print_heading(const struct workload *load, const struct world_kind *kind)
 {
-	printf("\n%s, registers %s\n\n%-22s %10s %7s %8s %9s %8s %7s %7s %11s\n", load->text,
-	       trap ? "trapped over vfio-user" : "polled by a sidecore", "strategy", "buffers/s", "of pt",
-	       "map, ns", "unmap, ns", "unmap, c", "inval.", "reused", "stale, us");
+	printf("\n%s, %s %s\n\n%-22s %10s %7s %8s %9s %8s %7s %7s %11s\n", load->text,
+	       kind->virtio ? "virtio-iommu, its queue" : "VT-d, its registers",
+	       kind->trap ? "trapped over vfio-user" : "polled by a sidecore", "strategy", "buffers/s",
+	       "of pt", "map, ns", "unmap, ns", "unmap, c", "inval.", "reused", "stale, us");
 }
 
 static void print_row(const struct row *row)
@@ -144,11 +152,12 @@ static int help(void)
 {
 	printf("usage: viommu bench strategies [--json] [--quick] [--secs N] [--rounds N]\n"
 	       "                               [--strategy NAME[,OPTION=VALUE]...]... [--workload nic|disk]\n"
-	       "                               [--registers sidecore|trap]\n\n"
+	       "                               [--registers sidecore|trap] [--backing vtd|virtio|all]\n\n"
 	       "Measures each DMA mapping strategy in a loop: map a buffer, a device thread moves data\n"
-	       "through the emulated VT-d unit, unmap. Throughput is told relative to passthrough in the\n"
+	       "through the emulated unit, unmap. Throughput is told relative to passthrough in the\n"
 	       "same round. Two threads: the driver, and one that is the device and the unit: it polls\n"
 	       "the unit's registers (sidecore), or each register access is a vfio-user message (trap).\n"
+	       "Behind virtio-iommu a batch of requests goes through a virtqueue, with one notification.\n"
 	       "How long devices could reach pages comes from a shorter run with a backing that watches.\n\n"
 	       "  --json             an array of one object for each row\n"
 	       "  --quick            one round of 50 ms each: seconds, rough\n"
@@ -157,7 +166,8 @@ static int help(void)
 	       "  --strategy NAME[,OPTION=VALUE]...\n"
 	       "                     only this one; repeatable; 'viommu replay --help' lists them\n"
 	       "  --workload NAME    only nic or disk\n"
-	       "  --registers HOW    only sidecore or trap\n");
+	       "  --registers HOW    only sidecore or trap\n"
+	       "  --backing UNIT     vtd, the default, virtio or all\n");
 	return 0;
 }
 
@@ -221,29 +231,47 @@ static const char *take(struct request *r, int c)
 		return strcmp(optarg, "sidecore") && strcmp(optarg, "trap")
 			       ? "--registers is sidecore or trap"
 			       : NULL;
+	case 'b':
+		r->backing = strcmp(optarg, "all") ? optarg : NULL;
+		return r->backing && strcmp(optarg, "vtd") && strcmp(optarg, "virtio")
+			       ? "--backing is vtd, virtio or all"
+			       : NULL;
 	default:
 		return "that is no option";
 	}
 }
 
-static void run(const struct request *r)
+static void run_kind(const struct request *r, const struct workload *load, const struct world_kind *kind,
+		     struct json_object *array)
 {
-	struct json_object *array = json_object_new_array();
 	struct row rows[STRATEGIES_MAX];
 
+	measure(r, load, kind, rows);
+	if (!r->as_json)
+		print_heading(load, kind);
+	for (unsigned i = 0; i < r->strategy_count; i++) {
+		add_json(array, &rows[i]);
+		if (!r->as_json)
+			print_row(&rows[i]);
+	}
+}
+
+static bool is_wanted(const char *wanted, const char *name)
+{
+	return !wanted || !strcmp(wanted, name);
+}
+
+static void run(const struct request *r)
+{
+	static const struct world_kind kinds[] = {{false, false}, {false, true}, {true, false}, {true, true}};
+	struct json_object *array = json_object_new_array();
+
 	for (unsigned w = 0; w < workload_count; w++) {
-		for (unsigned trap = 0; trap < 2; trap++) {
-			if ((r->workload && strcmp(r->workload, workloads[w].name)) ||
-			    (r->registers && strcmp(r->registers, trap ? "trap" : "sidecore")))
-				continue;
-			measure(r, &workloads[w], trap, rows);
-			if (!r->as_json)
-				print_heading(&workloads[w], trap);
-			for (unsigned i = 0; i < r->strategy_count; i++) {
-				add_json(array, &rows[i]);
-				if (!r->as_json)
-					print_row(&rows[i]);
-			}
+		for (unsigned k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+			if (is_wanted(r->workload, workloads[w].name) &&
+			    is_wanted(r->registers, kinds[k].trap ? "trap" : "sidecore") &&
+			    is_wanted(r->backing, backing_name(&kinds[k])))
+				run_kind(r, &workloads[w], &kinds[k], array);
 		}
 	}
 	if (r->as_json)
@@ -263,10 +291,11 @@ int main(int argc, char **argv)
 		{"strategy", required_argument, NULL, 'n'},
 		{"workload", required_argument, NULL, 'w'},
 		{"registers", required_argument, NULL, 'g'},
+		{"backing", required_argument, NULL, 'b'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL},
 	};
-	struct request r = {.rounds = 3, .ns = 300000000};
+	struct request r = {.rounds = 3, .ns = 300000000, .backing = "vtd"};
 	const char *wrong = NULL;
 	int c;
 

@@ -12,9 +12,11 @@
 
 #include "bench/fail.h"
 
-#define RID   0x0088
-#define PAGE  4096
-#define BATCH 16 /* entries before the registers get their turn */
+#define RID	    0x0088
+#define OWN_RID	    0x0080 /* of the function that carries virtqueues */
+#define PCI_COMMAND 4
+#define PAGE	    4096
+#define BATCH	    16 /* entries before the registers get their turn */
 
 static void must(int err, const char *what)
 {
@@ -23,6 +25,20 @@ static void must(int err, const char *what)
 }
 
 /* --------------------------------------------------------------------- registers */
+
+static int read_unit(struct world *w, uint64_t offset, unsigned size, uint64_t *ret_value)
+{
+	if (!w->kind.virtio)
+		return viommu_regs_read(w->unit, offset, size, ret_value);
+	return virtio_bar_read(virtio_iommu_transport(w->queues), 0, offset, ret_value, size);
+}
+
+static int write_unit(struct world *w, uint64_t offset, unsigned size, uint64_t value)
+{
+	if (!w->kind.virtio)
+		return viommu_regs_write(w->unit, offset, size, value);
+	return virtio_bar_write(virtio_iommu_transport(w->queues), 0, offset, &value, size);
+}
 
 static uint64_t read_polled(const struct world *w, uint64_t offset, unsigned size)
 {
@@ -39,8 +55,8 @@ static uint64_t regs_read(void *arg, uint64_t offset, unsigned size)
 
 	if (w->page && offset < PAGE)
 		return read_polled(w, offset, size);
-	if (!w->trap)
-		viommu_regs_read(w->unit, offset, size, &value);
+	if (!w->kind.trap)
+		read_unit(w, offset, size, &value);
 	else
 		must(vfu_client_region_read(w->client, VFU_REGION_BAR0, offset, &value, size), "a register");
 	return value;
@@ -50,10 +66,10 @@ static void regs_write(void *arg, uint64_t offset, unsigned size, uint64_t value
 {
 	struct world *w = arg;
 
-	if (w->trap)
+	if (w->kind.trap)
 		must(vfu_client_region_post(w->client, VFU_REGION_BAR0, offset, &value, size), "a register");
-	else if (offset >= PAGE)
-		viommu_regs_write(w->unit, offset, size, value);
+	else if (!w->page || offset >= PAGE)
+		write_unit(w, offset, size, value);
 	else if (size == 8)
 		__atomic_store_n((uint64_t *)(void *)((uint8_t *)w->page + offset), value, __ATOMIC_RELEASE);
 	else
@@ -73,7 +89,7 @@ static int trapped_read(void *device, unsigned region, uint64_t offset, void *bu
 {
 	struct world *w = device;
 	uint64_t value = 0;
-	int err = len > 8 ? -EINVAL : viommu_regs_read(w->unit, offset, (unsigned)len, &value);
+	int err = len > 8 ? -EINVAL : read_unit(w, offset, (unsigned)len, &value);
 
 	if (!err)
 		memcpy(buf, &value, len);
@@ -88,7 +104,7 @@ static int trapped_write(void *device, unsigned region, uint64_t offset, const v
 	if (len > 8)
 		return -EINVAL;
 	memcpy(&value, buf, len);
-	return viommu_regs_write(w->unit, offset, (unsigned)len, value);
+	return write_unit(w, offset, (unsigned)len, value);
 }
 
 /* ------------------------------------------------------------------- other thread */
@@ -140,11 +156,26 @@ static void sleep_a_while(struct world *w)
 
 	atomic_store(&w->doorbell.sleeping, true);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load(&w->doorbell.posted) == w->done && !w->stop)
+	if (atomic_load(&w->doorbell.posted) == w->done && !w->stop &&
+	    (!w->queues || virtio_iommu_arm(w->queues)))
 		poll(fds, 2, 100);
 	atomic_store(&w->doorbell.sleeping, false);
 	if (fds[1].revents && read(w->wake, &count, sizeof(count)) < 0)
 		bench_fail("a doorbell", errno);
+}
+
+/* Is there more to do, or was something done? */
+static bool process(struct world *w)
+{
+	struct virtio_iommu_look look = {0};
+	int done;
+
+	if (w->queues)
+		virtio_iommu_take(w->queues, 64, &look);
+	done = viommu_process(w->unit, 64);
+	if (w->queues)
+		virtio_iommu_give(w->queues, done > 0, &look);
+	return done > 0 || look.steps || look.pending;
 }
 
 static void *serve_trapped(void *arg)
@@ -153,11 +184,9 @@ static void *serve_trapped(void *arg)
 
 	while (!w->stop) {
 		unsigned n = move_data(w);
-		int pending;
 
 		vfu_server_process(w->server);
-		pending = viommu_process(w->unit, 64);
-		if (!n && pending <= 0)
+		if (!process(w) && !n)
 			sleep_a_while(w);
 	}
 	return NULL;
@@ -168,7 +197,7 @@ static void *serve_polled(void *arg)
 	struct world *w = arg;
 
 	while (!w->stop) {
-		viommu_process(w->unit, 64);
+		process(w);
 		if (!move_data(w))
 			world_relax();
 	}
@@ -180,7 +209,7 @@ void world_post(struct world *w, uint64_t posted)
 	const uint64_t one = 1;
 
 	atomic_store_explicit(&w->doorbell.posted, posted, memory_order_release);
-	if (!w->trap)
+	if (!w->kind.trap)
 		return;
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&w->doorbell.sleeping, memory_order_relaxed) &&
@@ -212,20 +241,20 @@ static void start_thread(struct world *w)
 {
 	int err;
 
-	if (w->trap) {
+	if (w->kind.trap) {
 		open_server(w);
-	} else {
+	} else if (!w->kind.virtio) {
 		w->page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		must(viommu_regs_share(w->unit, 0, w->page), "cannot share the registers");
 	}
-	err = pthread_create(&w->other, NULL, w->trap ? serve_trapped : serve_polled, w);
+	err = pthread_create(&w->other, NULL, w->kind.trap ? serve_trapped : serve_polled, w);
 	if (err)
 		bench_fail("cannot start a thread", err);
-	if (w->trap)
+	if (w->kind.trap)
 		must(vfu_client_connect(w->path, NULL, NULL, &w->client), "cannot connect");
 }
 
-static void open_backing(struct world *w)
+static void open_vtd(struct world *w)
 {
 	struct viommu_backing_vtd_options o = {.sz = sizeof(o),
 					       .read = regs_read,
@@ -237,22 +266,75 @@ static void open_backing(struct world *w)
 					       .table_size = WORLD_RAM - WORLD_TABLES,
 					       .rid = RID};
 
+	must(viommu_backing_vtd_create(&o, &w->backing), "the unit does not start");
+}
+
+static void open_virtio(struct world *w)
+{
+	const uint16_t master = 1u << 2;
+	const struct viommu_backing_virtio_options o = {.sz = sizeof(o),
+							.read = regs_read,
+							.write = regs_write,
+							.relax = relax,
+							.arg = w,
+							.notify = VIRTIO_BAR0_NOTIFY,
+							.notify_multiplier = VIRTIO_NOTIFY_MULTIPLIER,
+							.queue_memory = w->ram + WORLD_TABLES,
+							.queue_gpa = WORLD_TABLES,
+							.queue_size = WORLD_RAM - WORLD_TABLES,
+							.endpoint = RID,
+							.domain = 1};
+
+	must(virtio_config_write(virtio_iommu_transport(w->queues), PCI_COMMAND, &master, sizeof(master)),
+	     "no bus master");
+	must(viommu_backing_virtio_create(&o, &w->backing), "the unit does not start");
+}
+
+static void map_ring(struct world *w)
+{
 	const struct viommu_backing_range ring = {.iova = WORLD_RING,
 						  .address = WORLD_RING,
 						  .len = WORLD_STATUS + PAGE - WORLD_RING,
 						  .access = VIOMMU_BACKING_READ | VIOMMU_BACKING_WRITE};
 
-	must(viommu_backing_vtd_create(&o, &w->backing), "the unit does not start");
 	must(w->backing.ops->map(w->backing.opaque, &ring, 1), "the ring cannot be mapped");
 }
 
-void world_init(struct world *w, bool trap)
+static void no_msix(void *opaque, unsigned vector)
+{
+	(void)opaque;
+	(void)vector;
+}
+
+static void wake_up(void *opaque)
+{
+	(void)opaque; /* who serves registers is awake, and who polls is too */
+}
+
+static void complain(void *opaque, const char *line)
+{
+	(void)opaque;
+	fprintf(stderr, "viommu-bench: %s\n", line);
+}
+
+static void make_queues(struct world *w)
+{
+	static const struct virtio_iommu_host_ops ops = {no_msix, wake_up, complain};
+
+	must(viommu_requester_bypass_add(w->unit, OWN_RID, &w->queue_reads), "cannot add a device");
+	w->queues = virtio_iommu_create(w->unit, w->queue_reads, w->thread, &ops, w);
+	if (!w->queues)
+		bench_fail("no memory", ENOMEM);
+}
+
+void world_init(struct world *w, const struct world_kind *kind, bool ring)
 {
 	struct viommu_host_ops ops = {.sz = sizeof(ops)};
-	struct viommu_options options = {.sz = sizeof(options), .model = VIOMMU_MODEL_VTD};
+	struct viommu_options options = {.sz = sizeof(options),
+					 .model = kind->virtio ? VIOMMU_MODEL_VIRTIO : VIOMMU_MODEL_VTD};
 
 	memset(w, 0, sizeof(*w));
-	w->trap = trap;
+	w->kind = *kind;
 	w->wake = -1;
 	w->ram = mmap(NULL, WORLD_RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
 		      0);
@@ -263,27 +345,38 @@ void world_init(struct world *w, bool trap)
 	     "cannot register memory");
 	must(viommu_requester_add(w->unit, RID, &w->device), "cannot add a device");
 	must(viommu_thread_create(w->unit, &w->thread), "cannot add a thread");
+	if (kind->virtio)
+		make_queues(w);
 	start_thread(w);
-	open_backing(w);
+	if (kind->virtio)
+		open_virtio(w);
+	else
+		open_vtd(w);
+	if (ring)
+		map_ring(w);
 }
 
 void world_finish(struct world *w)
 {
 	const uint64_t one = 1;
 
-	viommu_backing_vtd_destroy(&w->backing);
+	if (w->kind.virtio)
+		viommu_backing_virtio_destroy(&w->backing);
+	else
+		viommu_backing_vtd_destroy(&w->backing);
 	w->stop = true;
 	if (w->wake >= 0 && write(w->wake, &one, sizeof(one)) < 0)
 		bench_fail("a doorbell", errno);
 	pthread_join(w->other, NULL);
-	if (w->trap) {
+	if (w->kind.trap) {
 		vfu_client_close(w->client);
 		vfu_server_destroy(w->server);
 		close(w->wake);
 		rmdir(w->folder);
-	} else {
-		munmap(w->page, PAGE);
 	}
+	if (w->page)
+		munmap(w->page, PAGE);
+	virtio_iommu_destroy(w->queues);
 	viommu_thread_destroy(w->thread);
 	viommu_destroy(w->unit);
 	munmap(w->ram, WORLD_RAM);

@@ -4,6 +4,8 @@
  * calling thread; one other thread is the unit's sidecore, or serves its trapped
  * registers, and moves the device's data.
  *
+ * The unit is of VT-d, or a virtio-iommu whose queue is in place of registers.
+ *
  * Polled: registers are in a page that the thread looks at in turns with the
  * device's ring. Trapped: each register access of the driver is a vfio-user
  * message, as QEMU sends it for a guest that exits, and the thread sleeps when it
@@ -20,6 +22,7 @@
 #include <viommu/access.h>
 #include <viommu/backing.h>
 
+#include "devices/virtio/iommu.h"
 #include "vfio_user/client.h"
 #include "vfio_user/server.h"
 
@@ -49,8 +52,13 @@ struct world_doorbell {
 	_Alignas(64) _Atomic bool sleeping; /* the device wants to be woken */
 };
 
-struct world {
+struct world_kind {
+	bool virtio; /* the unit is a virtio-iommu; else of VT-d */
 	bool trap;
+};
+
+struct world {
+	struct world_kind kind;
 	uint8_t *ram;
 	struct viommu *unit;
 	struct viommu_requester *device;
@@ -59,17 +67,21 @@ struct world {
 	struct world_doorbell doorbell;
 
 	pthread_t other;
-	uint64_t done;		   /* its own */
-	_Atomic bool stop, failed; /* failed: a buffer could not be used */
-	void *page;		   /* polled registers */
+	uint64_t done;			      /* its own */
+	_Atomic bool stop, failed;	      /* failed: a buffer could not be used */
+	void *page;			      /* polled registers, of VT-d */
+	struct virtio_iommu *queues;	      /* of virtio-iommu */
+	struct viommu_requester *queue_reads; /* and what fetches them */
 	char folder[40], path[64];
 	struct vfu_server *server; /* trapped ones */
 	struct vfu_client *client;
 	int wake;
 };
 
-/* Ends the program when something fails. */
-void world_init(struct world *w, bool trap);
+/* `ring`: the device's ring is mapped, which pass-through does without. Ends the program when something
+ * fails.
+ */
+void world_init(struct world *w, const struct world_kind *kind, bool ring);
 void world_finish(struct world *w);
 
 static inline void world_relax(void)
