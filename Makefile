@@ -1,7 +1,8 @@
 # A thin front of meson and the scripts. 'make help' says what there is.
 
 BUILD := build
-# IOMMUs of the demo.
+# The model of the demo's IOMMUs, vtd or virtio, and how many they are.
+IOMMU := vtd
 UNITS := 1
 
 # Standard input may be closed; nothing below may take a file for it.
@@ -15,7 +16,7 @@ demo: configure
 	@echo 'demo: building viommu and viommud ...'
 	@ninja -C $(BUILD) --quiet cli/viommu daemon/viommud </dev/null
 	@$(MAKE) -s links
-	@scripts/demo --units $(UNITS) </dev/null
+	@scripts/demo --iommu $(IOMMU) --units $(UNITS) </dev/null
 
 check:
 	@scripts/install-packages --check </dev/null
@@ -49,7 +50,8 @@ clean:
 
 help:
 	@echo 'make          build/bin/viommu and build/bin/viommud'
-	@echo 'make demo     a stock Linux behind the IOMMU, about a minute; UNITS=2: behind two'
+	@echo 'make demo     a stock Linux behind the IOMMU, about a minute; UNITS=2: behind two,'
+	@echo '              IOMMU=virtio: of that model'
 	@echo 'make check    everything that must hold, under 30 minutes'
 	@echo 'make install  as PREFIX=/usr/local and DESTDIR= say'
 	@echo 'make clean    remove the build folder'

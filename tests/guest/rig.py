@@ -28,10 +28,10 @@ def check(condition, what):
         raise VmError(what)
 
 
-def script(name, *options):
+def script(name, *options, env=None):
     """What a script of the project prints; its progress lines go to ours."""
     result = subprocess.run([os.path.join(TOP, "scripts", name), *options], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, text=True)
+                            stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
     check(result.returncode == 0, f"scripts/{name} failed, see above")
     return result.stdout
 
@@ -93,9 +93,10 @@ class Rig:
         check(os.access(viommu, os.X_OK), f"{viommu} is missing; run make first")
         self.viommu = viommu
         self.qemu = qemu or script("fetch-qemu").strip()
+        self.modules = None
         if not (kernel and initrd):
             made = dict(line.split("=", 1) for line in script("make-guest").splitlines())
-            kernel, initrd = kernel or made["KERNEL"], initrd or made["INITRD"]
+            kernel, initrd, self.modules = kernel or made["KERNEL"], initrd or made["INITRD"], made["MODULES"]
         self.kernel, self.initrd = kernel, initrd
 
     @contextlib.contextmanager
@@ -110,15 +111,28 @@ class Rig:
             for path in made:
                 os.remove(path)
 
+    def _join(self, name, *archives):
+        """One initrd of several archives."""
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as to:
+            for part in archives:
+                with open(part, "rb") as f:
+                    shutil.copyfileobj(f, to)
+        return path
+
+    def module_args(self):
+        """To be added for QEMU to give the kernel its driver of virtio-iommu."""
+        return ["-initrd", self._join("modules.initrd", self.modules, self.initrd)]
+
+    def newest_args(self):
+        """To be added for QEMU to boot the newest kernel that Debian has, with its driver of virtio-iommu."""
+        made = dict(line.split("=", 1) for line in script("make-guest", env={"VIOMMU_GUEST_SUITE": "trixie-backports"}).splitlines())
+        return ["-kernel", made["KERNEL"], "-initrd", self._join("newest.initrd", made["MODULES"], made["INITRD"])]
+
     def debian(self):
         """(Xen, Debian's kernel that is not for clouds, an initrd with the driver that this one has as a module)"""
         made = dict(line.split("=", 1) for line in script("make-guest", "--xen").splitlines())
-        initrd = os.path.join(self.folder, "debian.initrd")
-        with open(initrd, "wb") as to:
-            for part in (made["DOM0_MODULES"], self.initrd):
-                with open(part, "rb") as f:
-                    shutil.copyfileobj(f, to)
-        return made["XEN"], made["DOM0_KERNEL"], initrd
+        return made["XEN"], made["DOM0_KERNEL"], self._join("debian.initrd", made["DOM0_MODULES"], self.initrd)
 
     def xen_args(self, cmdline, log):
         """To be added for QEMU to boot Xen, whose last words on an option are the ones that count."""
@@ -129,12 +143,13 @@ class Rig:
         _, kernel, initrd = self.debian()
         return ["-kernel", kernel, "-initrd", initrd]
 
-    def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, behind=(), cpus=1, qemu=(), machine="q35", xen=None):
-        """behind: the IOMMU of each disk. xen: a file for its console; it is booted, and the kernel in it."""
+    def command(self, daemon_dir, disks, cmdline, options=(), rogue=True, behind=(), iommu="vtd", cpus=1, qemu=(), machine="q35",
+                xen=None):
+        """behind: the IOMMU of each disk, all of the model `iommu`, or options name them. xen: a file for its console; it is booted, and the kernel in it."""
         qemu = [*qemu, *(self.xen_args(cmdline, xen) if xen else ())]
         command = [self.viommu, "run", "--dir", daemon_dir, *options]
-        for unit in dict.fromkeys(behind):
-            command += ["--iommu", f"vtd,id={unit}"]
+        for unit in dict.fromkeys(behind) if iommu else ():
+            command += ["--iommu", f"{iommu},id={unit}"]
         for path, unit in zip(disks, behind or [None] * len(disks)):
             command += ["--nvme", path + (",rogue=on" if rogue else "") + (f",iommu={unit}" if unit else "")]
         return [*command, "--", self.qemu, *qemu_args(self.kernel, self.initrd, cmdline, cpus=cpus, machine=machine), *qemu]
