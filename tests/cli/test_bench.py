@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 BENCH = os.path.abspath(sys.argv[3])
-KEYS = {"strategy", "registers", "workload", "ops_per_s", "of_passthrough", "map_p50_ns", "unmap_p50_ns",
+KEYS = {"strategy", "backing", "registers", "workload", "ops_per_s", "of_passthrough", "map_p50_ns", "unmap_p50_ns",
         "unmap_p50_cycles", "maps", "invalidations", "reuse_rate", "peak_mapped_pages", "stale_p99_us",
         "stale_max_us", "excess_byte_seconds", "bytes_copied"}
 NAMES = {"passthrough", "direct", "single-use", "shared", "persistent", "on-demand", "deferred", "optimistic",

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include <viommu/access.h>
 #include <viommu/backing.h>
-#include <viommu/viommu.h>
+
+#include "virtio/iommu.h"
 
 #include "failing_alloc.h"
 #include "sweep.h"
@@ -18,7 +20,9 @@ static _Alignas(PAGE) uint8_t ram[RAM];
 
 struct world {
 	struct viommu *unit;
-	struct viommu_requester *device;
+	struct viommu_requester *device, *own;
+	struct viommu_thread *thread;
+	struct virtio_iommu *queues;
 	struct viommu_backing backing;
 	struct viommu_backing_range ranges[RANGES];
 	int64_t mapped; /* at the paravirtual peer */
@@ -136,6 +140,126 @@ static void vtd(void **state)
 		{.name = "invalidate all", .run = invalidate_all},
 	};
 	static const struct nth_sequence q = NTH_SEQUENCE("vtd", struct world, steps);
+
+	(void)state;
+	nth_sweep(&q);
+}
+
+/* ---- a virtio-iommu unit, whose queue is looked at while the driver waits */
+
+static int make_virtio_unit(void *world)
+{
+	struct viommu_host_ops ops = {.sz = sizeof(ops)};
+	struct viommu_options options = {.sz = sizeof(options), .model = VIOMMU_MODEL_VIRTIO};
+	struct world *w = world;
+	int err = viommu_create(&ops, NULL, &options, &w->unit);
+
+	if (!err)
+		err = viommu_mem_add(w->unit, 0, RAM, ram, VIOMMU_MEM_READ | VIOMMU_MEM_WRITE);
+	if (!err)
+		err = viommu_requester_add(w->unit, 8, &w->device);
+	if (!err)
+		err = viommu_requester_bypass_add(w->unit, 16, &w->own);
+	if (!err)
+		err = viommu_thread_create(w->unit, &w->thread);
+	if (err)
+		viommu_destroy(w->unit);
+	return err;
+}
+
+static void drop_virtio_unit(void *world)
+{
+	viommu_thread_destroy(((struct world *)world)->thread);
+	drop_unit(world);
+}
+
+static void no_msix(void *opaque, unsigned vector)
+{
+}
+
+static void no_kick(void *opaque)
+{
+}
+
+static void no_log(void *opaque, const char *line)
+{
+}
+
+static int make_queues(void *world)
+{
+	static const struct virtio_iommu_host_ops ops = {no_msix, no_kick, no_log};
+	const uint16_t master = 4;
+	struct world *w = world;
+
+	w->queues = virtio_iommu_create(w->unit, w->own, w->thread, &ops, w);
+	return w->queues ? virtio_config_write(virtio_iommu_transport(w->queues), 4, &master, sizeof(master))
+			 : -ENOMEM;
+}
+
+static void drop_queues(void *world)
+{
+	virtio_iommu_destroy(((struct world *)world)->queues);
+}
+
+static uint64_t read_bar(void *arg, uint64_t offset, unsigned size)
+{
+	uint64_t value = 0;
+
+	virtio_bar_read(virtio_iommu_transport(((struct world *)arg)->queues), 0, offset, &value, size);
+	return value;
+}
+
+static void write_bar(void *arg, uint64_t offset, unsigned size, uint64_t value)
+{
+	virtio_bar_write(virtio_iommu_transport(((struct world *)arg)->queues), 0, offset, &value, size);
+}
+
+static bool look_at_queues(void *arg)
+{
+	struct virtio_iommu_look seen = {0};
+	struct world *w = arg;
+
+	virtio_iommu_take(w->queues, 64, &seen);
+	virtio_iommu_give(w->queues, viommu_process(w->unit, 64) > 0, &seen);
+	return true;
+}
+
+static int make_virtio(void *world)
+{
+	struct viommu_backing_virtio_options options = {.sz = sizeof(options),
+							.read = read_bar,
+							.write = write_bar,
+							.relax = look_at_queues,
+							.arg = world,
+							.notify = VIRTIO_BAR0_NOTIFY,
+							.notify_multiplier = VIRTIO_NOTIFY_MULTIPLIER,
+							.queue_memory = ram,
+							.queue_size = RAM,
+							.endpoint = 8};
+
+	return viommu_backing_virtio_create(&options, &((struct world *)world)->backing);
+}
+
+static void drop_virtio(void *world)
+{
+	viommu_backing_virtio_destroy(&((struct world *)world)->backing);
+}
+
+/* A domain that was ended is freed by the unit when it comes to it. */
+static void virtio(void **state)
+{
+	static const struct nth_step steps[] = {
+		{.name = "make a unit", .run = make_virtio_unit, .undo = drop_virtio_unit},
+		{.name = "make the queues", .run = make_queues, .undo = drop_queues},
+		{.name = "make the backing", .run = make_virtio, .undo = drop_virtio, .keeps = true},
+		{.name = "map", .run = map, .keeps = true},
+		{.name = "unmap", .run = unmap, .keeps = true},
+		{.name = "invalidate", .run = invalidate, .keeps = true},
+		{.name = "map again", .run = map, .keeps = true},
+		{.name = "unmap again", .run = unmap, .keeps = true},
+		{.name = "invalidate all", .run = invalidate_all, .keeps = true},
+	};
+	static const struct nth_sequence q = NTH_SEQUENCE("virtio", struct world, steps);
 
 	(void)state;
 	nth_sweep(&q);
@@ -260,8 +384,8 @@ static void paravirt(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(vtd), cmocka_unit_test(observer),
-					   cmocka_unit_test(paravirt)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(vtd), cmocka_unit_test(virtio),
+					   cmocka_unit_test(observer), cmocka_unit_test(paravirt)};
 
 	return cmocka_run_group_tests_name("nth backing", tests, NULL, NULL);
 }
