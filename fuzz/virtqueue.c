@@ -86,7 +86,7 @@ static bool is_named(const struct fuzz *z, uint64_t table, unsigned count, bool 
 			    is_in(iova, len, d.address, d.length))
 				return true;
 		} else if (!inner && d.length <= 16u * z->queue->size) {
-			if (!write && len == 16 && is_in(iova, len, d.address, d.length))
+			if (!write && len % 16 == 0 && is_in(iova, len, d.address, d.length))
 				return true;
 			if (is_named(z, d.address, d.length / 16, true, iova, len, write))
 				return true;
