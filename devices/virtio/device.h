@@ -55,6 +55,7 @@ struct virtio {
 	_Atomic bool masters;	     /* the bus */
 	_Atomic bool msix_on;
 	_Atomic bool has_driver;
+	_Atomic bool broken;			      /* nothing goes on before a reset */
 	_Atomic bool runs;			      /* queues are to be looked at */
 	_Atomic uint16_t vectors[VIRTIO_QUEUES_MOST]; /* those of the queues */
 	_Atomic bool resetting;			      /* the driver wrote 0, and the device is not done */

@@ -159,22 +159,23 @@ static int give_event(struct virtio_iommu *d, struct virtqueue *q, uint16_t head
 	return err ? err : 1;
 }
 
-/* As many as there are buffers for. Returns how many. */
+/* As many as there are buffers for, and wait at a time. Returns how many. */
 static unsigned give_events(struct virtio_iommu *d)
 {
 	struct virtqueue *q = virtio_queue(d->virtio, EVENT_QUEUE);
 	unsigned count = 0;
 	uint16_t head;
-	int found, given = 0;
+	int found = 0, given = 0;
 
 	/* An event that finds no room for itself is there. */
 	if (viommu_event_take(d->unit, NULL, 0) == -EAGAIN) {
 		d->events_wait = false;
 		return 0;
 	}
-	while ((found = virtqueue_look(q, &head)) > 0 && (given = give_event(d, q, head)) > 0)
+	while (count < VIOMMU_EVENTS_MOST && (found = virtqueue_look(q, &head)) > 0 &&
+	       (given = give_event(d, q, head)) > 0)
 		count++;
-	d->events_wait = found == 0;
+	d->events_wait = found == 0 || count == VIOMMU_EVENTS_MOST;
 	if (found < 0 || given < 0)
 		virtio_broke(d->virtio, q, found < 0 ? found : given);
 	else if (count)
@@ -200,11 +201,23 @@ void virtio_iommu_take(struct virtio_iommu *d, unsigned budget, struct virtio_io
 	}
 }
 
+/* Nobody can be given them any more, and a state cannot be saved while the unit has them. */
+static void drop_answers(struct virtio_iommu *d)
+{
+	uint8_t answer[VIOMMU_ANSWER_BYTES];
+	uint64_t token;
+
+	while (d->outstanding && viommu_request_answer(d->unit, &token, answer, sizeof(answer)) >= 0)
+		d->outstanding--;
+}
+
 /* What was begun before may have ended the running: then answers stay with the unit. */
 void virtio_iommu_give(struct virtio_iommu *d, bool worked, struct virtio_iommu_look *look)
 {
 	unsigned given;
 
+	if (virtio_is_broken(d->virtio))
+		drop_answers(d);
 	if (!virtio_runs(d->virtio))
 		return;
 	given = give_answers(d);

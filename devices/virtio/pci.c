@@ -110,8 +110,8 @@ void virtio_publish(struct virtio *d)
 	for (unsigned i = 0; i < d->options.queues; i++)
 		d->vectors[i] = c->queues[i].vector;
 	d->has_driver = virtio_common_is_started(c);
-	d->runs = d->masters && !d->resetting && virtio_common_is_started(c) &&
-		  !(c->status & (VIRTIO_STATUS_FAILED | VIRTIO_STATUS_NEEDS_RESET));
+	d->broken = c->status & (VIRTIO_STATUS_FAILED | VIRTIO_STATUS_NEEDS_RESET);
+	d->runs = d->masters && !d->resetting && virtio_common_is_started(c) && !d->broken;
 }
 
 /* -------------------------------------------------------------------------- BARs */

@@ -142,6 +142,11 @@ bool virtio_runs(const struct virtio *d)
 	return d->runs && virtqueue_gate_is_open(&d->gate);
 }
 
+bool virtio_is_broken(const struct virtio *d)
+{
+	return d->broken;
+}
+
 struct virtqueue *virtio_queue(struct virtio *d, unsigned index)
 {
 	return &d->queues[index];

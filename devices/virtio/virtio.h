@@ -97,6 +97,8 @@ enum virtio_phase virtio_begin(struct virtio *d);
 bool virtio_runs(const struct virtio *d);
 /* Work thread. A queue's functions may be called while virtio_begin() says RUNS. */
 struct virtqueue *virtio_queue(struct virtio *d, unsigned index);
+/* Has the driver to reset the device, whatever comes? Any thread. */
+bool virtio_is_broken(const struct virtio *d);
 /* Work thread. Room for the descriptors of one buffer. */
 struct virtqueue_buffer *virtio_buffer(struct virtio *d);
 /* Work thread. Buffers were given back: interrupt the driver, if it wants that. */

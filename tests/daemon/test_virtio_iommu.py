@@ -255,6 +255,17 @@ breaks("addresses without memory",
        lambda v, q: (q.describe(0, 1 << 40, 20, vd.NEXT, 1), q.describe(1, vd.BUFFERS, 4, vd.WRITE_FLAG), q.offer(0)))
 
 
+@case("a queue that broke with a request under way keeps no state from being saved")
+def broken_and_saved():
+    with daemon() as d, Nvme(d) as n:
+        v = Virtio(n).protect()
+        v.lay(0, v.map_request(IOVA, SECRET, PAGE))
+        v.queues[REQUESTS].offer(0, vd.SIZE)
+        v.kick()
+        d.wait_until(lambda: v.get("<B", vd.STATUS) & vd.NEEDS_RESET, "the device does not ask for a reset")
+        check(d.save(), "no state")
+
+
 # ------------------------------------------------------------------------ resets
 
 @case("a driver's reset keeps devices where they are until the next driver asks for something")
