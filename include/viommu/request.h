@@ -51,7 +51,8 @@ uint64_t viommu_features_offered(const struct viommu *v);
 /*
  * Which of them the driver has accepted: with FEATURES_OK. Without MAP_UNMAP a MAP or an UNMAP is answered
  * with UNSUPP, without MMIO and BYPASS_CONFIG their flags are unknown ones, and the field `bypass` is not
- * written. After a reset of the unit or the driver none is accepted.
+ * written. A request goes by what was accepted when it was submitted. After a reset of the unit or the driver
+ * none is accepted.
  *
  * -EINVAL: a bit that is not offered. -ENOTSUP: the model takes no requests.
  */

@@ -189,7 +189,7 @@ static uint8_t enter(struct vi_virtio *m, struct vi_virtio_request *r, uint16_t 
 /* 5.13.6.3.2 */
 static uint8_t attach(struct vi_virtio *m, struct vi_virtio_request *r) VI_WITH(m->unit->lock)
 {
-	uint32_t known = m->features & VIRTIO_IOMMU_F_BYPASS_CONFIG ? VIRTIO_IOMMU_ATTACH_F_BYPASS : 0;
+	uint32_t known = r->features & VIRTIO_IOMMU_F_BYPASS_CONFIG ? VIRTIO_IOMMU_ATTACH_F_BYPASS : 0;
 	bool bypass = r->flags & VIRTIO_IOMMU_ATTACH_F_BYPASS;
 	struct vi_virtio_domain *d;
 	uint16_t rid;

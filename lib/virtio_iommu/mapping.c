@@ -63,11 +63,11 @@ static uint8_t add(struct vi_virtio *m, struct vi_virtio_domain *d, const struct
 static uint8_t map(struct vi_virtio *m, const struct vi_virtio_request *r) VI_WITH(m->unit->lock)
 {
 	uint32_t known = VIRTIO_IOMMU_MAP_F_READ | VIRTIO_IOMMU_MAP_F_WRITE |
-			 (m->features & VIRTIO_IOMMU_F_MMIO ? VIRTIO_IOMMU_MAP_F_MMIO : 0);
+			 (r->features & VIRTIO_IOMMU_F_MMIO ? VIRTIO_IOMMU_MAP_F_MMIO : 0);
 	struct vi_virtio_domain *d;
 	uint8_t status;
 
-	if (!(m->features & VIRTIO_IOMMU_F_MAP_UNMAP))
+	if (!(r->features & VIRTIO_IOMMU_F_MAP_UNMAP))
 		return VIRTIO_IOMMU_S_UNSUPP;
 	if (r->flags & ~known)
 		return VIRTIO_IOMMU_S_INVAL;
@@ -95,7 +95,7 @@ bool vi_virtio_unmap(struct vi_virtio *m, struct vi_virtio_request *r, unsigned 
 	struct vi_virtio_domain *d = NULL;
 	int64_t taken;
 
-	r->status = !(m->features & VIRTIO_IOMMU_F_MAP_UNMAP) ? VIRTIO_IOMMU_S_UNSUPP
+	r->status = !(r->features & VIRTIO_IOMMU_F_MAP_UNMAP) ? VIRTIO_IOMMU_S_UNSUPP
 		    : r->reserved || r->last < r->first	      ? VIRTIO_IOMMU_S_INVAL
 							      : find_domain(m, r->domain, &d);
 	if (r->begun && r->status == VIRTIO_IOMMU_S_NOENT) {

@@ -127,7 +127,7 @@ int vi_virtio_submit(void *state, uint64_t token, const uint8_t *request, size_t
 
 	if (m->submitted - m->answered == VIOMMU_REQUESTS_MOST)
 		return -EAGAIN;
-	*r = (struct vi_virtio_request){.token = token, .room = room};
+	*r = (struct vi_virtio_request){.token = token, .features = m->features, .room = room};
 	if (kind && length >= kind->size && room >= VIRTIO_IOMMU_TAIL_SIZE) {
 		r->type = request[0];
 		kind->read(r, request);

@@ -56,8 +56,9 @@ struct vi_virtio_domain {
 
 struct vi_virtio_request {
 	uint64_t token, first, last, address;
-	uint64_t barrier; /* to pass before the answer; 0: none */
-	size_t room;	  /* device-writable bytes */
+	uint64_t features; /* accepted when it was submitted: what it may ask does not change in its midst */
+	uint64_t barrier;  /* to pass before the answer; 0: none */
+	size_t room;	   /* device-writable bytes */
 	uint32_t domain, endpoint, flags, reserved;
 	uint8_t type;	/* 0: not understood */
 	bool begun;	/* an UNMAP: mappings were taken out */

@@ -435,6 +435,29 @@ static void test_reset_in_the_middle_of_an_unmap(void **state)
 	bed_end(&b);
 }
 
+/* The driver's features change there, too: the UNMAP goes on as it began. */
+static void test_features_in_the_middle_of_an_unmap(void **state)
+{
+	uint8_t request[VIOMMU_REQUEST_BYTES];
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+	for (unsigned n = 0; n < 8; n++)
+		assert_int_equal(bed_map(&b, 1, n * PAGE, (n + 1) * PAGE - 1, n * PAGE, RW), OK);
+	bed_lands(&b, b.device, 0, 0);
+	bed_submit(&b, request, bed_write_unmap(request, 1, 0, UINT64_MAX), 4);
+	viommu_process(b.viommu, 4);
+	assert_int_equal(viommu_features_accept(b.viommu, F_BYPASS_CONFIG), 0);
+	bed_settle(&b);
+	assert_int_equal(bed_answer(&b), OK);
+	bed_refused(&b, b.device, 0, 2);
+	bed_refused(&b, b.device, 7 * PAGE, 2);
+	assert_int_equal(bed_unmap(&b, 1, 0, UINT64_MAX), UNSUPP);
+	bed_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -449,6 +472,7 @@ int main(void)
 		cmocka_unit_test(test_reset_of_the_driver),
 		cmocka_unit_test(test_domains_outlive_the_driver),
 		cmocka_unit_test(test_reset_in_the_middle_of_an_unmap),
+		cmocka_unit_test(test_features_in_the_middle_of_an_unmap),
 	};
 
 	return cmocka_run_group_tests_name("virtio-iommu barrier", tests, NULL, NULL);
