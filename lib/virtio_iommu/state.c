@@ -175,6 +175,7 @@ static void take_over(struct vi_virtio *m, struct vi_virtio *spare) VI_WITH(m->u
 	m->mappings += spare->mappings;
 	atomic_store(&m->bypass, atomic_load(&spare->bypass));
 	m->kept = spare->kept;
+	m->restart = 0;
 	m->features = spare->features;
 	m->event_first = 0;
 	m->event_count = spare->event_count;

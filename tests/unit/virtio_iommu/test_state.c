@@ -193,6 +193,33 @@ static void test_states_that_are_none(void **state)
 	bed_end(&b);
 }
 
+/* The reset that was under way is forgotten, and the next one is a whole one. */
+static void test_restored_while_the_driver_resets(void **state)
+{
+	struct viommu_thread *inside;
+	struct viommu_span span;
+	uint8_t bytes[ROOM];
+	struct bed b;
+	size_t length;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+	assert_int_equal(bed_map(&b, 1, 0, PAGE - 1, PAGE, RW), OK);
+	length = save(&b, bytes);
+	assert_int_equal(viommu_thread_create(b.viommu, &inside), 0);
+	viommu_enter(inside);
+	assert_int_equal(viommu_translate(inside, b.device, 0, 1, VIOMMU_WRITE, &span), 0);
+	assert_int_equal(viommu_driver_reset(b.viommu, false), VIOMMU_PROCESS_PENDING);
+	viommu_exit(inside);
+	viommu_thread_destroy(inside);
+	assert_int_equal(viommu_restore(b.viommu, bytes, length), 0);
+	bed_lands(&b, b.device, 0, PAGE);
+	assert_int_equal(viommu_driver_reset(b.viommu, false), 0);
+	bed_lands(&b, b.device, 4 * PAGE, 4 * PAGE);
+	bed_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_requests_under_way),
 		cmocka_unit_test(test_other_units),
 		cmocka_unit_test(test_states_that_are_none),
+		cmocka_unit_test(test_restored_while_the_driver_resets),
 	};
 
 	return cmocka_run_group_tests_name("virtio-iommu state", tests, NULL, NULL);
