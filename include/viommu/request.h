@@ -118,6 +118,7 @@ int64_t viommu_request_answer(struct viommu *v, uint64_t *ret_token, void *buf, 
  *
  * Returns 0 when it is done, else VIOMMU_PROCESS_PENDING: accesses are in flight. Then call it again, with
  * viommu_process() in between, until it returns 0; the driver should not read status 0 before.
+ * One call without `keep` among them suffices for nothing to be kept.
  *
  * -ENOTSUP: the model takes no requests.
  */

@@ -116,7 +116,7 @@ static bool restart(void *state, bool keep)
 
 	vi_lock_assert(&m->unit->lock);
 	forget_requests(m);
-	if (!m->restart)
+	if (!m->restart || (m->kept && !keep))
 		begin_restart(m, keep);
 	vi_virtio_work(m, &budget);
 	if (m->restart > m->passed)

@@ -458,6 +458,30 @@ static void test_features_in_the_middle_of_an_unmap(void **state)
 	bed_end(&b);
 }
 
+/* One that keeps nothing, while one that keeps is waited for. */
+static void test_stricter_reset_while_one_is_under_way(void **state)
+{
+	uint8_t request[VIOMMU_REQUEST_BYTES];
+	struct inside i;
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+	assert_int_equal(bed_map(&b, 1, 0, PAGE - 1, PAGE, RW), OK);
+	go_inside(&b, &i, 0);
+	bed_submit(&b, request, bed_write_unmap(request, 1, 0, PAGE - 1), 4);
+	process_for_a_while(&b);
+	assert_int_equal(viommu_driver_reset(b.viommu, true), VIOMMU_PROCESS_PENDING);
+	for (unsigned n = 0; n < 3; n++)
+		assert_int_equal(viommu_driver_reset(b.viommu, false), VIOMMU_PROCESS_PENDING);
+	come_out(&i);
+	bed_settle(&b);
+	assert_int_equal(viommu_driver_reset(b.viommu, false), 0);
+	bed_lands(&b, b.device, 4 * PAGE, 4 * PAGE);
+	bed_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -473,6 +497,7 @@ int main(void)
 		cmocka_unit_test(test_domains_outlive_the_driver),
 		cmocka_unit_test(test_reset_in_the_middle_of_an_unmap),
 		cmocka_unit_test(test_features_in_the_middle_of_an_unmap),
+		cmocka_unit_test(test_stricter_reset_while_one_is_under_way),
 	};
 
 	return cmocka_run_group_tests_name("virtio-iommu barrier", tests, NULL, NULL);
