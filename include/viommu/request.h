@@ -86,8 +86,8 @@ int viommu_config_write(struct viommu *v, size_t offset, const void *buf, size_t
  * Nothing is carried out before viommu_process(), which carries requests out in order and counts
  * against its budget each request and each mapping that a request takes away.
  *
- * -EAGAIN: the unit has VIOMMU_REQUESTS_MOST; leave the request in the ring until an answer was
- * taken. -ENOTSUP: the model takes no requests.
+ * -EAGAIN: the unit has VIOMMU_REQUESTS_MOST, or viommu_driver_reset() has not returned 0 yet; leave the
+ * request in the ring until an answer was taken, or the reset is over. -ENOTSUP: the model takes no requests.
  */
 int viommu_request_submit(struct viommu *v, uint64_t token, const void *request, size_t length, size_t room);
 

@@ -125,7 +125,7 @@ int vi_virtio_submit(void *state, uint64_t token, const uint8_t *request, size_t
 	struct vi_virtio_request *r = request_at(m, m->submitted);
 	const struct kind *kind = length >= VIRTIO_IOMMU_HEAD_SIZE ? kind_of(request[0]) : NULL;
 
-	if (m->submitted - m->answered == VIOMMU_REQUESTS_MOST)
+	if (m->restart || m->submitted - m->answered == VIOMMU_REQUESTS_MOST)
 		return -EAGAIN;
 	*r = (struct vi_virtio_request){.token = token, .features = m->features, .room = room};
 	if (kind && length >= kind->size && room >= VIRTIO_IOMMU_TAIL_SIZE) {

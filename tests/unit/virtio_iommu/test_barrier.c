@@ -361,6 +361,10 @@ static void test_reset_of_the_driver(void **state)
 	for (unsigned n = 0; n < 3; n++) {
 		assert_int_equal(viommu_driver_reset(b.viommu, false), VIOMMU_PROCESS_PENDING);
 		process_for_a_while(&b);
+		/* Whatever comes in its midst would be forgotten. */
+		assert_int_equal(viommu_request_submit(b.viommu, 7, request,
+						       bed_write_attach(request, 1, EP, 0), 4),
+				 -EAGAIN);
 	}
 	come_out(&i);
 	bed_settle(&b);
