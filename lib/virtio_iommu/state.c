@@ -159,10 +159,13 @@ static int load(struct vi_virtio *m, struct vi_virtio *spare, struct vi_state *s
 	return !err && s->used != s->size ? -EBADMSG : err;
 }
 
+/* While endpoints move those in no domain reach memory only where they do so both before and after. */
 static void take_over(struct vi_virtio *m, struct vi_virtio *spare) VI_WITH(m->unit->lock)
 {
+	bool bypass = atomic_load(&spare->bypass);
 	struct vi_list *node, *after;
 
+	atomic_store(&m->bypass, atomic_load(&m->bypass) && bypass);
 	vi_list_for_each_safe (node, after, &spare->live) {
 		struct vi_virtio_domain *d = VI_CONTAINER_OF(node, struct vi_virtio_domain, link);
 
@@ -173,7 +176,7 @@ static void take_over(struct vi_virtio *m, struct vi_virtio *spare) VI_WITH(m->u
 	for (unsigned rid = 0; rid < VI_VIRTIO_IDS; rid++)
 		vi_virtio_endpoint_move(m, (uint16_t)rid, vi_virtio_domain_of(spare, (uint16_t)rid));
 	m->mappings += spare->mappings;
-	atomic_store(&m->bypass, atomic_load(&spare->bypass));
+	atomic_store(&m->bypass, bypass);
 	m->kept = spare->kept;
 	m->restart = 0;
 	m->features = spare->features;

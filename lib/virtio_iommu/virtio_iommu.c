@@ -25,16 +25,17 @@ static void forget_requests(struct vi_virtio *m)
 	m->features = 0;
 }
 
+/* The field comes first, as endpoints in no domain go by it. */
 static void reset(void *state)
 {
 	struct vi_virtio *m = state;
 
 	vi_lock_assert(&m->unit->lock);
+	atomic_store(&m->bypass, !m->blocked);
 	vi_virtio_endpoints_leave(m);
 	forget_requests(m);
 	m->kept = false;
 	m->restart = 0;
-	atomic_store(&m->bypass, !m->blocked);
 }
 
 static int take_options(struct vi_virtio *m, const struct viommu_virtio_options *options)

@@ -486,6 +486,63 @@ static void test_stricter_reset_while_one_is_under_way(void **state)
 	bed_end(&b);
 }
 
+/* ------------------------------------------------- what no endpoint reaches for a moment */
+
+#define OTHERS 200
+
+/* 200 more, each in a domain of its own, so that all of them take their time to leave. */
+static void add_others(struct bed *b)
+{
+	struct viommu_requester *other;
+
+	for (unsigned i = 0; i < OTHERS; i++)
+		assert_int_equal(viommu_requester_add(b->viommu, (uint16_t)(0x1000 + i), &other), 0);
+}
+
+static void attach_all(struct bed *b)
+{
+	for (unsigned i = 0; i < OTHERS; i++)
+		assert_int_equal(bed_attach(b, 100 + i, SEGMENT << 16 | (0x1000 + i), 0), OK);
+	assert_int_equal(bed_attach(b, 1, EP, 0), OK);
+	bed_set_bypass(b, 1);
+	bed_settle(b);
+}
+
+/* The unit blocks what is in no domain, before its guest says otherwise and after a reset or a restoration.
+ */
+static void test_blocked_all_along(void **state)
+{
+	const struct viommu_virtio_options options = {.sz = sizeof(options), .blocked = true};
+	static uint8_t bytes[4096];
+	struct writer w = {.began = false};
+	_Atomic bool stop = false;
+	int64_t length;
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, &options);
+	length = viommu_save(b.viommu, bytes, sizeof(bytes));
+	assert_true(length > 0);
+	add_others(&b);
+	attach_all(&b);
+	w = (struct writer){.bed = &b, .stop = &stop};
+	assert_int_equal(pthread_create(&w.thread, NULL, write_on, &w), 0);
+	while (!atomic_load(&w.began))
+		sched_yield();
+	for (unsigned round = 0; round < 20; round++) {
+		if (round % 2)
+			viommu_reset(b.viommu);
+		else
+			assert_int_equal(viommu_restore(b.viommu, bytes, (size_t)length), 0);
+		assert_int_equal(viommu_features_accept(b.viommu, F_ALL), 0);
+		attach_all(&b);
+	}
+	atomic_store(&stop, true);
+	pthread_join(w.thread, NULL);
+	assert_int_equal(w.landed, 0);
+	bed_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -502,6 +559,7 @@ int main(void)
 		cmocka_unit_test(test_reset_in_the_middle_of_an_unmap),
 		cmocka_unit_test(test_features_in_the_middle_of_an_unmap),
 		cmocka_unit_test(test_stricter_reset_while_one_is_under_way),
+		cmocka_unit_test(test_blocked_all_along),
 	};
 
 	return cmocka_run_group_tests_name("virtio-iommu barrier", tests, NULL, NULL);
