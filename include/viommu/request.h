@@ -112,9 +112,11 @@ int64_t viommu_request_answer(struct viommu *v, uint64_t *ret_token, void *buf, 
  * stays.
  *
  * Endpoints are in no domain afterwards, as the specification says. With `keep`, where that would let them
- * reach all memory (`bypass` is 1), they stay where they are until the first request of the next driver: a
- * stock Linux resets its IOMMU at shutdown before the devices behind it, which go on using addresses that
- * mean something else then. viommu_reset() ends that, too.
+ * reach all memory (`bypass` is 1), they stay where they are: a stock Linux resets its IOMMU at shutdown
+ * before the devices behind it, which go on using addresses that mean something else then. No number finds
+ * those domains any more: a MAP or an UNMAP is answered with NOENT, a DETACH with INVAL. Their mappings count
+ * until they end. Each endpoint leaves with its own ATTACH; all of them leave when `bypass` becomes 0, with a
+ * reset without `keep`, and with viommu_reset().
  *
  * Returns 0 when it is done, else VIOMMU_PROCESS_PENDING: accesses are in flight. Then call it again, with
  * viommu_process() in between, until it returns 0; the driver should not read status 0 before.

@@ -31,7 +31,10 @@ uint8_t vi_virtio_config_read(const void *state, size_t offset)
 	return (uint8_t)(word_at(state, vi_align_down(offset, 8)) >> offset % 8 * 8);
 }
 
-/* Only endpoints in no domain are concerned, but the contexts of all are dropped: a driver writes it once. */
+/*
+ * Endpoints in no domain are concerned, and those in domains of a driver that was reset, which are kept while
+ * the field is 1; but the contexts of all are dropped: a driver writes it once.
+ */
 void vi_virtio_config_write(void *state, size_t offset, uint8_t value)
 {
 	struct vi_virtio *m = state;
@@ -42,7 +45,7 @@ void vi_virtio_config_write(void *state, size_t offset, uint8_t value)
 		return;
 	if (atomic_exchange_explicit(&m->bypass, value, memory_order_release) == value)
 		return;
-	vi_virtio_keeping_end(m);
+	vi_virtio_endpoints_leave(m, true);
 	vi_context_drop_all(m->unit, &m->collecting);
 	vi_count(&m->unit->counters, VI_COUNT_context_invalidations, 1);
 	vi_kick(m->unit);

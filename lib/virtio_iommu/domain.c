@@ -50,7 +50,8 @@ struct vi_virtio_domain *vi_virtio_domain_make(struct vi_virtio *m, uint32_t num
 
 void vi_virtio_domain_enter(struct vi_virtio *m, struct vi_virtio_domain *d)
 {
-	vi_hash_insert(&m->numbers, &d->by_number, d->number);
+	if (!d->kept)
+		vi_hash_insert(&m->numbers, &d->by_number, d->number);
 	vi_list_append(&m->live, &d->link);
 }
 
@@ -72,9 +73,23 @@ static void die(struct vi_virtio *m, struct vi_virtio_domain *d) VI_WITH(m->unit
 	vi_ranges_exchange(&d->ranges, &d->buried);
 	vi_iotlb_invalidate_domain(m->unit, &m->collecting, d->id);
 	d->barrier = vi_virtio_barrier(m);
-	vi_hash_remove(&m->numbers, &d->by_number);
+	if (!d->kept)
+		vi_hash_remove(&m->numbers, &d->by_number);
 	vi_list_remove(&d->link);
 	vi_list_append(&m->dead, &d->link);
+}
+
+void vi_virtio_domains_keep(struct vi_virtio *m)
+{
+	struct vi_list *node;
+
+	vi_list_for_each (node, &m->live) {
+		struct vi_virtio_domain *d = VI_CONTAINER_OF(node, struct vi_virtio_domain, link);
+
+		if (!d->kept)
+			vi_hash_remove(&m->numbers, &d->by_number);
+		d->kept = true;
+	}
 }
 
 bool vi_virtio_bury(struct vi_virtio *m, unsigned *io_budget)
@@ -156,13 +171,15 @@ void vi_virtio_endpoint_move(struct vi_virtio *m, uint16_t rid, struct vi_virtio
 		die(m, from);
 }
 
-void vi_virtio_endpoints_leave(struct vi_virtio *m)
+void vi_virtio_endpoints_leave(struct vi_virtio *m, bool kept_alone)
 {
 	for (unsigned rid = 0; rid < VI_VIRTIO_IDS; rid++) {
-		if (!chunk_of(m, (uint16_t)rid))
-			rid += VI_VIRTIO_CHUNK - 1;
-		else
+		const struct vi_virtio_domain *d = vi_virtio_domain_of(m, (uint16_t)rid);
+
+		if (d && (d->kept || !kept_alone))
 			vi_virtio_endpoint_move(m, (uint16_t)rid, NULL);
+		else if (!chunk_of(m, (uint16_t)rid))
+			rid += VI_VIRTIO_CHUNK - 1;
 	}
 }
 
@@ -224,7 +241,7 @@ static uint8_t detach(struct vi_virtio *m, struct vi_virtio_request *r) VI_WITH(
 	if (!vi_virtio_endpoint_find(m, r->endpoint, &rid))
 		return VIRTIO_IOMMU_S_NOENT;
 	d = vi_virtio_domain_of(m, rid);
-	if (!d || d->number != r->domain)
+	if (!d || d != vi_virtio_domain_find(m, r->domain))
 		return VIRTIO_IOMMU_S_INVAL;
 	vi_virtio_endpoint_move(m, rid, NULL);
 	r->barrier = vi_virtio_barrier(m);

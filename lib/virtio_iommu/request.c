@@ -142,10 +142,6 @@ void vi_virtio_requests_run(struct vi_virtio *m, unsigned *io_budget)
 		struct vi_virtio_request *r = request_at(m, m->carried_out);
 		const struct kind *kind = kind_of(r->type);
 
-		if (m->kept) {
-			vi_virtio_keeping_end(m);
-			r->barrier = vi_virtio_barrier(m);
-		}
 		if (kind && !kind->run(m, r, io_budget))
 			return;
 		*io_budget -= *io_budget > 0;

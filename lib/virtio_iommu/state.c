@@ -41,7 +41,6 @@ static void go_through_plain(struct vi_virtio *m, struct vi_state *s)
 
 	VI_STATE_MEMBER(s, bypass, 1);
 	atomic_store(&m->bypass, bypass);
-	VI_STATE_MEMBER(s, m->kept, 1);
 	VI_STATE_MEMBER(s, m->features, VI_VIRTIO_FEATURES);
 	s->bad |= (m->features & ~VI_VIRTIO_FEATURES) != 0;
 	VI_STATE_MEMBER(s, m->event_count, VIOMMU_EVENTS_MOST);
@@ -53,6 +52,7 @@ static void go_through_head(struct vi_virtio_domain *d, uint64_t *io_endpoints, 
 {
 	VI_STATE_MEMBER(s, d->number, UINT32_MAX);
 	VI_STATE_MEMBER(s, d->bypass, 1);
+	VI_STATE_MEMBER(s, d->kept, 1);
 	vi_state_number(s, io_endpoints, VI_VIRTIO_IDS);
 }
 
@@ -133,11 +133,12 @@ static int load_domain(struct vi_virtio *m, struct vi_virtio *spare, struct vi_s
 
 	go_through_head(&head, &endpoints, s);
 	if (s->bad || endpoints == 0 || head.number > m->domain_last ||
-	    vi_virtio_domain_find(spare, head.number))
+	    (head.kept ? !atomic_load(&spare->bypass) : vi_virtio_domain_find(spare, head.number) != NULL))
 		return -EBADMSG;
 	d = vi_virtio_domain_make(m, head.number, head.bypass);
 	if (!d)
 		return -ENOMEM;
+	d->kept = head.kept;
 	vi_virtio_domain_enter(spare, d);
 	err = load_endpoints(m, spare, d, endpoints, s);
 	return err ? err : load_ranges(m, spare, d, s);
@@ -169,7 +170,8 @@ static void take_over(struct vi_virtio *m, struct vi_virtio *spare) VI_WITH(m->u
 	vi_list_for_each_safe (node, after, &spare->live) {
 		struct vi_virtio_domain *d = VI_CONTAINER_OF(node, struct vi_virtio_domain, link);
 
-		vi_hash_remove(&spare->numbers, &d->by_number);
+		if (!d->kept)
+			vi_hash_remove(&spare->numbers, &d->by_number);
 		vi_list_remove(&d->link);
 		vi_virtio_domain_enter(m, d);
 	}
@@ -177,7 +179,6 @@ static void take_over(struct vi_virtio *m, struct vi_virtio *spare) VI_WITH(m->u
 		vi_virtio_endpoint_move(m, (uint16_t)rid, vi_virtio_domain_of(spare, (uint16_t)rid));
 	m->mappings += spare->mappings;
 	atomic_store(&m->bypass, bypass);
-	m->kept = spare->kept;
 	m->restart = 0;
 	m->features = spare->features;
 	m->event_first = 0;

@@ -32,9 +32,8 @@ static void reset(void *state)
 
 	vi_lock_assert(&m->unit->lock);
 	atomic_store(&m->bypass, !m->blocked);
-	vi_virtio_endpoints_leave(m);
+	vi_virtio_endpoints_leave(m, false);
 	forget_requests(m);
-	m->kept = false;
 	m->restart = 0;
 }
 
@@ -90,13 +89,6 @@ static void accept_features(void *state, uint64_t features)
 	m->features = features;
 }
 
-void vi_virtio_keeping_end(struct vi_virtio *m)
-{
-	if (m->kept)
-		vi_virtio_endpoints_leave(m);
-	m->kept = false;
-}
-
 /*
  * An UNMAP that was under way may have taken mappings out without the invalidation
  * that comes with its end, so everything is dropped from the IOTLB.
@@ -104,9 +96,11 @@ void vi_virtio_keeping_end(struct vi_virtio *m)
 static void begin_restart(struct vi_virtio *m, bool keep) VI_WITH(m->unit->lock)
 {
 	vi_iotlb_invalidate_all(m->unit, &m->collecting);
-	m->kept = keep && atomic_load(&m->bypass);
-	if (!m->kept)
-		vi_virtio_endpoints_leave(m);
+	m->restart_keeps = keep && atomic_load(&m->bypass);
+	if (m->restart_keeps)
+		vi_virtio_domains_keep(m);
+	else
+		vi_virtio_endpoints_leave(m, false);
 	m->restart = vi_virtio_barrier(m);
 }
 
@@ -117,7 +111,7 @@ static bool restart(void *state, bool keep)
 
 	vi_lock_assert(&m->unit->lock);
 	forget_requests(m);
-	if (!m->restart || (m->kept && !keep))
+	if (!m->restart || (m->restart_keeps && !keep))
 		begin_restart(m, keep);
 	vi_virtio_work(m, &budget);
 	if (m->restart > m->passed)

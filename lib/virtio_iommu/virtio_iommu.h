@@ -43,11 +43,12 @@ enum vi_virtio_reason {
 
 /* All under the unit lock, but for what device threads read of a domain they are in: id, bypass, ranges. */
 struct vi_virtio_domain {
-	struct vi_hash_link by_number; /* while it lives */
+	struct vi_hash_link by_number; /* while it lives and is not kept */
 	struct vi_list link;	       /* of model.live or model.dead */
 	uint32_t number;	       /* the guest's */
 	uint16_t id;		       /* core's */
 	bool bypass;
+	bool kept; /* its driver was reset: no number finds it, and its endpoints are still in it */
 	unsigned endpoints;
 	uint64_t barrier;	 /* dead: who may still use it is gone once this has passed */
 	struct vi_ranges ranges; /* dead: empty */
@@ -78,13 +79,13 @@ struct vi_virtio {
 
 	uint64_t features;   /* accepted */
 	_Atomic bool bypass; /* the field; device threads read it */
-	bool kept; /* the driver was reset; its domains are there until the next one asks for something */
-	uint64_t restart; /* the driver was reset: to pass before the reset is over; 0: it is */
+	uint64_t restart;    /* the driver was reset: to pass before the reset is over; 0: it is */
+	bool restart_keeps;  /* that one */
 
 	/* By the upper byte of the requester id. Written under the unit lock, read by device threads; what is
 	 * there once stays until the end. */
 	_Atomic(struct vi_virtio_endpoints *) endpoints[VI_VIRTIO_IDS / VI_VIRTIO_CHUNK];
-	struct vi_hash numbers; /* of the domains that live */
+	struct vi_hash numbers; /* of the domains that live and are not kept */
 	struct vi_list live, dead;
 	uint64_t mappings; /* of both */
 	uint64_t ids[VI_VIRTIO_IDS / 64];
@@ -108,8 +109,6 @@ static inline uint64_t vi_virtio_barrier(const struct vi_virtio *m)
 	return m->begun + m->collecting.needed;
 }
 
-/* The next driver asks for something, and finds no domains of the one before. */
-void vi_virtio_keeping_end(struct vi_virtio *m) VI_WITH(m->unit->lock);
 /* Do what is to be done, at most *io_budget steps. True: something is under way, or left. */
 bool vi_virtio_work(struct vi_virtio *m, unsigned *io_budget) VI_WITH(m->unit->lock);
 
@@ -120,7 +119,7 @@ struct vi_virtio_domain *vi_virtio_domain_of(const struct vi_virtio *m, uint16_t
 struct vi_virtio_domain *vi_virtio_domain_find(const struct vi_virtio *m, uint32_t number);
 /* One that nobody knows yet. NULL: no memory, or no number of core's is free. */
 struct vi_virtio_domain *vi_virtio_domain_make(struct vi_virtio *m, uint32_t number, bool bypass);
-/* Now it is found by its number. */
+/* Now it is found by its number, unless it is kept. */
 void vi_virtio_domain_enter(struct vi_virtio *m, struct vi_virtio_domain *d);
 /* Its ranges are empty, and nobody knows it, or ever will. */
 void vi_virtio_domain_free(struct vi_virtio *m, struct vi_virtio_domain *d);
@@ -129,8 +128,10 @@ bool vi_virtio_endpoint_prepare(struct vi_virtio *m, uint16_t rid);
 /* Into `to`, which was prepared, or out of all (NULL). The domain that it leaves dies with its last one. */
 void vi_virtio_endpoint_move(struct vi_virtio *m, uint16_t rid, struct vi_virtio_domain *to)
 	VI_WITH(m->unit->lock);
-/* All out of all. */
-void vi_virtio_endpoints_leave(struct vi_virtio *m) VI_WITH(m->unit->lock);
+/* All out of all; `kept_alone`: out of those that are kept. */
+void vi_virtio_endpoints_leave(struct vi_virtio *m, bool kept_alone) VI_WITH(m->unit->lock);
+/* The next driver finds none of them; each endpoint leaves by an ATTACH of its own. */
+void vi_virtio_domains_keep(struct vi_virtio *m) VI_WITH(m->unit->lock);
 /* Free what dead domains have. False: the budget is at its end, and there are mappings of dead domains. */
 bool vi_virtio_bury(struct vi_virtio *m, unsigned *io_budget) VI_WITH(m->unit->lock);
 /* Free everything; no device thread is left. */

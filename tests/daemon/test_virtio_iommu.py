@@ -268,7 +268,7 @@ def broken_and_saved():
 
 # ------------------------------------------------------------------------ resets
 
-@case("a driver's reset keeps devices where they are until the next driver asks for something")
+@case("a driver's reset keeps devices where they are until the next driver attaches them")
 def keeps():
     with daemon() as d, Nvme(d) as n:
         fill(n)
@@ -279,7 +279,10 @@ def keeps():
         check(read_to(n, OTHER) != 0, "a reset turned the protection off")
         v.begin()
         equal(v.map(IOVA, OTHER), NOENT, "the domain of before, for the next driver")
-        equal(read_to(n, SECRET), 0, "in no domain, with bypass")
+        equal((read_to(n, IOVA), page(n, SECRET)), (0, b"a" * PAGE), "an address of before, for the next driver")
+        check(read_to(n, OTHER) != 0, "a request of the next driver turned the protection off")
+        v.protect()
+        check(read_to(n, IOVA) != 0, "an address of before, in a domain of the next driver")
 
 
 @case("a reset of the function is a power-on: bypass, or blocked where boot-bypass=off says so")

@@ -390,6 +390,7 @@ static void test_reset_of_the_driver(void **state)
 /* A Linux that shuts down resets the IOMMU, and its disk goes on with the addresses that it was given. */
 static void test_domains_outlive_the_driver(void **state)
 {
+	uint8_t request[VIOMMU_REQUEST_BYTES];
 	struct bed b;
 
 	(void)state;
@@ -399,11 +400,25 @@ static void test_domains_outlive_the_driver(void **state)
 	assert_int_equal(viommu_driver_reset(b.viommu, true), 0);
 	bed_lands(&b, b.device, 0, PAGE);
 	bed_refused(&b, b.device, 4 * PAGE, 2);
-	/* Until the next one begins, whatever it asks for. */
+	/* The next one does not find them, and each device stays until it is attached itself. */
+	assert_int_equal(viommu_features_accept(b.viommu, F_ALL), 0);
+	assert_int_equal(bed_ask(&b, request, bed_write_probe(request, EP), 516), OK);
+	assert_int_equal(bed_map(&b, 1, PAGE, 2 * PAGE - 1, PAGE, RW), NOENT);
+	assert_int_equal(bed_unmap(&b, 1, 0, PAGE - 1), NOENT);
+	assert_int_equal(bed_detach(&b, 1, EP), INVAL);
+	assert_int_equal(bed_attach(&b, 1, EP2, 0), OK);
+	bed_refused(&b, b.device2, 0, 2);
+	assert_int_equal(bed_detach(&b, 1, EP), INVAL);
+	/* A further reset, with domains of two drivers. */
+	assert_int_equal(viommu_driver_reset(b.viommu, true), 0);
 	assert_int_equal(viommu_features_accept(b.viommu, F_ALL), 0);
 	bed_lands(&b, b.device, 0, PAGE);
-	assert_int_equal(bed_map(&b, 1, 0, PAGE - 1, PAGE, RW), NOENT);
+	bed_refused(&b, b.device2, 0, 2);
+	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+	bed_refused(&b, b.device, 0, 2);
+	assert_int_equal(bed_detach(&b, 1, EP), OK);
 	bed_lands(&b, b.device, 4 * PAGE, 4 * PAGE);
+	assert_int_equal(bed_attach(&b, 1, EP2, 0), OK);
 	/* Or says that nobody reaches anything without a domain. */
 	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
 	assert_int_equal(viommu_driver_reset(b.viommu, true), 0);
@@ -416,6 +431,38 @@ static void test_domains_outlive_the_driver(void **state)
 	assert_int_equal(bed_map(&b, 1, 0, PAGE - 1, PAGE, RW), OK);
 	assert_int_equal(viommu_driver_reset(b.viommu, true), 0);
 	bed_refused(&b, b.device, 0, 1);
+	bed_end(&b);
+}
+
+/* A reset that keeps nothing ends it for all, and so does one of the unit; `bypass` off spares the new
+ * domains. */
+static void test_what_ends_the_keeping(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	for (unsigned way = 0; way < 3; way++) {
+		assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+		assert_int_equal(viommu_driver_reset(b.viommu, true), 0);
+		assert_int_equal(viommu_features_accept(b.viommu, F_ALL), 0);
+		assert_int_equal(bed_attach(&b, 1, EP2, 0), OK);
+		assert_int_equal(bed_map(&b, 1, 0, PAGE - 1, PAGE, RW), OK);
+		bed_refused(&b, b.device, 4 * PAGE, 2);
+		if (way == 0) {
+			bed_set_bypass(&b, 0);
+			bed_settle(&b);
+			bed_refused(&b, b.device, 4 * PAGE, 1);
+			bed_lands(&b, b.device2, 0, PAGE);
+			bed_set_bypass(&b, 1);
+		} else if (way == 1) {
+			assert_int_equal(viommu_driver_reset(b.viommu, false), 0);
+		} else {
+			viommu_reset(b.viommu);
+		}
+		bed_lands(&b, b.device, 4 * PAGE, 4 * PAGE);
+		assert_int_equal(viommu_features_accept(b.viommu, F_ALL), 0);
+	}
 	bed_end(&b);
 }
 
@@ -556,6 +603,7 @@ int main(void)
 		cmocka_unit_test(test_a_batch_waits_once),
 		cmocka_unit_test(test_reset_of_the_driver),
 		cmocka_unit_test(test_domains_outlive_the_driver),
+		cmocka_unit_test(test_what_ends_the_keeping),
 		cmocka_unit_test(test_reset_in_the_middle_of_an_unmap),
 		cmocka_unit_test(test_features_in_the_middle_of_an_unmap),
 		cmocka_unit_test(test_stricter_reset_while_one_is_under_way),

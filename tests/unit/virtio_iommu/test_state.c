@@ -73,8 +73,14 @@ static void test_between_any_two_steps(void **state)
 	assert_int_equal(viommu_driver_reset(b.viommu, true), 0);
 	move(&b);
 	bed_lands(&b, b.device, 8 * PAGE, 50 * PAGE);
-	assert_int_equal(bed_map(&b, 5, 0, PAGE - 1, 0, RW), UNSUPP);
-	bed_lands(&b, b.device, 8 * PAGE, 8 * PAGE);
+	assert_int_equal(viommu_features_accept(b.viommu, F_ALL), 0);
+	assert_int_equal(bed_map(&b, 5, 0, PAGE - 1, 0, RW), NOENT);
+	assert_int_equal(bed_attach(&b, 5, EP2, 0), OK);
+	move(&b);
+	bed_lands(&b, b.device, 8 * PAGE, 50 * PAGE);
+	bed_refused(&b, b.device2, 8 * PAGE, 2);
+	assert_int_equal(bed_attach(&b, 5, EP, 0), OK);
+	bed_refused(&b, b.device, 8 * PAGE, 2);
 	bed_end(&b);
 }
 
@@ -150,7 +156,7 @@ static void refuse(struct bed *b, const uint8_t *good, size_t at, const uint64_t
 
 static void test_states_that_are_none(void **state)
 {
-	const size_t plain = HEADER + 3, domains = HEADER + 7;
+	const size_t plain = HEADER + 3, domains = HEADER + 6;
 	uint8_t good[ROOM];
 	struct bed b;
 
@@ -161,35 +167,36 @@ static void test_states_that_are_none(void **state)
 	assert_int_equal(bed_attach(&b, 2, EP2, 0), OK);
 	assert_int_equal(bed_map(&b, 1, 0, PAGE - 1, PAGE, RW), OK);
 	assert_int_equal(bed_map(&b, 2, 0, PAGE - 1, 2 * PAGE, RW), OK);
-	/* Options; bypass, kept, features, events. */
+	/* Options; bypass, features, events. */
 	REFUSE(&b, good, HEADER, 48);
-	REFUSE(&b, good, plain, 2, 0, F_ALL, 0, 0);
-	REFUSE(&b, good, plain, 1, 2, F_ALL, 0, 0);
-	REFUSE(&b, good, plain, 1, 0, 8, 0, 0);
-	REFUSE(&b, good, plain, 1, 0, F_ALL, VIOMMU_EVENTS_MOST + 1, 0);
-	REFUSE(&b, good, plain, 1, 0, F_ALL, 1, 0, 0x10000, 1, 0, 0);
-	REFUSE(&b, good, plain, 1, 0, F_ALL, 1, 0, 0, 0, 0, 0);
-	REFUSE(&b, good, plain, 1, 0, F_ALL, 0);
-	REFUSE(&b, good, plain, 1, 0, F_ALL, 0, 0, 0);
-	/* Domains: number, bypass, endpoints, mappings. */
+	REFUSE(&b, good, plain, 2, F_ALL, 0, 0);
+	REFUSE(&b, good, plain, 1, 8, 0, 0);
+	REFUSE(&b, good, plain, 1, F_ALL, VIOMMU_EVENTS_MOST + 1, 0);
+	REFUSE(&b, good, plain, 1, F_ALL, 1, 0, 0x10000, 1, 0, 0);
+	REFUSE(&b, good, plain, 1, F_ALL, 1, 0, 0, 0, 0, 0);
+	REFUSE(&b, good, plain, 1, F_ALL, 0);
+	REFUSE(&b, good, plain, 1, F_ALL, 0, 0, 0);
+	/* Domains: number, bypass, kept, endpoints, mappings. */
 	REFUSE(&b, good, domains, 0x10001);
 	REFUSE(&b, good, domains, 1);
-	REFUSE(&b, good, domains, 1, 7, 0, 0, 0);
-	REFUSE(&b, good, domains, 1, 7, 2, 1, RID, 0);
-	REFUSE(&b, good, domains, 1, 0x10000, 0, 1, RID, 0);
-	REFUSE(&b, good, domains, 1, 7, 0, 1, 0x10000, 0);
-	REFUSE(&b, good, domains, 1, 7, 0, 2, RID, RID, 0);
-	REFUSE(&b, good, domains, 2, 7, 0, 1, RID, 0, 8, 0, 1, RID, 0);
-	REFUSE(&b, good, domains, 2, 7, 0, 1, RID, 0, 7, 0, 1, RID2, 0);
-	REFUSE(&b, good, domains, 1, 7, 1, 1, RID, 1, 0, PAGE - 1, 0, RW);
-	REFUSE(&b, good, domains, 1, 7, 0, 1, RID, 1, 0, PAGE - 1, 0, 4);
-	REFUSE(&b, good, domains, 1, 7, 0, 1, RID, 1, 0, PAGE, 0, RW);
-	REFUSE(&b, good, domains, 1, 7, 0, 1, RID, 1, 0, PAGE - 1, UINT64_C(1) << 46, RW);
-	REFUSE(&b, good, domains, 1, 7, 0, 1, RID, 1, UINT64_C(0xfee00000), UINT64_C(0xfee00fff), 0, RW);
-	REFUSE(&b, good, domains, 1, 7, 0, 1, RID, 1, UINT64_C(1) << 48, (UINT64_C(1) << 48) + PAGE - 1, 0,
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 0, 0);
+	REFUSE(&b, good, domains, 1, 7, 2, 0, 1, RID, 0);
+	REFUSE(&b, good, domains, 1, 0x10000, 0, 0, 1, RID, 0);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, 0x10000, 0);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 2, RID, RID, 0);
+	REFUSE(&b, good, domains, 2, 7, 0, 0, 1, RID, 0, 8, 0, 0, 1, RID, 0);
+	REFUSE(&b, good, domains, 2, 7, 0, 0, 1, RID, 0, 7, 0, 0, 1, RID2, 0);
+	REFUSE(&b, good, domains, 1, 7, 1, 0, 1, RID, 1, 0, PAGE - 1, 0, RW);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, RID, 1, 0, PAGE - 1, 0, 4);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, RID, 1, 0, PAGE, 0, RW);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, RID, 1, 0, PAGE - 1, UINT64_C(1) << 46, RW);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, RID, 1, UINT64_C(0xfee00000), UINT64_C(0xfee00fff), 0, RW);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, RID, 1, UINT64_C(1) << 48, (UINT64_C(1) << 48) + PAGE - 1, 0,
 	       RW);
-	REFUSE(&b, good, domains, 1, 7, 0, 1, RID, 2, 0, PAGE - 1, 0, RW, 0, PAGE - 1, 0, RW);
-	REFUSE(&b, good, domains, 1, 7, 0, 1, RID, UINT64_C(1) << 20, 0, PAGE - 1, 0, RW);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, RID, 2, 0, PAGE - 1, 0, RW, 0, PAGE - 1, 0, RW);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, RID, UINT64_C(1) << 20, 0, PAGE - 1, 0, RW);
+	REFUSE(&b, good, domains, 1, 7, 0, 2, 1, RID, 0);
+	REFUSE(&b, good, plain, 0, F_ALL, 0, 1, 7, 0, 1, 1, RID, 0); /* kept, though nobody is freed */
 	bed_end(&b);
 }
 
