@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "core/domain.h"
 #include "core/requester.h"
 #include "core/requester_table.h"
 #include "guestmem/guestmem.h"
@@ -134,6 +135,13 @@ int vi_virtio_submit(void *state, uint64_t token, const uint8_t *request, size_t
 	}
 	m->submitted++;
 	return 0;
+}
+
+void vi_virtio_requests_forget(struct vi_virtio *m)
+{
+	if (m->carried_out != m->submitted && request_at(m, m->carried_out)->begun)
+		vi_iotlb_invalidate_all(m->unit, &m->collecting);
+	m->answered = m->carried_out = m->submitted;
 }
 
 void vi_virtio_requests_run(struct vi_virtio *m, unsigned *io_budget)

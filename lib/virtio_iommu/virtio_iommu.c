@@ -18,9 +18,9 @@
 
 /* ------------------------------------------------------------------- lifetime */
 
-static void forget_requests(struct vi_virtio *m)
+static void forget(struct vi_virtio *m) VI_WITH(m->unit->lock)
 {
-	m->answered = m->carried_out = m->submitted;
+	vi_virtio_requests_forget(m);
 	m->event_count = 0;
 	m->features = 0;
 }
@@ -33,7 +33,7 @@ static void reset(void *state)
 	vi_lock_assert(&m->unit->lock);
 	atomic_store(&m->bypass, !m->blocked);
 	vi_virtio_endpoints_leave(m, false);
-	forget_requests(m);
+	forget(m);
 	m->restart = 0;
 }
 
@@ -89,13 +89,8 @@ static void accept_features(void *state, uint64_t features)
 	m->features = features;
 }
 
-/*
- * An UNMAP that was under way may have taken mappings out without the invalidation
- * that comes with its end, so everything is dropped from the IOTLB.
- */
 static void begin_restart(struct vi_virtio *m, bool keep) VI_WITH(m->unit->lock)
 {
-	vi_iotlb_invalidate_all(m->unit, &m->collecting);
 	m->restart_keeps = keep && atomic_load(&m->bypass);
 	if (m->restart_keeps)
 		vi_virtio_domains_keep(m);
@@ -110,7 +105,7 @@ static bool restart(void *state, bool keep)
 	unsigned budget = 0;
 
 	vi_lock_assert(&m->unit->lock);
-	forget_requests(m);
+	forget(m);
 	if (!m->restart || (m->restart_keeps && !keep))
 		begin_restart(m, keep);
 	vi_virtio_work(m, &budget);

@@ -159,6 +159,9 @@ bool vi_virtio_endpoint_find(const struct vi_virtio *m, uint32_t endpoint, uint1
 	VI_WITH(m->unit->lock);
 int vi_virtio_submit(void *state, uint64_t token, const uint8_t *request, size_t length, size_t room);
 int64_t vi_virtio_answer(void *state, uint64_t *ret_token, uint8_t *buf, size_t size);
+/* All of them. An UNMAP in its midst has taken mappings out without the invalidation that comes with its end,
+ * so then everything is dropped from the IOTLB. */
+void vi_virtio_requests_forget(struct vi_virtio *m) VI_WITH(m->unit->lock);
 /* Carry requests out, in order, while the budget lasts. */
 void vi_virtio_requests_run(struct vi_virtio *m, unsigned *io_budget) VI_WITH(m->unit->lock);
 

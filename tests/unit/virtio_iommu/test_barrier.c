@@ -590,6 +590,28 @@ static void test_blocked_all_along(void **state)
 	bed_end(&b);
 }
 
+/* Nothing is taken away by a reset that keeps, so nobody is asked for a pin. */
+static void test_keeping_reset_leaves_pins(void **state)
+{
+	unsigned revoked = 0;
+	struct viommu_pin pin = {.revoke = on_revoke, .opaque = &revoked};
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+	assert_int_equal(bed_map(&b, 1, 0, PAGE - 1, PAGE, RW), OK);
+	assert_int_equal(viommu_pin(b.thread, b.device, 0, 8, VIOMMU_WRITE, &pin), 0);
+	assert_int_equal(viommu_driver_reset(b.viommu, true), 0);
+	assert_int_equal(revoked, 0);
+	assert_int_equal(viommu_driver_reset(b.viommu, false), VIOMMU_PROCESS_PENDING);
+	assert_int_equal(revoked, 1);
+	viommu_unpin(&pin);
+	bed_settle(&b);
+	assert_int_equal(viommu_driver_reset(b.viommu, false), 0);
+	bed_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -608,6 +630,7 @@ int main(void)
 		cmocka_unit_test(test_features_in_the_middle_of_an_unmap),
 		cmocka_unit_test(test_stricter_reset_while_one_is_under_way),
 		cmocka_unit_test(test_blocked_all_along),
+		cmocka_unit_test(test_keeping_reset_leaves_pins),
 	};
 
 	return cmocka_run_group_tests_name("virtio-iommu barrier", tests, NULL, NULL);
