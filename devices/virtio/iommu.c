@@ -43,7 +43,7 @@ static void note_pending(struct virtio_iommu *d, uint16_t head, const struct vir
 	d->outstanding++;
 }
 
-/* The unit takes as many requests as the queue has. 0, or what broke the queue. */
+/* 0, 1: the unit does not take it now, or what broke the queue. */
 static int take_request(struct virtio_iommu *d, struct virtqueue *q, uint16_t head)
 {
 	struct virtqueue_buffer *b = virtio_buffer(d->virtio);
@@ -58,14 +58,14 @@ static int take_request(struct virtio_iommu *d, struct virtqueue *q, uint16_t he
 		return (int)length;
 	err = viommu_request_submit(d->unit, d->taken, request, (size_t)length, b->to_write);
 	if (err)
-		return err == -EAGAIN ? 0 : err;
+		return err == -EAGAIN || err == -EBUSY ? 1 : err;
 	virtqueue_take(q);
 	note_pending(d, head, b);
 	return 0;
 }
 
 /* Those that are there at one look. Returns how many. */
-static unsigned take_requests(struct virtio_iommu *d, unsigned budget)
+static unsigned take_requests(struct virtio_iommu *d, unsigned budget, struct virtio_iommu_look *look)
 {
 	struct virtqueue *q = virtio_queue(d->virtio, REQUEST_QUEUE);
 	unsigned count = 0, room = VIOMMU_REQUESTS_MOST - d->outstanding;
@@ -79,9 +79,10 @@ static unsigned take_requests(struct virtio_iommu *d, unsigned budget)
 			err = take_request(d, q, head);
 		count += !err;
 	}
-	if (count && !err)
+	look->pending = look->pending || err > 0;
+	if (count && err >= 0)
 		err = virtqueue_set_quiet(q, true);
-	if (err)
+	if (err < 0)
 		virtio_broke(d->virtio, q, err);
 	return count;
 }
@@ -140,7 +141,8 @@ static unsigned give_answers(struct virtio_iommu *d)
 	return count;
 }
 
-/* A buffer that is too short is given back as it is. 1: done, 0: there is no event, or what broke. */
+/* A buffer that is too short is given back as it is. 1: done, 0: there is no event, -EBUSY: the unit is in
+ * use, or what broke. */
 static int give_event(struct virtio_iommu *d, struct virtqueue *q, uint16_t head)
 {
 	struct virtqueue_buffer *b = virtio_buffer(d->virtio);
@@ -152,20 +154,21 @@ static int give_event(struct virtio_iommu *d, struct virtqueue *q, uint16_t head
 		return err;
 	length = viommu_event_take(d->unit, event,
 				   b->to_write < sizeof(event) ? (size_t)b->to_write : sizeof(event));
-	if (length == -EAGAIN)
-		return 0;
+	if (length == -EAGAIN || length == -EBUSY)
+		return length == -EAGAIN ? 0 : -EBUSY;
 	virtqueue_take(q);
 	err = give_back(d, q, head, event, length > 0 ? (size_t)length : 0);
 	return err ? err : 1;
 }
 
 /* As many as there are buffers for, and wait at a time. Returns how many. */
-static unsigned give_events(struct virtio_iommu *d)
+static unsigned give_events(struct virtio_iommu *d, struct virtio_iommu_look *look)
 {
 	struct virtqueue *q = virtio_queue(d->virtio, EVENT_QUEUE);
 	unsigned count = 0;
 	uint16_t head;
 	int found = 0, given = 0;
+	bool busy;
 
 	/* An event that finds no room for itself is there. */
 	if (viommu_event_take(d->unit, NULL, 0) == -EAGAIN) {
@@ -175,8 +178,10 @@ static unsigned give_events(struct virtio_iommu *d)
 	while (count < VIOMMU_EVENTS_MOST && (found = virtqueue_look(q, &head)) > 0 &&
 	       (given = give_event(d, q, head)) > 0)
 		count++;
-	d->events_wait = found == 0 || count == VIOMMU_EVENTS_MOST;
-	if (found < 0 || given < 0)
+	busy = given == -EBUSY;
+	look->pending = look->pending || busy;
+	d->events_wait = found == 0 || busy || count == VIOMMU_EVENTS_MOST;
+	if (found < 0 || (given < 0 && !busy))
 		virtio_broke(d->virtio, q, found < 0 ? found : given);
 	else if (count)
 		virtio_gave_back(d->virtio, q);
@@ -189,7 +194,7 @@ void virtio_iommu_take(struct virtio_iommu *d, unsigned budget, struct virtio_io
 
 	switch (virtio_begin(d->virtio)) {
 	case VIRTIO_RUNS:
-		taken = take_requests(d, budget);
+		taken = take_requests(d, budget, look);
 		look->steps += taken;
 		look->deep = look->deep || (budget && taken == budget);
 		break;
@@ -222,8 +227,10 @@ void virtio_iommu_give(struct virtio_iommu *d, bool worked, struct virtio_iommu_
 		return;
 	given = give_answers(d);
 	look->steps += given;
+	/* Its answer was there, maybe, but not the unit. */
+	look->pending = look->pending || d->outstanding;
 	if (worked || given || d->events_wait)
-		look->steps += give_events(d);
+		look->steps += give_events(d, look);
 }
 
 bool virtio_iommu_arm(struct virtio_iommu *d)

@@ -40,7 +40,7 @@ struct virtio *virtio_iommu_transport(struct virtio_iommu *d);
 struct virtio_iommu_look {
 	unsigned steps; /* requests, answers and events that were moved */
 	bool deep;	/* more requests are waiting than the budget allows */
-	bool pending;	/* a reset of the driver waits for accesses in flight: come again */
+	bool pending;	/* accesses in flight are waited for, or the unit is in use: come again */
 };
 
 /* Hand the unit at most `budget` requests; 0: none. Adds to *look. */

@@ -23,6 +23,11 @@
  * viommu_save() carries out what was submitted, and has events that wait, but no answers in its state: take
  * those, and return them to the guest's rings, before its memory is saved.
  *
+ * Threads: any, as for viommu.h. viommu_request_submit(), viommu_request_answer(), viommu_event_take() and
+ * viommu_driver_reset() wait for no other call of the unit, as viommu_process() does not: where one is
+ *inside, which may itself wait for accesses in flight (viommu_mem_remove()), they change nothing and return
+ *-EBUSY, or VIOMMU_PROCESS_PENDING, and the program comes again. The others here wait for it.
+ *
  * An endpoint is a requester of the unit; its endpoint id is (segment << 16) + requester id.
  */
 #ifndef VIOMMU_REQUEST_H
@@ -87,7 +92,8 @@ int viommu_config_write(struct viommu *v, size_t offset, const void *buf, size_t
  * against its budget each request and each mapping that a request takes away.
  *
  * -EAGAIN: the unit has VIOMMU_REQUESTS_MOST, or viommu_driver_reset() has not returned 0 yet; leave the
- * request in the ring until an answer was taken, or the reset is over. -ENOTSUP: the model takes no requests.
+ * request in the ring until an answer was taken, or the reset is over. -EBUSY: another call is inside.
+ * -ENOTSUP: the model takes no requests.
  */
 int viommu_request_submit(struct viommu *v, uint64_t token, const void *request, size_t length, size_t room);
 
@@ -101,8 +107,8 @@ int viommu_request_submit(struct viommu *v, uint64_t token, const void *request,
  * unwritten.
  *
  * -EAGAIN: none may be given now; where viommu_process() returned VIOMMU_PROCESS_PENDING it
- * may be after another call of that. -ENOSPC: `size` is smaller than the answer, which stays. -ENOTSUP: the
- * model takes no requests.
+ * may be after another call of that. -EBUSY: another call is inside. -ENOSPC: `size` is smaller than the
+ * answer, which stays. -ENOTSUP: the model takes no requests.
  */
 int64_t viommu_request_answer(struct viommu *v, uint64_t *ret_token, void *buf, size_t size);
 
@@ -118,9 +124,9 @@ int64_t viommu_request_answer(struct viommu *v, uint64_t *ret_token, void *buf, 
  * until they end. Each endpoint leaves with its own ATTACH; all of them leave when `bypass` becomes 0, with a
  * reset without `keep`, and with viommu_reset().
  *
- * Returns 0 when it is done, else VIOMMU_PROCESS_PENDING: accesses are in flight. Then call it again, with
- * viommu_process() in between, until it returns 0; the driver should not read status 0 before.
- * One call without `keep` among them suffices for nothing to be kept.
+ * Returns 0 when it is done, else VIOMMU_PROCESS_PENDING: accesses are in flight, or another call is inside.
+ * Then call it again, with viommu_process() in between, until it returns 0; the driver should not read status
+ * 0 before. One call without `keep` among them suffices for nothing to be kept.
  *
  * -ENOTSUP: the model takes no requests.
  */
@@ -138,8 +144,8 @@ int viommu_driver_reset(struct viommu *v, bool keep);
  *
  * Returns how many bytes were written.
  *
- * -EAGAIN: there is none. -ENOSPC: `size` is less than VIOMMU_EVENT_BYTES; the event waits for
- * another buffer. -ENOTSUP: the model takes no requests.
+ * -EAGAIN: there is none. -EBUSY: another call is inside. -ENOSPC: `size` is less than VIOMMU_EVENT_BYTES;
+ * the event waits for another buffer. -ENOTSUP: the model takes no requests.
  */
 int64_t viommu_event_take(struct viommu *v, void *buf, size_t size);
 

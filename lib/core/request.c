@@ -67,7 +67,8 @@ int viommu_request_submit(struct viommu *v, uint64_t token, const void *request,
 
 	if (!ops)
 		return -ENOTSUP;
-	vi_lock_take(&v->lock);
+	if (!vi_lock_try(&v->lock))
+		return -EBUSY;
 	ret = ops->submit(v->model_state, token, request, length, room);
 	vi_lock_give(&v->lock);
 	return ret;
@@ -80,7 +81,8 @@ int64_t viommu_request_answer(struct viommu *v, uint64_t *ret_token, void *buf, 
 
 	if (!ops)
 		return -ENOTSUP;
-	vi_lock_take(&v->lock);
+	if (!vi_lock_try(&v->lock))
+		return -EBUSY;
 	ret = ops->answer(v->model_state, ret_token, buf, size);
 	vi_lock_give(&v->lock);
 	return ret;
@@ -93,7 +95,8 @@ int64_t viommu_event_take(struct viommu *v, void *buf, size_t size)
 
 	if (!ops)
 		return -ENOTSUP;
-	vi_lock_take(&v->lock);
+	if (!vi_lock_try(&v->lock))
+		return -EBUSY;
 	ret = ops->event(v->model_state, buf, size);
 	vi_lock_give(&v->lock);
 	return ret;
@@ -106,7 +109,8 @@ int viommu_driver_reset(struct viommu *v, bool keep)
 
 	if (!ops)
 		return -ENOTSUP;
-	vi_lock_take(&v->lock);
+	if (!vi_lock_try(&v->lock))
+		return VIOMMU_PROCESS_PENDING;
 	ret = ops->restart(v->model_state, keep) ? VIOMMU_PROCESS_PENDING : 0;
 	vi_lock_give(&v->lock);
 	return ret;

@@ -612,6 +612,45 @@ static void test_keeping_reset_leaves_pins(void **state)
 	bed_end(&b);
 }
 
+/* ------------------------------------------------- beside a call that waits itself */
+
+static void *remove_memory(void *arg)
+{
+	struct bed *b = arg;
+
+	viommu_mem_remove(b->viommu, 0, RAM_SIZE);
+	return NULL;
+}
+
+static void test_nothing_waits_for_calls_that_wait(void **state)
+{
+	uint8_t bytes[VIOMMU_ANSWER_BYTES];
+	pthread_t remover;
+	struct inside i;
+	uint64_t token;
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	assert_int_equal(bed_attach(&b, 1, EP2, 0), OK);
+	go_inside(&b, &i, 0);
+	bed_submit(&b, bytes, bed_write_probe(bytes, EP), 516);
+	assert_int_equal(pthread_create(&remover, NULL, remove_memory, &b), 0);
+	while (viommu_event_take(b.viommu, bytes, sizeof(bytes)) != -EBUSY)
+		sched_yield();
+	assert_int_equal(viommu_request_submit(b.viommu, 9, bytes, 72, 516), -EBUSY);
+	assert_int_equal(viommu_request_answer(b.viommu, &token, bytes, sizeof(bytes)), -EBUSY);
+	assert_int_equal(viommu_driver_reset(b.viommu, false), VIOMMU_PROCESS_PENDING);
+	come_out(&i);
+	pthread_join(remover, NULL);
+	/* None of them has done anything. */
+	bed_settle(&b);
+	assert_int_equal(bed_answer(&b), OK);
+	assert_int_equal(bed_answer(&b), WAITING);
+	assert_int_equal(viommu_write(b.thread, b.device2, 0, bytes, 1), -EACCES);
+	bed_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -631,6 +670,7 @@ int main(void)
 		cmocka_unit_test(test_stricter_reset_while_one_is_under_way),
 		cmocka_unit_test(test_blocked_all_along),
 		cmocka_unit_test(test_keeping_reset_leaves_pins),
+		cmocka_unit_test(test_nothing_waits_for_calls_that_wait),
 	};
 
 	return cmocka_run_group_tests_name("virtio-iommu barrier", tests, NULL, NULL);
