@@ -228,14 +228,18 @@ static int process(void *state, unsigned budget)
 	return (int)((budget - left) & (VIOMMU_PROCESS_PENDING - 1)) | (pending ? VIOMMU_PROCESS_PENDING : 0);
 }
 
-/* Requests that were submitted are begun. */
+/* Requests that were submitted are begun; of faults so many at a time, as devices can make them endless. */
 static bool settle(void *state)
 {
 	struct vi_virtio *m = state;
-	unsigned budget = UINT32_MAX;
+	unsigned faults = VI_FAULT_QUEUE_SIZE, budget = UINT32_MAX;
 
 	vi_lock_assert(&m->unit->lock);
-	vi_virtio_work(m, &budget);
+	vi_virtio_faults_take(m, &faults);
+	look_at_drain(m);
+	if (vi_virtio_bury(m, &budget))
+		vi_virtio_requests_run(m, &budget);
+	begin_drain(m);
 	return m->draining.active || m->collecting.needed || m->carried_out != m->submitted;
 }
 

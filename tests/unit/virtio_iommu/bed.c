@@ -15,6 +15,10 @@ static void on_guest_error(void *opaque, const struct viommu_guest_event *event)
 
 	b->errors++;
 	assert_true(strlen(event->text) > 5);
+	if (b->tries) {
+		b->tries--;
+		assert_int_equal(bed_put(b, 0, 1), -EACCES);
+	}
 }
 
 void bed_begin(struct bed *b, const struct viommu_virtio_options *options)

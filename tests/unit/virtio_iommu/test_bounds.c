@@ -154,6 +154,22 @@ static void test_events_wait_for_buffers(void **state)
 	bed_end(&b);
 }
 
+/* Devices that fault for ever do not keep a state from being saved. */
+static void test_flood_of_faults_beside_saving(void **state)
+{
+	uint8_t bytes[4096];
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+	assert_int_equal(bed_put(&b, 0, 1), -EACCES);
+	b.tries = 2000;
+	assert_true(viommu_save(b.viommu, bytes, sizeof(bytes)) > 0);
+	assert_in_range(b.tries, 1000, 1999);
+	bed_end(&b);
+}
+
 /* Devices that fault for ever keep no request from being carried out. */
 static void test_flood_of_faults_beside_requests(void **state)
 {
@@ -182,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_device_that_goes_in_the_middle),
 		cmocka_unit_test(test_mappings),
 		cmocka_unit_test(test_events_wait_for_buffers),
+		cmocka_unit_test(test_flood_of_faults_beside_saving),
 		cmocka_unit_test(test_flood_of_faults_beside_requests),
 	};
 
