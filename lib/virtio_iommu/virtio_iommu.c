@@ -198,14 +198,15 @@ static void begin_drain(struct vi_virtio *m) VI_WITH(m->unit->lock)
 }
 
 /*
- * Faults come first, with half of the budget, so that neither they nor requests keep the
- * other from ever being served. A mapping of a dead domain counts until it is freed, so
- * that comes before requests, which may want its place.
+ * Faults come first, with half of the budget, the odd step of which is theirs at every second visit, so that
+ * neither they nor requests keep the other from ever being served. A mapping of a dead domain counts until it
+ * is freed, so that comes before requests, which may want its place.
  */
 bool vi_virtio_work(struct vi_virtio *m, unsigned *io_budget)
 {
-	unsigned half = *io_budget / 2, left = half;
+	unsigned half = (unsigned)(((uint64_t)*io_budget + m->odd) / 2), left = half;
 
+	m->odd = !m->odd;
 	vi_virtio_faults_take(m, &left);
 	*io_budget -= half - left;
 	look_at_drain(m);

@@ -96,6 +96,7 @@ struct vi_virtio {
 
 	struct vi_drain collecting, draining;
 	uint64_t begun, passed; /* numbers of drains */
+	bool odd;		/* the odd step of this visit is that of faults */
 
 	struct vi_fault events[VIOMMU_EVENTS_MOST];
 	unsigned event_first, event_count;

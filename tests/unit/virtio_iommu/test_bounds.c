@@ -170,23 +170,55 @@ static void test_flood_of_faults_beside_saving(void **state)
 	bed_end(&b);
 }
 
-/* Devices that fault for ever keep no request from being carried out. */
+/* Devices that fault for ever keep no request from being carried out, whatever the budget. */
 static void test_flood_of_faults_beside_requests(void **state)
 {
 	uint8_t request[VIOMMU_REQUEST_BYTES];
-	unsigned visits = 0;
 	struct bed b;
 
 	(void)state;
 	bed_begin(&b, NULL);
 	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
-	bed_submit(&b, request, bed_write_unmap(request, 1, 0, UINT64_MAX), 4);
-	do {
-		for (unsigned i = 0; i < 4; i++)
-			assert_int_equal(bed_put(&b, 0, 1), -EACCES);
-		viommu_process(b.viommu, 2);
-		assert_true(++visits < 100);
-	} while (bed_answer(&b) == WAITING);
+	for (unsigned budget = 1; budget <= 2; budget++) {
+		unsigned visits = 0;
+
+		bed_submit(&b, request, bed_write_unmap(request, 1, 0, UINT64_MAX), 4);
+		do {
+			for (unsigned i = 0; i < 4; i++)
+				assert_int_equal(bed_put(&b, 0, 1), -EACCES);
+			viommu_process(b.viommu, budget);
+			assert_true(++visits < 100);
+		} while (bed_answer(&b) == WAITING);
+	}
+	bed_end(&b);
+}
+
+/* Nor does a driver that asks for ever keep faults from being told. */
+static void test_flood_of_requests_beside_faults(void **state)
+{
+	uint8_t request[VIOMMU_REQUEST_BYTES], event[24];
+	size_t length = bed_write_probe(request, EP);
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+	for (unsigned budget = 1; budget <= 2; budget++) {
+		unsigned visits = 0;
+
+		assert_int_equal(bed_put(&b, 0, 1), -EACCES);
+		do {
+			for (unsigned i = 0; i < 4; i++)
+				bed_submit(&b, request, length, 516);
+			viommu_process(b.viommu, budget);
+			while (bed_answer(&b) != WAITING)
+				;
+			assert_true(++visits < 10);
+		} while (!bed_event(&b, event));
+		bed_settle(&b);
+		while (bed_answer(&b) != WAITING)
+			;
+	}
 	bed_end(&b);
 }
 
@@ -200,6 +232,7 @@ int main(void)
 		cmocka_unit_test(test_events_wait_for_buffers),
 		cmocka_unit_test(test_flood_of_faults_beside_saving),
 		cmocka_unit_test(test_flood_of_faults_beside_requests),
+		cmocka_unit_test(test_flood_of_requests_beside_faults),
 	};
 
 	return cmocka_run_group_tests_name("virtio-iommu bounds", tests, NULL, NULL);
