@@ -190,13 +190,13 @@ static uint8_t enter(struct vi_virtio *m, struct vi_virtio_request *r, uint16_t 
 {
 	if (!vi_virtio_endpoint_prepare(m, rid))
 		return VIRTIO_IOMMU_S_NOMEM;
-	vi_count(&m->unit->counters, VI_COUNT_translation_enables, !bypass && !vi_virtio_domain_of(m, rid));
 	if (!d) {
 		d = vi_virtio_domain_make(m, r->domain, bypass);
 		if (!d)
 			return VIRTIO_IOMMU_S_NOMEM;
 		vi_virtio_domain_enter(m, d);
 	}
+	vi_count(&m->unit->counters, VI_COUNT_translation_enables, !bypass && !vi_virtio_domain_of(m, rid));
 	vi_virtio_endpoint_move(m, rid, d);
 	r->barrier = vi_virtio_barrier(m);
 	vi_count(&m->unit->counters, VI_COUNT_context_invalidations, 1);
