@@ -8,13 +8,16 @@
 #include <stdlib.h>
 
 #include "base/bits.h"
+#include "core/host.h"
+#include "core/requester.h"
+#include "core/requester_table.h"
 #include "spec/virtio_iommu.h"
 #include "virtio_iommu/virtio_iommu.h"
 
 /* Saved and loaded by the same function, true: the numbers are those of `m`. */
 static bool go_through_options(const struct vi_virtio *m, struct vi_state *s)
 {
-	const uint64_t own[] = {m->input_width, m->domain_last, m->mappings_most};
+	const uint64_t own[] = {m->input_width, m->domain_last, m->mappings_most, m->unit->address_width};
 	bool same = true;
 
 	for (unsigned i = 0; i < VI_ARRAY_SIZE(own); i++) {
@@ -86,8 +89,16 @@ void vi_virtio_state(void *state, struct vi_state *s)
 
 /* ---------------------------------------------------------------------- loading */
 
+/* The unit's own, which no request can put into a domain. */
+static bool is_bypass(const struct vi_virtio *m, uint16_t rid) VI_WITH(m->unit->lock)
+{
+	const struct viommu_requester *r = vi_requesters_find(&m->unit->requesters, rid);
+
+	return r && r->bypass;
+}
+
 static int load_endpoints(struct vi_virtio *m, struct vi_virtio *spare, struct vi_virtio_domain *d,
-			  uint64_t count, struct vi_state *s)
+			  uint64_t count, struct vi_state *s) VI_WITH(m->unit->lock)
 {
 	for (; count > 0; count--) {
 		uint64_t number = 0;
@@ -95,7 +106,7 @@ static int load_endpoints(struct vi_virtio *m, struct vi_virtio *spare, struct v
 
 		vi_state_number(s, &number, UINT16_MAX);
 		rid = (uint16_t)number;
-		if (s->bad || vi_virtio_domain_of(spare, rid))
+		if (s->bad || vi_virtio_domain_of(spare, rid) || is_bypass(m, rid))
 			return -EBADMSG;
 		if (!vi_virtio_endpoint_prepare(m, rid) || !vi_virtio_endpoint_prepare(spare, rid))
 			return -ENOMEM;
@@ -126,6 +137,7 @@ static int load_ranges(const struct vi_virtio *m, struct vi_virtio *spare, struc
 }
 
 static int load_domain(struct vi_virtio *m, struct vi_virtio *spare, struct vi_state *s)
+	VI_WITH(m->unit->lock)
 {
 	struct vi_virtio_domain head = {.number = 0}, *d;
 	uint64_t endpoints = 0;
@@ -144,7 +156,7 @@ static int load_domain(struct vi_virtio *m, struct vi_virtio *spare, struct vi_s
 	return err ? err : load_ranges(m, spare, d, s);
 }
 
-static int load(struct vi_virtio *m, struct vi_virtio *spare, struct vi_state *s)
+static int load(struct vi_virtio *m, struct vi_virtio *spare, struct vi_state *s) VI_WITH(m->unit->lock)
 {
 	uint64_t count = 0;
 	int err = 0;
@@ -186,6 +198,8 @@ static void take_over(struct vi_virtio *m, struct vi_virtio *spare) VI_WITH(m->u
 	for (unsigned i = 0; i < spare->event_count; i++)
 		m->events[i] = spare->events[i];
 	m->answered = m->carried_out = m->submitted;
+	if (!vi_list_is_empty(&m->dead))
+		vi_kick(m->unit);
 }
 
 /* Domains that were not handed over have ids of `m`. */

@@ -35,6 +35,8 @@ static void reset(void *state)
 	vi_virtio_endpoints_leave(m, false);
 	forget(m);
 	m->restart = 0;
+	if (!vi_list_is_empty(&m->dead))
+		vi_kick(m->unit);
 }
 
 static int take_options(struct vi_virtio *m, const struct viommu_virtio_options *options)

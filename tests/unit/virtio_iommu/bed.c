@@ -21,9 +21,18 @@ static void on_guest_error(void *opaque, const struct viommu_guest_event *event)
 	}
 }
 
+static void on_kick(void *opaque)
+{
+	struct bed *b = opaque;
+
+	b->kicks++;
+}
+
 void bed_begin(struct bed *b, const struct viommu_virtio_options *options)
 {
-	const struct viommu_host_ops ops = {.sz = sizeof(ops), .guest_error = on_guest_error};
+	const struct viommu_host_ops ops = {.sz = sizeof(ops),
+					    .guest_error = on_guest_error,
+					    .kick = on_kick};
 	const struct viommu_options o = {.sz = sizeof(o),
 					 .model = VIOMMU_MODEL_VIRTIO,
 					 .segment = SEGMENT,

@@ -222,6 +222,31 @@ static void test_flood_of_requests_beside_faults(void **state)
 	bed_end(&b);
 }
 
+/* After a reset or a restoration somebody is asked to free what was mapped before. */
+static void test_mappings_of_before_are_freed(void **state)
+{
+	uint8_t bytes[4096];
+	int64_t length;
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	length = viommu_save(b.viommu, bytes, sizeof(bytes));
+	for (unsigned way = 0; way < 2; way++) {
+		assert_int_equal(viommu_features_accept(b.viommu, F_ALL), 0);
+		assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+		map_many(&b, 1);
+		b.kicks = 0;
+		if (way)
+			viommu_reset(b.viommu);
+		else
+			assert_int_equal(viommu_restore(b.viommu, bytes, (size_t)length), 0);
+		assert_true(b.kicks > 0);
+		bed_settle(&b);
+	}
+	bed_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +258,7 @@ int main(void)
 		cmocka_unit_test(test_flood_of_faults_beside_saving),
 		cmocka_unit_test(test_flood_of_faults_beside_requests),
 		cmocka_unit_test(test_flood_of_requests_beside_faults),
+		cmocka_unit_test(test_mappings_of_before_are_freed),
 	};
 
 	return cmocka_run_group_tests_name("virtio-iommu bounds", tests, NULL, NULL);

@@ -103,6 +103,26 @@ static void test_requests_under_way(void **state)
 	bed_end(&b);
 }
 
+static void test_other_address_widths(void **state)
+{
+	const struct viommu_host_ops ops = {.sz = sizeof(ops)};
+	struct viommu_options o = {.sz = sizeof(o), .model = VIOMMU_MODEL_VIRTIO, .host_address_width = 40};
+	uint8_t bytes[ROOM];
+	struct viommu *v;
+	size_t length;
+	struct bed b;
+
+	(void)state;
+	bed_begin(&b, NULL);
+	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
+	assert_int_equal(bed_map(&b, 1, 0, PAGE - 1, UINT64_C(1) << 44, RW), OK);
+	length = save(&b, bytes);
+	bed_end(&b);
+	assert_int_equal(viommu_create(&ops, NULL, &o, &v), 0);
+	assert_int_equal(viommu_restore(v, bytes, length), -ENOTSUP);
+	viommu_destroy(v);
+}
+
 static void test_other_units(void **state)
 {
 	const struct viommu_virtio_options others[] = {{.sz = sizeof(others[0]), .input_width = 40},
@@ -156,12 +176,14 @@ static void refuse(struct bed *b, const uint8_t *good, size_t at, const uint64_t
 
 static void test_states_that_are_none(void **state)
 {
-	const size_t plain = HEADER + 3, domains = HEADER + 6;
+	const size_t plain = HEADER + 4, domains = HEADER + 7;
 	uint8_t good[ROOM];
+	struct viommu_requester *unit;
 	struct bed b;
 
 	(void)state;
 	bed_begin(&b, NULL);
+	assert_int_equal(viommu_requester_bypass_add(b.viommu, 0x18, &unit), 0);
 	save(&b, good);
 	assert_int_equal(bed_attach(&b, 1, EP, 0), OK);
 	assert_int_equal(bed_attach(&b, 2, EP2, 0), OK);
@@ -196,6 +218,7 @@ static void test_states_that_are_none(void **state)
 	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, RID, 2, 0, PAGE - 1, 0, RW, 0, PAGE - 1, 0, RW);
 	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, RID, UINT64_C(1) << 20, 0, PAGE - 1, 0, RW);
 	REFUSE(&b, good, domains, 1, 7, 0, 2, 1, RID, 0);
+	REFUSE(&b, good, domains, 1, 7, 0, 0, 1, 0x18, 0);	     /* the unit itself */
 	REFUSE(&b, good, plain, 0, F_ALL, 0, 1, 7, 0, 1, 1, RID, 0); /* kept, though nobody is freed */
 	bed_end(&b);
 }
@@ -232,6 +255,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_between_any_two_steps),
 		cmocka_unit_test(test_requests_under_way),
+		cmocka_unit_test(test_other_address_widths),
 		cmocka_unit_test(test_other_units),
 		cmocka_unit_test(test_states_that_are_none),
 		cmocka_unit_test(test_restored_while_the_driver_resets),
