@@ -28,6 +28,9 @@
  *inside, which may itself wait for accesses in flight (viommu_mem_remove()), they change nothing and return
  *-EBUSY, or VIOMMU_PROCESS_PENDING, and the program comes again. The others here wait for it.
  *
+ * viommu_reset() and viommu_restore() forget requests with their tokens, their answers, and a driver's reset
+ * that is under way; the first forgets events, too, and the second has those of the state.
+ *
  * An endpoint is a requester of the unit; its endpoint id is (segment << 16) + requester id.
  */
 #ifndef VIOMMU_REQUEST_H
@@ -89,7 +92,8 @@ int viommu_config_write(struct viommu *v, size_t offset, const void *buf, size_t
  * comes back with the answer.
  *
  * Nothing is carried out before viommu_process(), which carries requests out in order and counts
- * against its budget each request and each mapping that a request takes away.
+ * against its budget each request, and each mapping that a request takes away or that a domain had which has
+ * ended.
  *
  * -EAGAIN: the unit has VIOMMU_REQUESTS_MOST, or viommu_driver_reset() has not returned 0 yet; leave the
  * request in the ring until an answer was taken, or the reset is over. -EBUSY: another call is inside.
@@ -144,8 +148,9 @@ int viommu_driver_reset(struct viommu *v, bool keep);
  *
  * Returns how many bytes were written.
  *
- * -EAGAIN: there is none. -EBUSY: another call is inside. -ENOSPC: `size` is less than VIOMMU_EVENT_BYTES;
- * the event waits for another buffer. -ENOTSUP: the model takes no requests.
+ * -EAGAIN: there is none. -EBUSY: another call is inside. -ENOSPC: `size` is less than VIOMMU_EVENT_BYTES (so
+ * that with `buf` NULL and 0 it tells whether an event waits); the event waits for another buffer. -ENOTSUP:
+ * the model takes no requests.
  */
 int64_t viommu_event_take(struct viommu *v, void *buf, size_t size);
 

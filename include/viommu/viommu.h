@@ -278,7 +278,7 @@ int viommu_reach_some(struct viommu_requester *r, uint64_t *io_iova, uint64_t bu
 
 /* --------------------------------------------------------------- registers */
 
-/* Bytes of the register set, a multiple of 4096. 0 for VIOMMU_MODEL_NONE. */
+/* Bytes of the register set, a multiple of 4096. 0 for VIOMMU_MODEL_NONE and VIOMMU_MODEL_VIRTIO. */
 size_t viommu_regs_size(const struct viommu *v);
 
 /*
