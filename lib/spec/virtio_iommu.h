@@ -75,7 +75,7 @@
 #define VIRTIO_IOMMU_S_FAULT  7
 #define VIRTIO_IOMMU_S_NOMEM  8
 
-/* 5.13.6.7: the property RESV_MEM; its length goes without the header */
+/* 5.13.6.8: the property RESV_MEM; its length goes without the header */
 #define VIRTIO_IOMMU_PROBE_T_RESV_MEM	 1
 #define VIRTIO_IOMMU_PROBE_HEADER_LENGTH 2
 #define VIRTIO_IOMMU_PROBE_HEADER_SIZE	 4
@@ -85,7 +85,7 @@
 #define VIRTIO_IOMMU_RESV_MEM_SIZE	 24
 #define VIRTIO_IOMMU_RESV_MEM_T_MSI	 1
 
-/* 5.13.6.8: what an event has */
+/* 5.13.6.9: what an event has */
 #define VIRTIO_IOMMU_FAULT_REASON    0
 #define VIRTIO_IOMMU_FAULT_FLAGS     4
 #define VIRTIO_IOMMU_FAULT_ENDPOINT  8
