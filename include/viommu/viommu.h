@@ -223,6 +223,9 @@ struct viommu_requester_info {
  * untouched.
  *
  * -EINVAL: sz is less than its own size.
+ *
+ * The number of a domain is the guest's own. VIOMMU_MODEL_VIRTIO, whose numbers have 32 bits, gives each
+ * domain one of 16 bits: the guest's where that one is below 65,536 and free, else another.
  */
 int viommu_requester_describe(struct viommu_requester *r, struct viommu_requester_info *ret_info);
 
