@@ -72,7 +72,7 @@ static int reach_table(struct vi_driver_page_table *p, uint64_t iova, unsigned l
 			pte.address = vi_driver_page_alloc(p->memory);
 			if (!pte.address)
 				return -ENOMEM;
-			vi_driver_store64(p->memory, entry, p->table.format->encode_table(pte.address));
+			vi_driver_store64(p->memory, entry, p->table.format->encode_table(pte.address, l));
 		}
 		table = pte.address;
 	}
@@ -168,7 +168,7 @@ int64_t vi_driver_unmap(struct vi_driver_page_table *p, uint64_t iova, uint64_t 
 
 	if (!is_range(p, iova, size))
 		return -EINVAL;
-	while (iova <= last) {
+	for (;;) {
 		unsigned level = 1;
 		uint64_t entry = last_entry(p, iova, 1, &level),
 			 page = vi_pgtable_page_size(p->table.format, level);
@@ -179,7 +179,10 @@ int64_t vi_driver_unmap(struct vi_driver_page_table *p, uint64_t iova, uint64_t 
 			vi_driver_store64(p->memory, entry, 0);
 			unmapped += (int64_t)page;
 		}
-		iova = vi_align_down(iova, page) + page;
+		iova = vi_align_down(iova, page);
+		if (last - iova < page)
+			break; /* 64 bits have no iova after the last */
+		iova += page;
 	}
 	return unmapped;
 }

@@ -32,22 +32,34 @@ struct vi_pgtable {
 	uint8_t leaf_levels;   /* bit L: a leaf is allowed at level L */
 };
 
-enum vi_pte_kind { VI_PTE_NONE, VI_PTE_TABLE, VI_PTE_LEAF, VI_PTE_RESERVED };
+enum vi_pte_kind {
+	VI_PTE_NONE, /* not present */
+	VI_PTE_TABLE,
+	VI_PTE_LEAF,
+	VI_PTE_RESERVED,  /* a reserved bit is set */
+	VI_PTE_BAD_LEVEL, /* of a level, or a leaf of a size, that it cannot have where it is */
+};
 
 struct vi_pte {
 	enum vi_pte_kind kind;
 	unsigned access;  /* VI_PGTABLE_* that the entry grants */
 	uint64_t address; /* of the next table or the page */
-	uint8_t size_lg2; /* of a leaf: bytes that it translates */
-	uint8_t next;	  /* of a table: its level; one that is not below the entry's is taken for RESERVED */
+	uint8_t size_lg2; /* of a leaf: bytes that it translates; the size of its level, or more if equal
+			   * entries follow each other */
+	uint8_t next; /* of a table: its level; one that is not below the entry's is taken for BAD_LEVEL */
 };
 
 enum vi_walk_result {
 	VI_WALK_OK,
-	VI_WALK_DENIED,	      /* an entry lacks the right; not-present is the lack of all */
-	VI_WALK_RESERVED,     /* a reserved bit is set in an entry that grants what is asked for */
+	/* An entry lacks the right. Without a present bit, not-present is the lack of all. */
+	VI_WALK_DENIED,
+	/* A reserved bit is set; without a present bit, in an entry that grants what is asked for. */
+	VI_WALK_RESERVED,
 	VI_WALK_TABLE_ACCESS, /* a table is not in memory */
 	VI_WALK_BEYOND,	      /* the first stage leads to an address that the second has no bits for */
+	VI_WALK_NOT_PRESENT,  /* the present bit of an entry is clear */
+	VI_WALK_BAD_LEVEL,    /* the level of the next table is not below, or bits of the iova that belong to
+			       * skipped levels are not 0; a leaf has a size that is not one of its level */
 };
 
 /* What the first of two stages asked the second for. */
@@ -70,15 +82,19 @@ struct vi_pgtable_format {
 	const char *name;
 	uint8_t max_levels;
 	uint8_t index_bits; /* of a level */
-	/* Never fails: whatever is not as it must be is VI_PTE_RESERVED. */
+	/* A bit says whether an entry is there. Then not to be present is a refusal of its own, and an entry
+	 * is looked at as a whole before its rights are. */
+	bool has_present_bit;
+	/* Never fails: whatever is not as it must be is VI_PTE_RESERVED or VI_PTE_BAD_LEVEL. */
 	struct vi_pte (*decode)(const struct vi_pgtable *t, uint64_t entry, unsigned level);
 	/* vi_pgtable_walk() as the compiler has made it for this format (pgtable/walk.h); NULL: the one for
 	 * all. A copy of a format with another decode sets it to NULL. */
 	struct vi_walk (*walk)(const struct vi_pgtable *t, const struct vi_guestmem *gm, uint64_t iova,
 			       unsigned need, bool any);
-	/* What a driver writes. `address` is aligned to the level's page, or a table's. */
+	/* What a driver writes into a table of this level. `address` is aligned to the level's page, or a
+	 * table's. A format that has no right to write alone grants both. */
 	uint64_t (*encode_leaf)(uint64_t address, unsigned level, unsigned access);
-	uint64_t (*encode_table)(uint64_t address);
+	uint64_t (*encode_table)(uint64_t address, unsigned level);
 };
 
 /* Second-stage tables of Intel VT-d (9.8): 3 or 4 levels of R/W entries. */
@@ -118,7 +134,8 @@ struct vi_leaf {
 enum vi_next_result { VI_NEXT_FOUND, VI_NEXT_END, VI_NEXT_BUDGET };
 
 /*
- * The first leaf that ends at or after *io_iova and grants something. FOUND
+ * The first leaf that ends at or after *io_iova and grants something; of a leaf
+ * that has several entries, the part of one of them, as each may differ. FOUND
  * and END say so; BUDGET: *io_budget entries were read (a walk
  * that was begun is finished), *io_iova is where to
  * go on. Entries with reserved bits or in tables out of memory are passed over.

@@ -65,8 +65,9 @@ static uint64_t encode_leaf(uint64_t address, unsigned level, unsigned access)
 	       (access & VI_PGTABLE_WRITE ? VTD_SS_W : 0);
 }
 
-static uint64_t encode_table(uint64_t address)
+static uint64_t encode_table(uint64_t address, unsigned level)
 {
+	(void)level;
 	return address | VTD_SS_R | VTD_SS_W;
 }
 

@@ -35,18 +35,18 @@ static bool leaf_at(const struct vi_pgtable *t, const struct vi_pgtable_source *
 			return false;
 		pte = t->format->decode(t, entry, level);
 		access &= pte.access;
-		if (pte.kind == VI_PTE_NONE || pte.kind == VI_PTE_RESERVED || access == 0)
+		if (access == 0 || vi_walk_judge(t->format, &pte, level, true) != VI_WALK_OK)
 			return false;
 		if (pte.kind == VI_PTE_LEAF) {
-			uint64_t size = UINT64_C(1) << pte.size_lg2;
+			uint64_t size = vi_pgtable_page_size(t->format, level);
 
 			ret_leaf->first = vi_align_down(iova, size);
 			ret_leaf->last = ret_leaf->first + size - 1;
-			ret_leaf->address = pte.address;
+			ret_leaf->address = pte.address + (ret_leaf->first & (VI_BIT(pte.size_lg2) - 1));
 			ret_leaf->access = access;
 			return true;
 		}
-		if (!vi_walk_leads_on(&pte, level) || vi_walk_skips(t->format, &pte, level, iova))
+		if (vi_walk_skips(t->format, &pte, level, iova))
 			return false;
 		table = pte.address;
 		level = pte.next;

@@ -28,6 +28,26 @@ static inline bool vi_walk_skips(const struct vi_pgtable_format *f, const struct
 	       (iova & VI_BITS(vi_pgtable_shift(f, level) - 1, vi_pgtable_shift(f, pte->next + 1u))) != 0;
 }
 
+/*
+ * The order of checks of an entry is VT-d's (7.1.3): the right that is asked for,
+ * then reserved bits. So an entry that lacks the right is refused for that,
+ * whatever else is wrong with it. Where a bit says that the entry is there, all
+ * of the entry comes before its rights, as in page walks of CPUs.
+ */
+static inline enum vi_walk_result vi_walk_judge(const struct vi_pgtable_format *f, const struct vi_pte *pte,
+						unsigned level, bool granted)
+{
+	if (pte->kind == VI_PTE_NONE)
+		return f->has_present_bit ? VI_WALK_NOT_PRESENT : VI_WALK_DENIED;
+	if (!granted && !f->has_present_bit)
+		return VI_WALK_DENIED;
+	if (pte->kind == VI_PTE_RESERVED)
+		return VI_WALK_RESERVED;
+	if (pte->kind == VI_PTE_BAD_LEVEL || (pte->kind == VI_PTE_TABLE && !vi_walk_leads_on(pte, level)))
+		return VI_WALK_BAD_LEVEL;
+	return granted ? VI_WALK_OK : VI_WALK_DENIED;
+}
+
 static inline bool vi_walk_load(void *arg, uint64_t address, uint64_t *ret_entry)
 {
 	return vi_guestmem_load64_near(arg, address, ret_entry);
@@ -38,13 +58,7 @@ static inline struct vi_pgtable_source vi_walk_memory(struct vi_guestmem_cursor 
 	return (struct vi_pgtable_source){.load = vi_walk_load, .arg = memory};
 }
 
-/*
- * The order of checks at a level is VT-d's (7.1.3): the entry is
- * fetched, then the right that is asked for, then reserved bits. So an entry
- * that lacks the right is refused for that, whatever else is wrong with it.
- *
- * `f` is the format of `t`, and a constant where the walk is to be made for it.
- */
+/* `f` is the format of `t`, and a constant where the walk is to be made for it. */
 static inline __attribute__((always_inline)) struct vi_walk
 vi_walk_tables(const struct vi_pgtable_format *f, const struct vi_pgtable *t, struct vi_pgtable_source source,
 	       uint64_t iova, unsigned need, bool any)
@@ -62,20 +76,15 @@ vi_walk_tables(const struct vi_pgtable_format *f, const struct vi_pgtable *t, st
 			return w;
 		pte = f->decode(t, entry, w.level);
 		w.access &= pte.access;
-		w.result = VI_WALK_DENIED;
-		if (pte.kind == VI_PTE_NONE || !vi_pgtable_grants(w.access, need, any))
-			return w;
-		w.result = VI_WALK_RESERVED;
-		if (pte.kind == VI_PTE_RESERVED ||
-		    (pte.kind == VI_PTE_TABLE && !vi_walk_leads_on(&pte, w.level)))
+		w.result = vi_walk_judge(f, &pte, w.level, vi_pgtable_grants(w.access, need, any));
+		if (w.result != VI_WALK_OK)
 			return w;
 		if (pte.kind == VI_PTE_LEAF) {
-			w.result = VI_WALK_OK;
 			w.address = pte.address;
 			w.size_lg2 = pte.size_lg2;
 			return w;
 		}
-		w.result = VI_WALK_DENIED;
+		w.result = VI_WALK_BAD_LEVEL;
 		if (vi_walk_skips(f, &pte, w.level, iova))
 			return w;
 		table = pte.address;

@@ -161,7 +161,7 @@ static void test_levels_that_do_not_fall(void **state)
 			tables_set(&m, 0, index, TABLE_GPA | next);
 		m.loads = 0;
 		w = vi_pgtable_walk(&t, &m.gm, 0, RW, false);
-		assert_int_equal(w.result, VI_WALK_RESERVED);
+		assert_int_equal(w.result, VI_WALK_BAD_LEVEL);
 		assert_in_range(m.loads, 1, 4);
 		assert_int_equal(w.reads, m.loads);
 		iova = 0;
@@ -189,7 +189,7 @@ static void test_skipped_levels(void **state)
 	assert_int_equal(vi_pgtable_walk(&t, &m.gm, iova + 0x3000, RW, false).result, VI_WALK_OK);
 	for (unsigned bit = 21; bit < 39; bit++)
 		assert_int_equal(vi_pgtable_walk(&t, &m.gm, iova | UINT64_C(1) << bit, RW, false).result,
-				 VI_WALK_DENIED);
+				 VI_WALK_BAD_LEVEL);
 	for (unsigned page = 0; page < ENTRIES; page++) {
 		assert_int_equal(vi_pgtable_next(&t, &m.gm, &iova, &budget, &leaf), VI_NEXT_FOUND);
 		assert_int_equal(leaf.first, (UINT64_C(1) << 39) + page * PAGE);

@@ -207,7 +207,7 @@ static void test_encodings(void **state)
 			e = f->interpret(f->format->encode_leaf(address, level, access), level, &t);
 			assert_true(e.kind == PAGE_LEAF && e.access == access && e.address == address);
 		}
-		e = f->interpret(f->format->encode_table(address + PAGE), level + 1, &t);
+		e = f->interpret(f->format->encode_table(address + PAGE, level + 1), level + 1, &t);
 		assert_true(e.kind == NEXT_TABLE && e.access == RW && e.address == address + PAGE);
 	}
 }
