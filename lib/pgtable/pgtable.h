@@ -99,6 +99,12 @@ struct vi_pgtable_format {
 
 /* Second-stage tables of Intel VT-d (9.8): 3 or 4 levels of R/W entries. */
 extern const struct vi_pgtable_format vi_pgtable_vtd_second_stage;
+/* Host page tables of AMD-Vi (2.2.3): 1 to 6 levels. An entry names the level of the next table, or the size
+ * of its leaf. */
+extern const struct vi_pgtable_format vi_pgtable_amd_v1;
+/* Guest page tables of AMD-Vi (2.2.6): 4 or 5 levels as CPUs have them in long mode, for accesses with the
+ * rights of a user. */
+extern const struct vi_pgtable_format vi_pgtable_amd_v2;
 
 /* Does `granted` suffice? */
 static inline bool vi_pgtable_grants(unsigned granted, unsigned need, bool any)

@@ -111,6 +111,12 @@ static unsigned level_for(const struct bed *b, uint64_t i, uint64_t gpa, uint64_
 	return 1;
 }
 
+/* Long mode has no entries that can be written and not read. */
+static unsigned granted_by(const struct bed *b, unsigned access)
+{
+	return b->p.table.format == &vi_pgtable_amd_v2 && access == WRITE ? RW : access;
+}
+
 static int oracle_pass(struct bed *b, uint64_t first, uint64_t gpa, uint64_t count, unsigned access,
 		       bool write)
 {
@@ -121,8 +127,8 @@ static int oracle_pass(struct bed *b, uint64_t first, uint64_t gpa, uint64_t cou
 		if (b->window[first].access)
 			return -EEXIST;
 		for (uint64_t i = 0; write && i < pages; i++)
-			b->window[first + i] =
-				(struct mapped){gpa + i * PAGE, (uint8_t)access, (uint8_t)level};
+			b->window[first + i] = (struct mapped){gpa + i * PAGE, (uint8_t)granted_by(b, access),
+							       (uint8_t)level};
 		for (unsigned above = level + 1; above <= 3; above++)
 			b->has_table[above][first / (page_at(above) / PAGE)] = true;
 		first += pages;
@@ -177,9 +183,12 @@ static void check_page(struct bed *b, uint64_t i)
 	const struct mapped *want = &b->window[i];
 	struct vi_walk w = vi_pgtable_walk(&b->p.table, &b->gm, b->base + i * PAGE, RW, true);
 
-	assert_int_equal(w.result, want->access ? VI_WALK_OK : VI_WALK_DENIED);
-	if (!want->access)
+	if (!want->access) {
+		assert_int_equal(w.result,
+				 b->p.table.format->has_present_bit ? VI_WALK_NOT_PRESENT : VI_WALK_DENIED);
 		return;
+	}
+	assert_int_equal(w.result, VI_WALK_OK);
 	assert_int_equal(w.level, want->level);
 	assert_int_equal(w.access, want->access);
 	assert_int_equal(w.address + i * PAGE % page_at(w.level), want->gpa);
@@ -207,23 +216,24 @@ static void check_all(struct bed *b)
 	assert_int_equal(i, WINDOW_PAGES);
 }
 
-/* One row for each format. */
-static const struct vi_pgtable_format *const formats[] = {&vi_pgtable_vtd_second_stage};
-
 /* With each format, number of levels and set of page sizes; the window at the end of what the levels reach.
  */
 static void with_each_shape(void (*fn)(struct bed *b))
 {
-	static const struct {
-		unsigned levels, sizes;
-	} shapes[] = {{3, 0x2}, {3, 0x6}, {3, 0xe}, {4, 0x2}, {4, 0x6}, {4, 0xa}, {4, 0xe}};
+	static const struct vi_pgtable_format *const vtd = &vi_pgtable_vtd_second_stage,
+						     *const amd_v1 = &vi_pgtable_amd_v1,
+						     *const amd_v2 = &vi_pgtable_amd_v2;
+	const struct shape shapes[] = {
+		{vtd, 3, 0x2},	  {vtd, 3, 0x6},    {vtd, 3, 0xe},    {vtd, 4, 0x2},
+		{vtd, 4, 0x6},	  {vtd, 4, 0xa},    {vtd, 4, 0xe},    {amd_v1, 3, 0xe},
+		{amd_v1, 4, 0x6}, {amd_v1, 5, 0xe}, {amd_v2, 4, 0xe}, {amd_v2, 5, 0x6},
+	};
 	static struct bed b;
 
-	for (unsigned i = 0; i < VI_ARRAY_SIZE(shapes) * VI_ARRAY_SIZE(formats); i++) {
-		unsigned n = i % VI_ARRAY_SIZE(shapes);
-		struct shape s = {formats[i / VI_ARRAY_SIZE(shapes)], shapes[n].levels, shapes[n].sizes};
+	for (unsigned i = 0; i < VI_ARRAY_SIZE(shapes); i++) {
+		const struct shape *s = &shapes[i];
 
-		begin(&b, &s, (UINT64_C(1) << (12 + 9 * s.levels)) - WINDOW_PAGES * PAGE, TABLE_PAGES);
+		begin(&b, s, (UINT64_C(1) << (12 + 9 * s->levels)) - WINDOW_PAGES * PAGE, TABLE_PAGES);
 		fn(&b);
 		finish(&b);
 	}
@@ -453,6 +463,22 @@ static void test_entry_gpa(void **state)
 	finish(&b);
 }
 
+/* Six levels reach the last of 64 bits, where a range ends at 0. */
+static void test_last_page_of_all(void **state)
+{
+	static const struct shape s = {&vi_pgtable_amd_v1, 6, 0xe};
+	static struct bed b;
+
+	(void)state;
+	begin(&b, &s, UINT64_MAX - WINDOW_PAGES * PAGE + 1, TABLE_PAGES);
+	map(&b, WINDOW_PAGES - PAGES_2M - 1, GB1 - PAGE, PAGES_2M + 1, RW);
+	check_page(&b, WINDOW_PAGES - 1);
+	check_page(&b, WINDOW_PAGES - PAGES_2M - 1);
+	unmap(&b, WINDOW_PAGES - PAGES_2M - 1, PAGES_2M + 1);
+	check_page(&b, WINDOW_PAGES - 1);
+	finish(&b);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -465,6 +491,7 @@ int main(void)
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_no_memory_for_the_root),
 		cmocka_unit_test(test_entry_gpa),
+		cmocka_unit_test(test_last_page_of_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

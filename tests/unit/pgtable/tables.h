@@ -22,20 +22,31 @@
 #define TABLE_GPA  UINT64_C(0x40000000) /* of the first table page */
 #define TABLE_MOST 16			/* pages; of the last one only the first half is memory */
 
-enum meaning_kind { ABSENT, NEXT_TABLE, PAGE_LEAF, MALFORMED };
+enum meaning_kind { ABSENT, NEXT_TABLE, PAGE_LEAF, MALFORMED, MISPLACED };
 
 struct meaning {
 	enum meaning_kind kind;
 	unsigned access;
 	uint64_t address;
+	unsigned next;	   /* of a table: its level */
+	unsigned size_lg2; /* of a leaf */
 };
 
 /* One row for each format that lib/ has. */
 struct format_case {
 	const struct vi_pgtable_format *format;
 	unsigned fewest_levels, most_levels;
+	unsigned leaf_most; /* no leaves above this level */
 	struct meaning (*interpret)(uint64_t entry, unsigned level, const struct vi_pgtable *t);
 	uint64_t (*compose)(uint64_t address, bool leaf, unsigned level, unsigned access);
+	/* A leaf of any size, NULL: each level has one. */
+	uint64_t (*compose_sized)(uint64_t address, unsigned size_lg2, unsigned access);
+	enum vi_walk_result
+		absent; /* that an entry is not present is told as; NOT_PRESENT: it has a bit for it */
+	enum vi_walk_result bad_leaf; /* a leaf at a level that has none */
+	unsigned write_only;	      /* what an entry grants that shall be written and not read */
+	uint64_t ignored;	      /* bits, at each level */
+	bool names_level;	      /* an entry names the level of its table, which so has one level only */
 };
 
 extern const struct format_case format_cases[];
@@ -56,9 +67,16 @@ uint64_t tables_gpa(unsigned page);
 void tables_set(struct tables *m, unsigned page, unsigned index, uint64_t entry);
 uint64_t tables_get(const struct tables *m, unsigned page, unsigned index);
 
+#define LEVELS_MOST 6
+
 /* The 9 bits of iova that level looks at; and an iova made of such indexes, [0] for level 1. */
 unsigned index_at(uint64_t iova, unsigned level);
-uint64_t iova_of(const unsigned index[4]);
+uint64_t iova_of(const unsigned index[LEVELS_MOST]);
+/* The last iova that so many levels reach. */
+uint64_t last_iova(unsigned levels);
+/* Which levels may have leaves, by a number below 8. */
+uint8_t leaf_levels_of(const struct format_case *f, unsigned sizes);
+unsigned granted_by(const struct format_case *f, unsigned access);
 
 /* What the walk must answer, and how many entries it must load. */
 struct vi_walk oracle_walk(const struct tables *m, const struct format_case *f, const struct vi_pgtable *t,

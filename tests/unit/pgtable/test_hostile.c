@@ -4,7 +4,7 @@
 
 #include "tables.h"
 
-enum { ENTRIES = 512, ROUNDS = 12, WALKS = 400 };
+enum { ENTRIES = 512, ROUNDS = 12, WALKS = 400, RESULTS = VI_WALK_BAD_LEVEL + 1 };
 
 static uint64_t random_address(struct chance *c, unsigned level)
 {
@@ -25,16 +25,17 @@ static uint64_t random_address(struct chance *c, unsigned level)
 
 static uint64_t random_entry(const struct format_case *f, struct chance *c)
 {
-	unsigned level = (unsigned)chance_between(c, 1, 4);
+	unsigned level = (unsigned)chance_between(c, 1, f->most_levels);
 	bool leaf = chance_one_in(c, 4);
 	uint64_t entry = f->compose(random_address(c, level), leaf, level,
 				    chance_one_in(c, 3) ? chance_below(c, 4) & RW : RW);
 
+	if (f->compose_sized && chance_one_in(c, 8))
+		entry = f->compose_sized(entry & VI_BITS(45, 12), (unsigned)chance_between(c, 13, 40), RW);
 	if (chance_one_in(c, 6))
 		entry ^= UINT64_C(1) << chance_below(c, 64);
 	if (chance_one_in(c, 10))
-		entry |= chance_word(c) &
-			 (VI_BITS(6, 3) | VI_BITS(10, 8) | VI_BITS(61, 52) | VI_BIT(63)); /* ignored */
+		entry |= chance_word(c) & f->ignored;
 	return chance_one_in(c, 16) ? chance_word(c) : entry;
 }
 
@@ -46,7 +47,8 @@ static void fill(struct tables *m, const struct format_case *f, struct chance *c
 }
 
 /* Each round other tables; walks from any table as the root, and from none. */
-static void random_round(struct tables *m, const struct format_case *f, struct chance *c, unsigned seen[4])
+static void random_round(struct tables *m, const struct format_case *f, struct chance *c,
+			 unsigned seen[RESULTS])
 {
 	fill(m, f, c);
 	for (unsigned i = 0; i < WALKS; i++) {
@@ -55,9 +57,10 @@ static void random_round(struct tables *m, const struct format_case *f, struct c
 			.root = tables_gpa((unsigned)chance_below(c, TABLE_MOST + 2)),
 			.levels = (uint8_t)chance_between(c, f->fewest_levels, f->most_levels),
 			.address_width = (uint8_t)(chance_one_in(c, 4) ? chance_between(c, 32, 52) : 46),
-			.leaf_levels = (uint8_t)(chance_one_in(c, 2) ? 0xe : chance_below(c, 8) << 1),
+			.leaf_levels =
+				leaf_levels_of(f, chance_one_in(c, 2) ? 7 : (unsigned)chance_below(c, 8)),
 		};
-		uint64_t iova = chance_word(c) % (UINT64_C(1) << (12 + 9 * t.levels));
+		uint64_t iova = chance_word(c) & last_iova(t.levels);
 		unsigned loads;
 
 		check_walks(m, f, &t, iova);
@@ -70,19 +73,22 @@ static void test_random(void **state)
 	struct chance c = {4};
 
 	for (unsigned i = 0; i < format_count * 2; i++) {
-		unsigned seen[4] = {0};
+		unsigned seen[RESULTS] = {0};
 		struct tables m;
 
 		tables_init(&m, i % 2);
 		for (unsigned round = 0; round < ROUNDS; round++)
 			random_round(&m, &format_cases[i / 2], &c, seen);
 		tables_finish(&m);
-		for (unsigned result = 0; result < 4; result++)
+		for (unsigned result = VI_WALK_OK; result <= VI_WALK_TABLE_ACCESS; result++)
 			assert_true(seen[result] > WALKS / 20); /* or the tables are too dull */
+		assert_true(seen[format_cases[i / 2].absent] > WALKS / 20);
+		assert_true(seen[format_cases[i / 2].bad_leaf] > WALKS / 20);
 	}
 }
 
-/* One table that is each level of itself: a walk ends after as many loads as there are levels. */
+/* One table that is each level of itself: a walk ends after as many loads as there are levels; or after two,
+ * as the level that an entry names is not below itself. */
 static void test_self_reference(void **state)
 {
 	for (unsigned i = 0; i < format_count; i++) {
@@ -94,12 +100,13 @@ static void test_self_reference(void **state)
 			tables_set(&m, 0, index, f->compose(TABLE_GPA, false, 2, RW));
 		for (unsigned levels = f->fewest_levels; levels <= f->most_levels; levels++) {
 			struct vi_pgtable t = {f->format, TABLE_GPA, (uint8_t)levels, 46, 0xe};
+			unsigned most = f->names_level && levels > 2 ? 2 : levels;
 
 			for (unsigned index = 0; index < ENTRIES; index++) {
-				const unsigned same[4] = {index, index, index, levels == 4 ? index : 0};
+				const unsigned same[LEVELS_MOST] = {index, index, index, index, index, index};
 
-				check_walks(&m, f, &t, iova_of(same));
-				assert_int_equal(m.loads, levels);
+				check_walks(&m, f, &t, iova_of(same) & last_iova(levels));
+				assert_in_range(m.loads, f->names_level ? 1 : most, most);
 			}
 		}
 		tables_finish(&m);
@@ -119,11 +126,12 @@ static void test_loops(void **state)
 			tables_set(&m, 1, index, f->compose(tables_gpa(0), false, 2, index % 5 ? RW : WRITE));
 		}
 		for (unsigned n = 0; n < 1000; n++) {
-			const unsigned index[4] = {n % 512, n * 7 % 512, n * 11 % 512, n * 13 % 512};
+			const unsigned index[LEVELS_MOST] = {n % 512,	   n * 7 % 512,	 n * 11 % 512,
+							     n * 13 % 512, n * 17 % 512, n % 128};
 			struct vi_pgtable t = {f->format, tables_gpa(n % 2), (uint8_t)f->most_levels, 46,
 					       0xe};
 
-			check_walks(&m, f, &t, iova_of(index) % (UINT64_C(1) << (12 + 9 * t.levels)));
+			check_walks(&m, f, &t, iova_of(index) & last_iova(t.levels));
 		}
 		tables_finish(&m);
 	}

@@ -23,7 +23,7 @@ static void with_each(table_fn fn)
 		for (unsigned levels = f->fewest_levels; levels <= f->most_levels; levels++) {
 			for (unsigned sizes = 0; sizes < 8; sizes++) {
 				struct vi_pgtable t = {f->format, TABLE_GPA, (uint8_t)levels, ADDRESS_WIDTH,
-						       (uint8_t)(sizes << 1)};
+						       leaf_levels_of(f, sizes)};
 
 				tables_clear(&m);
 				fn(&m, f, &t);
@@ -34,16 +34,23 @@ static void with_each(table_fn fn)
 }
 
 /* Where in its table each level's entry lies, [0] for level 1. */
-static const unsigned index_sets[][4] = {
-	{0, 0, 0, 0},
-	{511, 511, 511, 511},
-	{1, 2, 3, 4},
-	{256, 0, 511, 7},
+static const unsigned index_sets[][LEVELS_MOST] = {
+	{0, 0, 0, 0, 0, 0},
+	{511, 511, 511, 511, 511, 127},
+	{1, 2, 3, 4, 5, 6},
+	{256, 0, 511, 7, 0, 64},
 };
+
+/* The highest level that has leaves in these tables, allowed or not, within the width of the address. */
+static unsigned highest_leaf(const struct format_case *f, const struct vi_pgtable *t)
+{
+	return (unsigned)vi_min(vi_min(t->levels, f->leaf_most), 4);
+}
 
 /* A chain of tables, page 0 for the top level, page 1 the next; a leaf at `leaf`. Returns its address. */
 static uint64_t build_chain(struct tables *m, const struct format_case *f, const struct vi_pgtable *t,
-			    const unsigned index[4], unsigned leaf, const unsigned rights[5])
+			    const unsigned index[LEVELS_MOST], unsigned leaf,
+			    const unsigned rights[LEVELS_MOST + 1])
 {
 	uint64_t page = PAGE << 9 * (leaf - 1),
 		 address = (UINT64_C(0x2a5a5a5a5a5a5a5a) % (UINT64_C(1) << ADDRESS_WIDTH)) / page * page;
@@ -56,18 +63,20 @@ static uint64_t build_chain(struct tables *m, const struct format_case *f, const
 }
 
 /* The result by the rules in words: from the top, the first level that is wrong ends it. */
-static struct vi_walk expected_of(const struct vi_pgtable *t, unsigned leaf, const unsigned rights[5],
-				  unsigned need, bool any, uint64_t address)
+static struct vi_walk expected_of(const struct format_case *f, const struct vi_pgtable *t, unsigned leaf,
+				  const unsigned rights[LEVELS_MOST + 1], unsigned need, bool any,
+				  uint64_t address)
 {
-	struct vi_walk w = {.access = RW};
+	struct vi_walk w = {.access = RW, .size_lg2 = (uint8_t)(12 + 9 * (leaf - 1))};
+	bool rights_first = f->absent == VI_WALK_DENIED;
 
 	for (w.level = t->levels; w.level >= leaf; w.level--) {
-		w.access &= rights[w.level];
-		w.result = VI_WALK_DENIED;
-		if (any ? (w.access & need) == 0 : (w.access & need) != need)
-			return w;
-		w.result = VI_WALK_RESERVED;
-		if (w.level == leaf && !(t->leaf_levels >> leaf & 1))
+		bool lacking, bad = w.level == leaf && !(t->leaf_levels >> leaf & 1);
+
+		w.access &= granted_by(f, rights[w.level]);
+		lacking = any ? (w.access & need) == 0 : (w.access & need) != need;
+		w.result = bad && !(lacking && rights_first) ? f->bad_leaf : VI_WALK_DENIED;
+		if (lacking || bad)
 			return w;
 	}
 	w.level = leaf;
@@ -77,11 +86,11 @@ static struct vi_walk expected_of(const struct vi_pgtable *t, unsigned leaf, con
 }
 
 static void check_rights(struct tables *m, const struct format_case *f, const struct vi_pgtable *t,
-			 const unsigned index[4], unsigned leaf, unsigned combination)
+			 const unsigned index[LEVELS_MOST], unsigned leaf, unsigned combination)
 {
-	unsigned rights[5] = {0};
+	unsigned rights[LEVELS_MOST + 1] = {0};
 	unsigned loads;
-	uint64_t address, iova = iova_of(index) % (UINT64_C(1) << (12 + 9 * t->levels));
+	uint64_t address, iova = iova_of(index) & last_iova(t->levels);
 
 	for (unsigned level = leaf; level <= t->levels; level++)
 		rights[level] = combination >> 2 * (level - 1) & RW;
@@ -89,7 +98,7 @@ static void check_rights(struct tables *m, const struct format_case *f, const st
 	check_walks(m, f, t, iova);
 	for (unsigned ask = 0; ask < 6; ask++) {
 		unsigned need = ask % 3 + 1;
-		struct vi_walk want = expected_of(t, leaf, rights, need, ask >= 3, address);
+		struct vi_walk want = expected_of(f, t, leaf, rights, need, ask >= 3, address);
 		struct vi_walk got = oracle_walk(m, f, t, iova, need, ask >= 3, &loads);
 
 		assert_true(is_same_walk(&got, &want));
@@ -98,7 +107,7 @@ static void check_rights(struct tables *m, const struct format_case *f, const st
 
 static void check_all_rights(struct tables *m, const struct format_case *f, struct vi_pgtable *t)
 {
-	for (unsigned leaf = 1; leaf <= 3; leaf++) {
+	for (unsigned leaf = 1; leaf <= highest_leaf(f, t); leaf++) {
 		for (unsigned s = 0; s < VI_ARRAY_SIZE(index_sets); s++) {
 			for (unsigned combination = 0; combination < 1u << 2 * t->levels; combination++)
 				if (combination % (1u << 2 * (leaf - 1)) == 0)
@@ -116,11 +125,11 @@ static void test_rights_at_every_level(void **state)
 /* Every bit of every entry on the way, turned over, at every place. */
 static void check_each_bit(struct tables *m, const struct format_case *f, struct vi_pgtable *t)
 {
-	static const unsigned rights[5] = {RW, RW, RW, RW, RW};
+	static const unsigned rights[LEVELS_MOST + 1] = {RW, RW, RW, RW, RW, RW, RW};
 	const unsigned *index = index_sets[2];
-	uint64_t iova = iova_of(index) % (UINT64_C(1) << (12 + 9 * t->levels));
+	uint64_t iova = iova_of(index) & last_iova(t->levels);
 
-	for (unsigned leaf = 1; leaf <= 3; leaf++) {
+	for (unsigned leaf = 1; leaf <= highest_leaf(f, t); leaf++) {
 		tables_clear(m);
 		build_chain(m, f, t, index, leaf, rights);
 		for (unsigned i = 0; i < 64 * (t->levels - leaf + 1); i++) {
@@ -205,19 +214,21 @@ static void test_encodings(void **state)
 
 		for (unsigned access = 1; access <= RW; access++) {
 			e = f->interpret(f->format->encode_leaf(address, level, access), level, &t);
-			assert_true(e.kind == PAGE_LEAF && e.access == access && e.address == address);
+			assert_true(e.kind == PAGE_LEAF && e.access == granted_by(f, access) &&
+				    e.address == address);
 		}
 		e = f->interpret(f->format->encode_table(address + PAGE, level + 1), level + 1, &t);
 		assert_true(e.kind == NEXT_TABLE && e.access == RW && e.address == address + PAGE);
+		assert_int_equal(e.next, level);
 	}
 }
 
 /* The n-th load fails: the walk ends there, and says so. */
 static void check_failing_loads(struct tables *m, const struct format_case *f, struct vi_pgtable *t)
 {
-	static const unsigned rights[5] = {RW, RW, RW, RW, RW};
+	static const unsigned rights[LEVELS_MOST + 1] = {RW, RW, RW, RW, RW, RW, RW};
 	const unsigned *index = index_sets[3];
-	uint64_t iova = iova_of(index) % (UINT64_C(1) << (12 + 9 * t->levels));
+	uint64_t iova = iova_of(index) & last_iova(t->levels);
 
 	if (!m->called)
 		return;
