@@ -93,8 +93,8 @@ struct viommu_host_ops {
 
 	/*
 	 * Tables and queues of the guest in memory registered without a host
-	 * pointer: reads of 8 bytes, writes of 4, aligned. Called with the unit's lock
-	 * held or inside a short guard: must answer at once. NULL: such tables
+	 * pointer: reads of 8 bytes, writes of 4 or 8, aligned. Called with the unit's
+	 * lock held or inside a short guard: must answer at once. NULL: such tables
 	 * are not reachable for the unit, which the guest sees as the
 	 * specification's "error accessing ..." faults.
 	 */

@@ -188,6 +188,35 @@ void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid,
 	end_changes(v);
 }
 
+/* The context goes before what is cached of its domain (iotlb.h). */
+static void drop_with_domain(struct viommu *v, struct vi_drain *d, struct viommu_requester *r)
+	VI_WITH(v->context_lock)
+{
+	const struct vi_context *c = atomic_load_explicit(&r->context, memory_order_acquire);
+	struct vi_domain *domain = c ? c->domain : NULL;
+
+	if (c && c->t.has_domain)
+		vi_drain_note_domain(d, c->t.domain_id);
+	drop_device(v, r);
+	if (domain)
+		vi_domain_drop_cached(v, domain);
+}
+
+void vi_context_drop_with_domains(struct viommu *v, struct vi_drain *d, uint16_t rid)
+{
+	struct viommu_requester *r = vi_requesters_find(&v->requesters, rid);
+	struct vi_list *node;
+
+	begin_changes(v);
+	if (r) {
+		drop_with_domain(v, d, r);
+		vi_list_for_each (node, &r->pasids)
+			drop_with_domain(v, d, VI_CONTAINER_OF(node, struct viommu_requester, sibling));
+	}
+	vi_drain_note_devices(d, rid, 0);
+	end_changes(v);
+}
+
 /* NULL: of any domain, or none. */
 static void drop_where(struct viommu *v, const uint16_t *domain_id) VI_WITH(v->lock)
 {

@@ -27,6 +27,12 @@ void vi_context_drop_requester(struct viommu *v, struct vi_drain *d, struct viom
 /* Devices, with or without a PASID, whose id equals `rid` outside of the bits in `ignore`. */
 void vi_context_drop_devices(struct viommu *v, struct vi_drain *d, uint16_t rid, uint16_t ignore)
 	VI_WITH(v->lock);
+/*
+ * This one and its handles with a PASID, and all that is cached of the domains that they led to. For models
+ * whose guests change an entry in two writes: a context of between the two has the domain of the one and the
+ * tables of the other, and what was cached by it must not stay.
+ */
+void vi_context_drop_with_domains(struct viommu *v, struct vi_drain *d, uint16_t rid) VI_WITH(v->lock);
 /* Free what no reader can see any more; `all`: nobody is left. */
 void vi_context_reclaim(struct viommu *v, bool all) VI_WITH(v->lock);
 

@@ -135,6 +135,12 @@ void vi_domain_hold(struct viommu *v, struct vi_domain *d)
 	wipe_if_exhausted(v);
 }
 
+void vi_domain_drop_cached(struct viommu *v, struct vi_domain *d)
+{
+	vi_iotlb_drop_space(&v->iotlb, &d->space);
+	wipe_if_exhausted(v);
+}
+
 void vi_domain_release(struct viommu *v, struct vi_domain *d)
 {
 	vi_lock_assert(&v->context_lock);

@@ -39,6 +39,8 @@ void vi_domain_wake_up(struct viommu *v, struct vi_domain *d) VI_WITH(v->context
 /* A context that is about to be published will cache translations of it, or is no more. */
 void vi_domain_hold(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock);
 void vi_domain_release(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock);
+/* What is cached of `d`, found by a context of it, is not found any more. The caller notes it for a drain. */
+void vi_domain_drop_cached(struct viommu *v, struct vi_domain *d) VI_WITH(v->context_lock);
 /* The unit goes. */
 void vi_domains_finish(struct viommu *v) VI_WITH(v->context_lock);
 

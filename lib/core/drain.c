@@ -29,6 +29,12 @@ void vi_drain_note_requester(struct vi_drain *d, const struct viommu_requester *
 	d->needed = true;
 }
 
+void vi_drain_note_sections(struct vi_drain *d)
+{
+	assert(!d->active);
+	d->needed = true;
+}
+
 void vi_drain_note_everything(struct vi_drain *d)
 {
 	assert(!d->active);

@@ -49,6 +49,8 @@ struct vi_drain {
 void vi_drain_note_devices(struct vi_drain *d, uint16_t rid, uint16_t ignore);
 /* One at most. */
 void vi_drain_note_requester(struct vi_drain *d, const struct viommu_requester *r);
+/* Nothing that a pin could hold: sections alone. */
+void vi_drain_note_sections(struct vi_drain *d);
 void vi_drain_note_everything(struct vi_drain *d);
 void vi_drain_note_domain(struct vi_drain *d, uint32_t domain_id);
 void vi_drain_note_range(struct vi_drain *d, uint32_t domain_id, uint64_t first, uint64_t last);

@@ -36,8 +36,10 @@ typedef uint8_t vi_reason;
 /* A fault on its way from a device thread to the model. */
 struct vi_fault {
 	uint64_t iova;
+	uint64_t entry; /* gpa of the page-table entry that is not in memory; 0: of another reason */
 	uint32_t pasid; /* or VIOMMU_NO_PASID */
 	uint16_t rid;
+	uint16_t domain_id; /* of the translation; 0: it has none */
 	vi_reason reason;
 	bool write;
 };
@@ -116,7 +118,8 @@ struct vi_model_ops {
 	/*
 	 * Any thread, inside a section or with the unit lock: read the
 	 * entries of the device and the PASID (or VIOMMU_NO_PASID) and fill in *ret_translation, which comes
-	 * as that of a device for which nothing translates. When a reason is returned only `silent` counts.
+	 * as that of a device for which nothing translates. When a reason is returned only `silent` and
+	 * `domain_id` count.
 	 */
 	vi_reason (*resolve)(void *state, uint16_t rid, uint32_t pasid,
 			     struct vi_translation *ret_translation);
@@ -139,6 +142,8 @@ struct vi_model_ops {
 	vi_reason (*walk_reason)(const struct vi_walk *w, bool write);
 	vi_reason out_of_bounds;
 	vi_reason leads_to_message;
+	/* Any thread: is this recorded also of a device that is `silent`? NULL: nothing is. */
+	bool (*is_never_silent)(vi_reason reason);
 	const char *(*reason_text)(vi_reason reason);
 };
 

@@ -35,18 +35,26 @@ static void count_refusal(struct viommu_thread *t, const struct vi_context *c, u
 	vi_fault_count(&t->unit->history, reason);
 }
 
+static bool is_silent(const struct vi_model_ops *model, const struct vi_context *c, vi_reason reason)
+{
+	return c->t.silent && !(model->is_never_silent && model->is_never_silent(reason));
+}
+
+/* `entry`: see struct vi_fault. */
 static void report(struct viommu_thread *t, struct viommu_requester *r, const struct vi_context *c,
-		   uint64_t iova, unsigned access, vi_reason reason)
+		   uint64_t iova, uint64_t entry, unsigned access, vi_reason reason)
 {
 	struct viommu *v = t->unit;
 	struct vi_fault fault = {.iova = iova,
+				 .entry = entry,
 				 .rid = r->rid,
 				 .pasid = r->pasid,
+				 .domain_id = c->t.domain_id,
 				 .reason = reason,
 				 .write = access & VIOMMU_WRITE};
 
 	count_refusal(t, c, access, reason);
-	if (access & VIOMMU_QUIET || c->t.silent)
+	if (access & VIOMMU_QUIET || is_silent(v->model, c, reason))
 		return;
 	if (vi_fault_queue_push(&v->faults, &fault))
 		vi_kick(v);
@@ -91,7 +99,7 @@ static int place_identity(struct viommu_thread *t, struct viommu_requester *r, c
 	int ret;
 
 	if (reason) {
-		report(t, r, c, iova, access, reason);
+		report(t, r, c, iova, 0, access, reason);
 		return -EACCES;
 	}
 	ret_place->pin_space = vi_pin_space(&c->t);
@@ -182,7 +190,10 @@ static unsigned rights_needed(unsigned access, bool zero_length)
 	return (access & VIOMMU_READ ? VI_PGTABLE_READ : 0) | (access & VIOMMU_WRITE ? VI_PGTABLE_WRITE : 0);
 }
 
-/* Read the guest's tables; cache what they say, unless that is a fault. Returns a reason when they refuse. */
+/*
+ * Read the guest's tables; cache what they say, unless that is a fault. Returns a reason when they refuse;
+ * *ret_value is the address of the entry that is not in memory then, or 0.
+ */
 static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint64_t iova, bool zero_length,
 		      unsigned access, uint64_t changes, uint32_t asid, uint64_t *ret_value,
 		      unsigned *ret_class)
@@ -197,12 +208,16 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 		w.result = VI_WALK_RESERVED;
 		w.top = false;
 	}
-	if (w.result != VI_WALK_OK)
+	if (w.result != VI_WALK_OK) {
+		*ret_value = w.result == VI_WALK_TABLE_ACCESS ? w.address : 0;
 		return v->model->walk_reason(&w, access & VIOMMU_WRITE);
+	}
 	*ret_class = class_of(&w);
 	*ret_value = value_of(v, &w, iova, *ret_class);
-	if (leads_to_message(*ret_value, *ret_class, iova))
+	if (leads_to_message(*ret_value, *ret_class, iova)) {
+		*ret_value = 0;
 		return v->model->leads_to_message;
+	}
 	if (c->domain && (w.piece || w.size_lg2 != vi_iotlb_shift(*ret_class)))
 		vi_iotlb_note_pieces(&c->domain->space);
 	if (c->domain)
@@ -228,8 +243,8 @@ static int place_by_value(struct viommu *v, uint64_t value, unsigned class, uint
 	return 0;
 }
 
-/* What the domain's entries of the IOTLB or else the tables say of iova. Returns a reason when they refuse.
- */
+/* What the domain's entries of the IOTLB or else the tables say of iova. Returns a reason when they refuse,
+ * as walk(). */
 static vi_reason look_up(struct viommu_thread *t, const struct viommu_requester *r,
 			 const struct vi_context *c, uint64_t iova, bool zero_length, unsigned access,
 			 uint64_t *ret_value, unsigned *ret_class)
@@ -253,8 +268,10 @@ static vi_reason look_up(struct viommu_thread *t, const struct viommu_requester 
 	if (c->domain && !zero_length) {
 		if (find_cached(v, c->domain, iova, access & RIGHTS, ret_value, ret_class)) {
 			vi_count_access(t, c->counters, VI_COUNT_iotlb_hits, 1);
-			return leads_to_message(*ret_value, *ret_class, iova) ? v->model->leads_to_message
-									      : 0;
+			if (!leads_to_message(*ret_value, *ret_class, iova))
+				return 0;
+			*ret_value = 0;
+			return v->model->leads_to_message;
 		}
 		vi_count_access(t, c->counters, VI_COUNT_iotlb_misses, 1);
 	}
@@ -276,7 +293,7 @@ static int place_paged(struct viommu_thread *t, struct viommu_requester *r, cons
 	if (!reason)
 		reason = look_up(t, r, c, iova, zero_length, access, &value, &class);
 	if (reason) {
-		report(t, r, c, iova, access, reason);
+		report(t, r, c, iova, value, access, reason);
 		return -EACCES;
 	}
 	if (zero_length)
@@ -335,7 +352,7 @@ static __attribute__((noinline)) int translate_slowly(struct viommu_thread *t, s
 	    access & (VIOMMU_TRANSLATED | VIOMMU_TRANSLATION_REQUEST))
 		reason = model->check_request(v->model_state, &c->t, access);
 	if (reason) {
-		report(t, r, c, iova, access, reason);
+		report(t, r, c, iova, 0, access, reason);
 		return -EACCES;
 	}
 	if (c->t.kind == VI_TRANSLATION_BY_TRANSLATOR)

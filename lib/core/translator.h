@@ -43,6 +43,14 @@ struct vi_two_stages {
 	struct vi_pgtable first, second;
 };
 
+/* Addresses first..last, whole pages, that are not translated, whatever a translator says of them. */
+struct vi_exemption {
+	uint64_t first, last;
+	unsigned rights;      /* VI_PGTABLE_*: of all other addresses, whatever the translator grants */
+	uint64_t others_last; /* the last address that the translator has */
+	const struct vi_translator_ops *others;
+};
+
 /* A value. What it names stays until the model has dropped the contexts that hold it (context.h) and the
  * drain is over. */
 struct vi_translator {
@@ -54,6 +62,7 @@ struct vi_translator {
 		struct vi_two_stages stages;
 		const void *state; /* of a model's own ops */
 	};
+	struct vi_exemption exemption; /* of vi_translator_with_exemption() */
 };
 
 /* Page tables of one stage. */
@@ -65,6 +74,10 @@ struct vi_translator vi_translator_of_tables(const struct vi_pgtable *table);
 struct vi_translator vi_translator_of_two_stages(const struct vi_two_stages *stages);
 /* Remapped in the aperture, untranslated outside of it; no rights anywhere. */
 struct vi_translator vi_translator_of_aperture(const struct vi_aperture *aperture);
+/* Untranslated with both rights in e->first..e->last; elsewhere as `inner` has it within e->rights, or
+ * untranslated where that is NULL. */
+struct vi_translator vi_translator_with_exemption(const struct vi_translator *inner,
+						  const struct vi_exemption *e);
 /* Where a range is (ranges.h); nothing is read from guest memory. The address in one is not bounded. */
 struct vi_translator vi_translator_of_ranges(struct vi_ranges *ranges);
 

@@ -75,7 +75,7 @@ struct vi_walk {
 	bool piece;	  /* on OK, of a larger leaf of the first stage, whose invalidation drops all of it */
 	uint8_t size_lg2; /* of the leaf, on OK */
 	unsigned access;  /* granted by all entries on the way; on OK also what the leaf is good for */
-	uint64_t address; /* of the leaf page, on OK */
+	uint64_t address; /* of the leaf page, on OK; on TABLE_ACCESS of the entry that is not in memory */
 };
 
 struct vi_pgtable_format {

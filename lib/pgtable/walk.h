@@ -67,13 +67,15 @@ vi_walk_tables(const struct vi_pgtable_format *f, const struct vi_pgtable *t, st
 	uint64_t table = t->root;
 
 	for (;; w.top = false) {
-		uint64_t entry;
+		uint64_t entry, at = vi_pgtable_entry_gpa(f, table, iova, w.level);
 		struct vi_pte pte;
 
 		w.reads++;
 		w.result = VI_WALK_TABLE_ACCESS;
-		if (!source.load(source.arg, vi_pgtable_entry_gpa(f, table, iova, w.level), &entry))
+		if (!source.load(source.arg, at, &entry)) {
+			w.address = at;
 			return w;
+		}
 		pte = f->decode(t, entry, w.level);
 		w.access &= pte.access;
 		w.result = vi_walk_judge(f, &pte, w.level, vi_pgtable_grants(w.access, need, any));
