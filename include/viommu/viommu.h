@@ -40,6 +40,7 @@ enum viommu_model {
 	VIOMMU_MODEL_VTD,  /* Intel VT-d, legacy mode */
 	VIOMMU_MODEL_GART, /* AMD's graphics address remapping table: remaps one aperture, protects nothing */
 	VIOMMU_MODEL_VIRTIO, /* virtio-iommu: no registers, but requests (viommu/request.h) */
+	VIOMMU_MODEL_AMDVI, /* AMD-Vi: device table, command buffer, event log */
 };
 
 /* Options of VIOMMU_MODEL_VTD, as those below. */
@@ -63,6 +64,23 @@ struct viommu_virtio_options {
 };
 
 /*
+ * Options of VIOMMU_MODEL_AMDVI, as those below.
+ *
+ * The interrupt of the unit goes to the host's `msi` with requester id 0. With
+ * `x2apic`, and once the guest has enabled IntCapXT, address and data are made of
+ * the registers for that. Otherwise they are what the 32-bit registers at 0x15c
+ * (address), 0x160 (its high half) and 0x164 (data) hold, which are 0 until somebody
+ * writes them: the function that has the MSI capability is the program's, which
+ * copies there what the guest writes into it, or sends the message by means of its
+ * own, whatever the address.
+ */
+struct viommu_amdvi_options {
+	size_t sz;	    /* sizeof(struct viommu_amdvi_options) of the program */
+	bool x2apic;	    /* offer EFR.XTSup: interrupts by IntCapXT, destinations of 32 bits */
+	bool only_4_levels; /* hide tables of 5 and 6 levels */
+};
+
+/*
  * Options. Fill with zeros, set `sz` and what should differ from the default:
  * 0 always means the default. Members that this library does not know must be
  * zero.
@@ -76,9 +94,10 @@ struct viommu_options {
 	uint8_t iotlb_lg2;	    /* IOTLB entries, 6..24; 0: 17 (131,072 entries, 2 MiB) */
 
 	/*
-	 * The model's own, a struct viommu_vtd_options for VT-d and a struct
-	 * viommu_virtio_options for virtio-iommu; read during the call. NULL: its
-	 * defaults, and all there is for a model that has none.
+	 * The model's own, a struct viommu_vtd_options for VT-d, a struct
+	 * viommu_virtio_options for virtio-iommu, a struct viommu_amdvi_options for
+	 * AMD-Vi; read during the call. NULL: its defaults, and all there is for a model
+	 * that has none.
 	 */
 	const void *model_options;
 };

@@ -150,5 +150,6 @@ struct vi_model_ops {
 extern const struct vi_model_ops vi_vtd_model;
 extern const struct vi_model_ops vi_gart_model;
 extern const struct vi_model_ops vi_virtio_model;
+extern const struct vi_model_ops vi_amdvi_model;
 
 #endif

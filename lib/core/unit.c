@@ -44,7 +44,7 @@ static int settle_options(struct viommu_options *o)
 	o->max_threads_lg2 = o->max_threads_lg2 ? o->max_threads_lg2 : DEFAULT_MAX_THREADS_LG2;
 	o->iotlb_lg2 = o->iotlb_lg2 ? o->iotlb_lg2 : DEFAULT_IOTLB_LG2;
 	if (is_outside(o->host_address_width, 32, 52) || is_outside(o->max_threads_lg2, 1, 10) ||
-	    is_outside(o->iotlb_lg2, 6, 24) || is_outside(o->model, VIOMMU_MODEL_NONE, VIOMMU_MODEL_VIRTIO))
+	    is_outside(o->iotlb_lg2, 6, 24) || is_outside(o->model, VIOMMU_MODEL_NONE, VIOMMU_MODEL_AMDVI))
 		return -EINVAL;
 	return 0;
 }
@@ -56,6 +56,7 @@ static const struct vi_model_ops *model_ops(enum viommu_model model)
 		[VIOMMU_MODEL_VTD] = &vi_vtd_model,
 		[VIOMMU_MODEL_GART] = &vi_gart_model,
 		[VIOMMU_MODEL_VIRTIO] = &vi_virtio_model,
+		[VIOMMU_MODEL_AMDVI] = &vi_amdvi_model,
 	};
 
 	return models[model];
