@@ -51,13 +51,23 @@ void vi_driver_amdvi_restart_events(struct vi_driver_amdvi *d)
 	vi_driver_amdvi_control(d, AMDVI_CONTROL_EVENT_LOG_EN, true);
 }
 
+/* What a start that failed has got is kept for the next one. */
+static bool make_page(struct vi_driver_amdvi *d, uint64_t *io_gpa)
+{
+	if (!*io_gpa)
+		*io_gpa = vi_driver_page_alloc(d->memory);
+	return *io_gpa;
+}
+
 static int make_memory(struct vi_driver_amdvi *d)
 {
-	d->device_table = vi_driver_pages_alloc(d->memory, VI_DRIVER_AMDVI_DEVICES * AMDVI_DTE_SIZE / PAGE);
-	d->commands = d->device_table ? vi_driver_page_alloc(d->memory) : 0;
-	d->events = d->commands ? vi_driver_page_alloc(d->memory) : 0;
-	d->status = d->events ? vi_driver_page_alloc(d->memory) : 0;
-	return d->status ? 0 : -ENOMEM;
+	if (!d->device_table)
+		d->device_table =
+			vi_driver_pages_alloc(d->memory, VI_DRIVER_AMDVI_DEVICES * AMDVI_DTE_SIZE / PAGE);
+	return d->device_table && make_page(d, &d->commands) && make_page(d, &d->events) &&
+			       make_page(d, &d->status)
+		       ? 0
+		       : -ENOMEM;
 }
 
 int vi_driver_amdvi_start(struct vi_driver_amdvi *d)
