@@ -108,6 +108,7 @@ static void check_illegal(const struct illegal *i, enum bed_registers kind)
 	uint32_t at;
 
 	bed_start(&b, kind, 3);
+	b.patience = 1000;
 	at = vi_driver_amdvi_put(&b.driver, i->lo, i->hi);
 	assert_int_equal(vi_driver_amdvi_wait(&b.driver, 0), -EIO);
 	assert_false(bed_status(&b) & AMDVI_STATUS_CMD_BUF_RUN);

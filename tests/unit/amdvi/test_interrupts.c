@@ -136,6 +136,7 @@ static void test_small_entries(void **state)
 	expect_refused(&b, 6, AMDVI_IO_PAGE_FAULT, AMDVI_EVENT_PR | AMDVI_EVENT_RZ, ADDRESS);
 	vi_driver_store32(&b.memory, table + 6 * 4, (uint32_t)(entry | VI_BIT(24)));
 	expect_refused(&b, 6, AMDVI_IO_PAGE_FAULT, AMDVI_EVENT_PR | AMDVI_EVENT_RZ, ADDRESS);
+	vi_driver_store32(&b.memory, table + 512 * 4, (uint32_t)entry);
 	expect_refused(&b, 512, AMDVI_IO_PAGE_FAULT, 0, ADDRESS); /* beyond the table */
 	set(&b, IV | CTL(AMDVI_INT_CTL_REMAP) | LEN(9) | 0x30000000, 0);
 	expect_refused(&b, 6, AMDVI_PAGE_TAB_HARDWARE_ERROR, VI_BIT(57), 0);

@@ -298,8 +298,8 @@ static void check_forgery(uint8_t *bytes, size_t size)
 /* Each number as no unit would have written it. */
 static void test_forged_numbers(void **state)
 {
-	static const uint64_t values[] = {0,	     1, 2, 0x10, 0xff0, 0x1000, 0x7fff0, UINT64_C(1) << 63,
-					  UINT64_MAX};
+	static const uint64_t values[] = {
+		0, 1, 2, 0x10, 0xff0, 0x1000, 0x1004, 0x7fff0, UINT64_C(1) << 63, UINT64_MAX};
 	uint8_t *bytes;
 	size_t size, count;
 	struct bed b;
