@@ -20,11 +20,11 @@
 #include "core/thread.h"
 #include "core/unit.h"
 
-/* Is a cached page all that an access below `last` needs? So no page may reach beyond `last`. */
-static bool may_hit(const struct vi_translation *t)
+/* Is a cached page all that an access up to `last` needs? So no page may reach beyond `last`. */
+static bool may_hit(const struct vi_translation *t, uint64_t last)
 {
 	return t->rights == (VIOMMU_READ | VIOMMU_WRITE) && t->first == 0 &&
-	       vi_is_aligned(t->last + 1, UINT64_C(1) << vi_iotlb_shift(VI_IOTLB_CLASSES - 1));
+	       vi_is_aligned(last + 1, UINT64_C(1) << vi_iotlb_shift(VI_IOTLB_CLASSES - 1));
 }
 
 /* False: no memory for the account. */
@@ -40,7 +40,8 @@ static bool charge(struct viommu *v, struct viommu_requester *r, struct vi_conte
 	if (c->t.kind == VI_TRANSLATION_BY_TRANSLATOR) {
 		c->domain = c->account->domain;
 		vi_domain_hold(v, c->domain);
-		c->fast = may_hit(&c->t) ? c->domain : NULL;
+		c->fast_last = vi_min(c->t.last, VI_IOVA_CACHED_LAST);
+		c->fast = may_hit(&c->t, c->fast_last) ? c->domain : NULL;
 	}
 	return true;
 }
@@ -124,8 +125,6 @@ vi_reason vi_context_get(struct viommu_thread *t, struct viommu_requester *r, st
 			return reason;
 	}
 	assert(scratch->t.has_domain || scratch->t.kind == VI_TRANSLATION_IDENTITY);
-	if (scratch->t.has_domain)
-		scratch->t.last = vi_min(scratch->t.last, VI_BITS(VI_IOVA_BITS - 1, 0));
 	*ret_context = publish(v, r, scratch, changes);
 	return 0;
 }

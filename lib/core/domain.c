@@ -179,14 +179,12 @@ void vi_iotlb_invalidate_range(struct viommu *v, struct vi_drain *d, uint16_t do
 {
 	struct vi_domain *domain;
 
-	last = vi_min(last, VI_BITS(VI_IOVA_BITS - 1, 0));
 	vi_lock_take(&v->context_lock);
 	domain = vi_domain_find(v, domain_id);
 	vi_count_domain(v, domain, VI_COUNT_iotlb_page_invalidations);
-	if (domain && domain->references > 0 && first <= last)
-		vi_iotlb_drop_range(&v->iotlb, &domain->space, first, last);
+	if (domain && domain->references > 0 && first <= VI_IOVA_CACHED_LAST)
+		vi_iotlb_drop_range(&v->iotlb, &domain->space, first, vi_min(last, VI_IOVA_CACHED_LAST));
 	wipe_if_exhausted(v);
 	vi_lock_give(&v->context_lock);
-	if (first <= last)
-		vi_drain_note_range(d, domain_id, first, last);
+	vi_drain_note_range(d, domain_id, first, last);
 }

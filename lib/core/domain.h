@@ -48,8 +48,8 @@ void vi_domains_finish(struct viommu *v) VI_WITH(v->context_lock);
 void vi_count_domain(struct viommu *v, struct vi_domain *d, enum vi_counter which)
 	VI_WITH(v->lock, v->context_lock);
 
-/* By models: make translations unreachable, and note them. Any range: nothing is cached, and no pin is, of
- * addresses with more than VI_IOVA_BITS bits. */
+/* By models: make translations unreachable, and note them. Any range: nothing is cached of addresses with
+ * more than VI_IOVA_BITS bits. */
 void vi_iotlb_invalidate_all(struct viommu *v, struct vi_drain *d) VI_WITH(v->lock);
 void vi_iotlb_invalidate_domain(struct viommu *v, struct vi_drain *d, uint16_t domain_id) VI_WITH(v->lock);
 void vi_iotlb_invalidate_range(struct viommu *v, struct vi_drain *d, uint16_t domain_id, uint64_t first,

@@ -19,9 +19,11 @@
  * the length of their section.
  */
 struct vi_context {
-	/* `domain`, where a cached page is all that an access needs: every iova up to `t.last`, both rights.
+	/* `domain`, where a cached page is all that an access needs: every iova up to `fast_last`, both
+	 * rights.
 	 */
 	_Alignas(64) struct vi_domain *fast;
+	uint64_t fast_last;		     /* t.last, as far as the IOTLB holds addresses */
 	struct vi_device_counters *counters; /* what accesses by this context are charged to */
 	struct vi_domain *domain;	     /* NULL: do not cache */
 	struct vi_account *account;	     /* whose counters those are; NULL: the device's own */
@@ -137,8 +139,8 @@ struct vi_model_ops {
 	vi_reason (*remap)(void *state, uint16_t rid, struct vi_message *io_message);
 	/* The codes for a walk that was refused (DENIED is also for rights of the device's entry: of stage 0
 	 * then, not at the top; RESERVED is also for a leaf, of the stage that the walk tells, whose
-	 * addresses have more than VI_IOVA_BITS bits; BEYOND comes from two stages alone), for an address
-	 * outside of first..last, and for a translation that leads to interrupt messages. */
+	 * physical addresses have more than VI_IOVA_BITS bits; BEYOND comes from two stages alone), for an
+	 * address outside of first..last, and for a translation that leads to interrupt messages. */
 	vi_reason (*walk_reason)(const struct vi_walk *w, bool write);
 	vi_reason out_of_bounds;
 	vi_reason leads_to_message;

@@ -13,6 +13,7 @@
 
 #include <viommu/access.h>
 
+#include "base/bits.h"
 #include "base/interval_tree.h"
 #include "base/lock.h"
 #include "core/translation.h"
@@ -43,10 +44,11 @@ static inline uint32_t vi_pin_space(const struct vi_translation *t)
 	return t->has_domain ? t->domain_id : VI_PIN_NO_DOMAIN;
 }
 
-/* Space and page number in one ascending key. */
+/* Space and page number in one ascending key. Pages from the last one on that it has bits for share that
+ * one's. */
 static inline uint64_t vi_pin_key(uint32_t space, uint64_t iova)
 {
-	return (uint64_t)space << 40 | iova >> 12;
+	return (uint64_t)space << 40 | vi_min(iova >> 12, VI_BITS(39, 0));
 }
 
 void vi_pins_init(struct vi_pins *p);

@@ -97,20 +97,20 @@ static bool tell_paged(struct viommu *v, struct teller *t, const struct vi_trans
 		struct vi_leaf leaf;
 		enum vi_next_result result =
 			c->translator.ops->next(&c->translator, &v->mem, io_iova, io_budget, &leaf);
-		uint64_t first;
+		uint64_t first, last;
 
 		if (result != VI_NEXT_FOUND)
 			return result != VI_NEXT_END;
 		if (leaf.first > c->last)
 			return false;
 		first = vi_max(leaf.first, *io_iova); /* a piece may have ended inside the leaf */
-		if (!(leaf.access & c->rights)) {
-			*io_iova = vi_min(leaf.last, c->last) + 1;
-			continue;
-		}
-		*io_iova =
-			tell_memory(v, t, first, vi_min(leaf.last, c->last),
-				    leaf.address + (first - leaf.first), leaf.access & c->rights, io_budget);
+		last = vi_min(leaf.last, c->last);
+		*io_iova = last + 1;
+		if (leaf.access & c->rights)
+			*io_iova = tell_memory(v, t, first, last, leaf.address + (first - leaf.first),
+					       leaf.access & c->rights, io_budget);
+		if (last == c->last && *io_iova == last + 1) /* which may have wrapped */
+			return false;
 	}
 	return *io_iova <= c->last;
 }
@@ -165,7 +165,6 @@ static int tell_piece(struct viommu_requester *r, struct teller *t, uint64_t *io
 
 	vi_lock_take(&v->lock);
 	if (!model || model->resolve(v->model_state, r->rid, r->pasid, &c) == 0) {
-		c.last = vi_min(c.last, VI_BITS(VI_IOVA_BITS - 1, 0));
 		ret = c.kind == VI_TRANSLATION_IDENTITY ? tell_untranslated(v, t, &c, io_iova, io_budget)
 							: tell_paged(v, t, &c, io_iova, io_budget);
 	}

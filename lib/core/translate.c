@@ -220,7 +220,7 @@ static vi_reason walk(struct viommu_thread *t, const struct vi_context *c, uint6
 	}
 	if (c->domain && (w.piece || w.size_lg2 != vi_iotlb_shift(*ret_class)))
 		vi_iotlb_note_pieces(&c->domain->space);
-	if (c->domain)
+	if (asid)
 		vi_iotlb_insert(&v->iotlb, &c->domain->space, changes, asid, iova, *ret_class, *ret_value);
 	return 0;
 }
@@ -250,10 +250,11 @@ static vi_reason look_up(struct viommu_thread *t, const struct viommu_requester 
 			 uint64_t *ret_value, unsigned *ret_class)
 {
 	struct viommu *v = t->unit;
+	bool cached = c->domain && iova <= VI_IOVA_CACHED_LAST;
 	uint64_t changes = 0;
 	uint32_t asid = 0;
 
-	if (c->domain) {
+	if (cached) {
 		changes = atomic_load_explicit(&c->domain->space.changes, memory_order_acquire);
 		asid = atomic_load_explicit(&c->domain->space.asid, memory_order_acquire);
 		/*
@@ -265,7 +266,7 @@ static vi_reason look_up(struct viommu_thread *t, const struct viommu_requester 
 			asid = 0;
 	}
 	/* Memory without a host offset of its own, or rights that hit() left to be judged here. */
-	if (c->domain && !zero_length) {
+	if (cached && !zero_length) {
 		if (find_cached(v, c->domain, iova, access & RIGHTS, ret_value, ret_class)) {
 			vi_count_access(t, c->counters, VI_COUNT_iotlb_hits, 1);
 			if (!leads_to_message(*ret_value, *ret_class, iova))
@@ -300,7 +301,7 @@ static int place_paged(struct viommu_thread *t, struct viommu_requester *r, cons
 		return 0;
 	ret = place_by_value(v, value, class, iova, access, ret_place);
 	if (ret == 0)
-		ret_place->room = vi_min(ret_place->room, c->t.last - iova + 1);
+		ret_place->room = vi_min(ret_place->room - 1, c->t.last - iova) + 1;
 	return ret;
 }
 
@@ -318,7 +319,7 @@ static inline __attribute__((always_inline)) bool hit(struct viommu_thread *t, s
 	uint64_t value, last;
 	unsigned class;
 
-	if (!c || !c->fast || iova > c->t.last || len == 0 || access & ~RIGHTS)
+	if (!c || !c->fast || iova > c->fast_last || len == 0 || access & ~RIGHTS)
 		return false;
 	if (!find_cached(v, c->fast, iova, access, &value, &class))
 		return false;

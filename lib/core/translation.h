@@ -8,10 +8,12 @@
 
 #include <viommu/access.h>
 
+#include "base/bits.h"
 #include "core/translator.h"
 
-/* What the IOTLB's tags and the keys of pins hold; core bounds what is cached, and pinned, by it. */
-#define VI_IOVA_BITS 52
+/* What the IOTLB's tags hold: addresses with more bits are translated and not cached. */
+#define VI_IOVA_BITS	    52
+#define VI_IOVA_CACHED_LAST (VI_BIT(VI_IOVA_BITS) - 1)
 
 enum vi_translation_kind {
 	VI_TRANSLATION_IDENTITY, /* iova is gpa */

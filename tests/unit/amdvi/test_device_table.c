@@ -94,8 +94,7 @@ static void test_every_mode(void **state)
 {
 	(void)state;
 	for (unsigned levels = 1; levels <= 6; levels++) {
-		unsigned bits = (unsigned)vi_min(12 + 9 * levels, 52);
-		uint64_t last = (VI_BIT(bits) - 1) & ~UINT64_C(4095);
+		uint64_t last = VI_BITS(vi_min(12 + 9 * levels, 64) - 1, 12);
 		struct viommu_requester_info info = {.sz = sizeof(info)};
 		struct bed b;
 
@@ -105,8 +104,10 @@ static void test_every_mode(void **state)
 		bed_expect_at(&b, 5, BED_GPA + 5);
 		bed_expect_at(&b, last + 7, BED_GPA + 8192 + 7);
 		bed_expect_read(&b, 4096, -EACCES);
-		if (levels < 5)
+		if (levels < 6)
 			bed_expect_read(&b, last + 4096, -EACCES);
+		bed_unmap(&b, last, 4096);
+		bed_expect_read(&b, last, -EACCES);
 		assert_int_equal(viommu_requester_describe(b.device, &info), 0);
 		assert_int_equal(info.translation, VIOMMU_TRANSLATION_PAGED);
 		assert_int_equal(info.levels, levels);
@@ -117,6 +118,72 @@ static void test_every_mode(void **state)
 		assert_int_equal(info.entries[0].words[1], BED_DOMAIN);
 		bed_finish(&b);
 	}
+}
+
+static void revoke(struct viommu_pin *pin)
+{
+	bool *asked = pin->opaque;
+
+	*asked = true;
+}
+
+struct range {
+	uint64_t first, last, gpa;
+	unsigned access;
+};
+
+struct ranges {
+	struct range list[8];
+	unsigned count;
+};
+
+static int take_range(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
+{
+	struct ranges *r = arg;
+
+	assert_true(r->count < VI_ARRAY_SIZE(r->list));
+	r->list[r->count++] = (struct range){first, last, gpa, access};
+	return 0;
+}
+
+static void expect_range(const struct range *r, uint64_t first, uint64_t last, uint64_t gpa)
+{
+	assert_int_equal(r->first, first);
+	assert_int_equal(r->last, last);
+	assert_int_equal(r->gpa, gpa);
+	assert_int_equal(r->access, VIOMMU_READ | VIOMMU_WRITE);
+}
+
+/* Linux with iommu.forcedac=1 gives out addresses from the top of the 64 bits down. */
+static void test_addresses_at_the_top_of_64_bits(void **state)
+{
+	uint64_t top = UINT64_MAX - 2 * 4096 + 1;
+	struct ranges r = {.count = 0};
+	bool asked = false;
+	struct viommu_pin pin = {.revoke = revoke, .opaque = &asked};
+	struct bed b;
+
+	(void)state;
+	bed_start(&b, BED_POLLED, 6);
+	bed_map(&b, top, BED_GPA, 8192, BED_RW);
+	/* The same bits as far as the tags of the IOTLB go. */
+	bed_map(&b, top & VI_BITS(51, 0), BED_GPA + 65536, 8192, BED_RW);
+	for (unsigned i = 0; i < 2; i++) {
+		bed_expect_at(&b, top + 5000, BED_GPA + 5000);
+		bed_expect_at(&b, (top & VI_BITS(51, 0)) + 5000, BED_GPA + 65536 + 5000);
+	}
+	assert_int_equal(viommu_reach(b.device, 1000000, take_range, &r), 0);
+	assert_int_equal(r.count, 2);
+	expect_range(&r.list[1], top, UINT64_MAX, BED_GPA);
+	assert_int_equal(viommu_pin(b.thread, b.device, top, 4096, VIOMMU_WRITE, &pin), 0);
+	b.patience = 50;
+	assert_int_equal(vi_driver_unmap(&b.table, top, 8192), 8192);
+	assert_int_equal(vi_driver_amdvi_flush_range(&b.driver, BED_DOMAIN, top, UINT64_MAX), -ETIMEDOUT);
+	assert_true(asked);
+	viommu_unpin(&pin);
+	bed_settle(&b);
+	bed_expect_read(&b, top, -EACCES);
+	bed_finish(&b);
 }
 
 static uint64_t sized_leaf(uint64_t gpa, unsigned size_lg2)
@@ -235,33 +302,6 @@ static void test_exclusion_range_beyond_the_levels(void **state)
 	bed_finish(&b);
 }
 
-struct range {
-	uint64_t first, last, gpa;
-	unsigned access;
-};
-
-struct ranges {
-	struct range list[8];
-	unsigned count;
-};
-
-static int take_range(void *arg, uint64_t first, uint64_t last, uint64_t gpa, unsigned access)
-{
-	struct ranges *r = arg;
-
-	assert_true(r->count < VI_ARRAY_SIZE(r->list));
-	r->list[r->count++] = (struct range){first, last, gpa, access};
-	return 0;
-}
-
-static void expect_range(const struct range *r, uint64_t first, uint64_t last, uint64_t gpa)
-{
-	assert_int_equal(r->first, first);
-	assert_int_equal(r->last, last);
-	assert_int_equal(r->gpa, gpa);
-	assert_int_equal(r->access, VIOMMU_READ | VIOMMU_WRITE);
-}
-
 static void test_reach_tells_tables_and_exclusion(void **state)
 {
 	struct ranges r = {.count = 0};
@@ -317,8 +357,10 @@ static void test_segments(void **state)
 static void test_entry_written_in_two_halves(void **state)
 {
 	struct vi_driver_page_table other;
+	struct viommu_requester *second;
 	uint64_t entry;
 	struct bed b;
+	uint8_t byte;
 
 	(void)state;
 	bed_start(&b, BED_TRAPPED, 3);
@@ -326,6 +368,10 @@ static void test_entry_written_in_two_halves(void **state)
 	assert_int_equal(vi_driver_amdvi_table_init(&b.driver, &other, 3), 0);
 	bed_map(&b, BED_IOVA, BED_GPA, 4096, BED_RW);
 	assert_int_equal(vi_driver_map(&other, BED_IOVA, BED_GPA + 4096, 4096, BED_RW), 0);
+	/* The new domain has a device already, so that its translations are kept. */
+	assert_int_equal(viommu_requester_add(b.viommu, BED_RID + 8, &second), 0);
+	assert_int_equal(vi_driver_amdvi_attach(&b.driver, BED_RID + 8, BED_DOMAIN + 1, &other), 0);
+	assert_int_equal(viommu_read(b.thread, second, BED_IOVA + 4096, &byte, 1), -EACCES);
 	assert_int_equal(vi_driver_amdvi_flush_device(&b.driver, BED_RID), 0);
 	vi_driver_store64(&b.memory, entry + 8, BED_DOMAIN + 1);
 	bed_expect_at(&b, BED_IOVA, BED_GPA); /* cached for domain 8 */
@@ -383,6 +429,7 @@ int main(void)
 		cmocka_unit_test(test_mode_0_passes_by_rights),
 		cmocka_unit_test(test_rights_of_the_entry_bound_those_of_its_tables),
 		cmocka_unit_test(test_every_mode),
+		cmocka_unit_test(test_addresses_at_the_top_of_64_bits),
 		cmocka_unit_test(test_leaves_of_sizes_between_levels),
 		cmocka_unit_test(test_exclusion_range_is_exempt),
 		cmocka_unit_test(test_exclusion_range_in_a_large_page),

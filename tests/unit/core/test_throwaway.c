@@ -431,7 +431,8 @@ static void test_memory_is_aligned_to_pages(void **state)
 	end(&b);
 }
 
-/* Tags and the keys of pins have no place for more bits: nothing may be cached under another's. */
+/* Tags and the keys of pins have no place for more bits: nothing may be cached under another's, and pins are
+ * asked back all the same. */
 static void test_addresses_of_64_bits(void **state)
 {
 	struct bed b;
@@ -439,8 +440,13 @@ static void test_addresses_of_64_bits(void **state)
 	(void)state;
 	begin(&b);
 	b.t.last = UINT64_MAX;
-	lay(&b, VI_BIT(54), 12, PAGE, RW);
-	expect_fault(&b, VI_BIT(54), OUTSIDE);
+	lay(&b, VI_BIT(54) + 8 * PAGE, 12, PAGE, RW);
+	assert_int_equal(put(&b, VI_BIT(54) + 8 * PAGE, 7), 0);
+	assert_int_equal(b.ram[PAGE], 7);
+	lay(&b, 8 * PAGE, 12, 2 * PAGE, RW);
+	assert_int_equal(put(&b, 8 * PAGE, 8), 0); /* the bits that a tag has are the same */
+	assert_int_equal(b.ram[2 * PAGE], 8);
+	assert_int_equal(b.ram[PAGE], 7);
 	lay(&b, VI_BIT(52) - PAGE, 12, PAGE, RW);
 	assert_int_equal(put(&b, VI_BIT(52) - PAGE, 1), 0);
 	lay(&b, 0, 12, VI_BIT(52) | PAGE, RW);
