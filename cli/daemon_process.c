@@ -373,23 +373,39 @@ static int add_unit(struct table_units *units, struct json_object *function)
 	if (units->count == TABLE_UNITS_MAX || address < 0)
 		return -EPROTO;
 	unit_of(function, &units->of[units->count]);
+	units->of[units->count].features[0] = control_get_u64(function, "efr", 0);
+	units->of[units->count].features[1] = control_get_u64(function, "efr2", 0);
 	units->of[units->count++].function = (unsigned)address;
+	return 0;
+}
+
+static struct table_unit *find_unit(struct table_units *units, const char *name)
+{
+	unsigned i = 0;
+
+	while (i < units->count && strcmp(units->of[i].name, name))
+		i++;
+	return i < units->count ? &units->of[i] : NULL;
+}
+
+/* The guest knows the unit by this function, and not by the one that has the registers. */
+static int add_pci_function(struct table_units *units, struct json_object *function)
+{
+	struct table_unit *unit = find_unit(units, control_get_text(function, "of"));
+	int address = address_of(function);
+
+	if (!unit || address < 0)
+		return -EPROTO;
+	unit->function = (unsigned)address;
 	return 0;
 }
 
 static int add_scope(struct table_units *units, struct json_object *function)
 {
-	const char *iommu = control_get_text(function, "iommu");
+	struct table_unit *unit = find_unit(units, control_get_text(function, "iommu"));
 	int address = address_of(function);
-	struct table_unit *unit;
-	unsigned i = 0;
 
-	while (i < units->count && strcmp(units->of[i].name, iommu))
-		i++;
-	if (i == units->count || address < 0)
-		return -EPROTO;
-	unit = &units->of[i];
-	if (unit->device_count == TABLE_DEVICES_MAX)
+	if (!unit || address < 0 || unit->device_count == TABLE_DEVICES_MAX)
 		return -EPROTO;
 	unit->devices[unit->device_count++] = (unsigned)address;
 	return 0;
@@ -398,7 +414,10 @@ static int add_scope(struct table_units *units, struct json_object *function)
 /* Units come before what stands behind them. */
 static int add_function(struct table_units *units, struct json_object *function)
 {
-	return is_kind(function, "iommu") ? add_unit(units, function) : add_scope(units, function);
+	if (is_kind(function, "iommu"))
+		return add_unit(units, function);
+	return is_kind(function, "iommu-pci") ? add_pci_function(units, function)
+					      : add_scope(units, function);
 }
 
 int daemon_process_units(const struct daemon_process *d, struct table_units *ret_units)
@@ -438,12 +457,24 @@ static void add_function_0(struct argument_list *added, const char *bus, unsigne
 	add_json(added, device);
 }
 
-static void add_device(struct argument_list *added, const char *bus, struct json_object *function)
+/* Is a function with this address among those that are served? */
+static bool serves(struct json_object *functions, unsigned address)
+{
+	for (size_t i = 0; i < json_object_array_length(functions); i++) {
+		if (address_of(json_object_array_get_idx(functions, i)) == (int)address)
+			return true;
+	}
+	return false;
+}
+
+static void add_device(struct argument_list *added, const char *bus, struct json_object *functions,
+		       struct json_object *function)
 {
 	struct json_object *device = control_object(), *socket = control_object();
 	unsigned slot, number;
 
-	if (sscanf(control_get_text(function, "address"), "%x.%u", &slot, &number) == 2 && number)
+	if (sscanf(control_get_text(function, "address"), "%x.%u", &slot, &number) == 2 && number &&
+	    !serves(functions, slot << 3))
 		add_function_0(added, bus, slot);
 	control_set_string(socket, "type", "unix");
 	control_set_string(socket, "path", control_get_text(function, "socket"));
@@ -451,6 +482,8 @@ static void add_device(struct argument_list *added, const char *bus, struct json
 	/* The requester ids in firmware tables are on bus 0, so that is said too. */
 	control_set_string(device, "bus", bus);
 	control_set_string(device, "addr", control_get_text(function, "address"));
+	if (is_kind(function, "iommu-pci"))
+		control_set_bool(device, "multifunction", true);
 	control_add(device, "socket", socket);
 	add_json(added, device);
 }
@@ -459,9 +492,11 @@ int daemon_process_devices(const struct daemon_process *d, const char *bus, stru
 {
 	struct json_object *status = daemon_process_status(d);
 	size_t count = control_get_length(status, "functions");
+	struct json_object *functions = NULL;
 
+	json_object_object_get_ex(status, "functions", &functions);
 	for (size_t i = 0; i < count; i++)
-		add_device(added, bus, control_get_item(status, "functions", i));
+		add_device(added, bus, functions, control_get_item(status, "functions", i));
 	json_object_put(status);
 	return count ? 0 : -EPROTO;
 }

@@ -20,7 +20,7 @@ struct own_socket {
 	ino_t ino;
 };
 
-#define OWN_SOCKETS_MAX 20 /* control, the units, the controllers */
+#define OWN_SOCKETS_MAX 24 /* control, the units (two each at most), the controllers */
 
 /* Where the registers of units are, of those whose firmware table tells it. */
 struct unit_places {

@@ -16,6 +16,7 @@ static const struct table {
 	void (*build)(const struct table_units *units, const char *model, struct table_bytes *b);
 } tables[] = {
 	{"DMAR", DMAR_FILE_NAME, "vtd", 1, true, dmar_build},
+	{"IVRS", IVRS_FILE_NAME, "amdvi", 2, true, ivrs_build},
 	{"VIOT", VIOT_FILE_NAME, "virtio", 0, false, viot_build},
 };
 

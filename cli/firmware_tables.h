@@ -21,7 +21,8 @@
 struct table_unit {
 	char name[32], model[16]; /* as --iommu names them */
 	uint64_t base;		  /* of the registers, where the model's table tells it */
-	unsigned function;	  /* that carries the unit */
+	uint64_t features[2];	  /* of AMD-Vi: EFR and EFR2 */
+	unsigned function;	  /* by which the guest knows the unit */
 	unsigned device_count;
 	unsigned devices[TABLE_DEVICES_MAX];
 };
@@ -42,6 +43,7 @@ void table_put(struct table_bytes *b, uint64_t value, unsigned size);
 
 /* What follows the header, of the units that have this model; each in its own file. */
 void dmar_build(const struct table_units *units, const char *model, struct table_bytes *b);
+void ivrs_build(const struct table_units *units, const char *model, struct table_bytes *b);
 void viot_build(const struct table_units *units, const char *model, struct table_bytes *b);
 
 /* Does a table tell of units of this model? */

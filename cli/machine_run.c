@@ -73,7 +73,7 @@ static void look_at_registers(struct machine *m)
 		return;
 	stop(m);
 	m->status = failure("firmware placed the registers of the IOMMU '%s' at 0x%" PRIx64 ", which is not "
-			    "where the guest's DMAR table says; QEMU was stopped. Run the command again",
+			    "where the guest's firmware table says; QEMU was stopped. Run the command again",
 			    place.name, place.base);
 }
 
@@ -82,6 +82,10 @@ static const struct remedy {
 	const char *model, *what, *needs;
 } remedies[] = {
 	{"vtd", "so they reach all of its memory", "intel_iommu=on and ACPI"},
+	{"amdvi", "so they reach all of its memory",
+	 "CONFIG_AMD_IOMMU, which kernels for clouds lack, a processor with cmpxchg16b (not -cpu qemu64), "
+	 "and "
+	 "ACPI"},
 	{"virtio", "so they reach all of its memory",
 	 "the driver virtio_iommu, in the kernel or in the initrd (a line virtio_iommu in "
 	 "/etc/initramfs-tools/modules, then update-initramfs -u), and ACPI"},

@@ -60,7 +60,7 @@ static void show_unit(struct json_object *status, struct json_object *unit, bool
 	else
 		printf("  %sno device stands behind it\n", label);
 	if (control_get_u64(unit, "expected_base", 0))
-		printf("  %sthe guest's DMAR table says 0x%" PRIx64 "%s\n", label,
+		printf("  %sthe guest's firmware table says 0x%" PRIx64 "%s\n", label,
 		       control_get_u64(unit, "expected_base", 0),
 		       control_get_bool(unit, "base_mismatch") ? ": WRONG, firmware placed them elsewhere"
 							       : "");
@@ -85,6 +85,7 @@ static const struct model {
 	bool wakes;	    /* the guest wakes an idle sidecore */
 } models[] = {
 	{"vtd", "Intel VT-d", "registers", false},
+	{"amdvi", "AMD-Vi", "registers", false},
 	{"virtio", "virtio-iommu", "request queue", true},
 };
 
@@ -101,20 +102,24 @@ static const struct model *model_of(struct json_object *unit)
 /* All units of one model, and those. */
 static void show_units_of(struct json_object *status, const struct model *model)
 {
-	bool trap = !strcmp(control_get_text(status, "registers"), "trap");
+	const char *how = control_get_text(status, "registers");
 	unsigned count = 0;
 
 	for (size_t i = 0; i < control_get_length(status, "functions"); i++) {
 		struct json_object *function = control_get_item(status, "functions", i);
 
-		count += is_unit(function) && model_of(function) == model;
+		if (!is_unit(function) || model_of(function) != model)
+			continue;
+		count++;
+		how = control_get_string(function, "registers") ? control_get_text(function, "registers")
+								: how;
 	}
 	if (!count)
 		return;
 	printf("IOMMU: %s, ", model->text);
 	if (count > 1)
 		printf("%u units, ", count);
-	if (trap)
+	if (!strcmp(how, "trap"))
 		printf("%s trapped\n", model->polled);
 	else if (model->wakes)
 		printf("%s polled by a sidecore (the guest wakes an idle one)\n", model->polled);

@@ -155,7 +155,7 @@ int directory_open_within(struct directory *d, struct directory *parent, const c
 
 void directory_close(struct directory *d)
 {
-	static const char *const tables[] = {DMAR_FILE_NAME, VIOT_FILE_NAME};
+	static const char *const tables[] = {DMAR_FILE_NAME, IVRS_FILE_NAME, VIOT_FILE_NAME};
 	char table[SOCKET_PATH_MAX];
 
 	/* Tables are there when viommu was killed. */

@@ -52,6 +52,12 @@ static const struct value_key virtio_keys[] = {
 	{NULL},
 };
 
+static const struct value_key amdvi_keys[] = {
+	{"id", iommu_take_id, offsetof(struct iommu_choice, id)},
+	{"addr", value_pci_address, offsetof(struct iommu_choice, devfn)},
+	{NULL},
+};
+
 static const struct value_key gart_keys[] = {
 	{"id", iommu_take_id, offsetof(struct iommu_choice, id)},
 	{NULL},
@@ -71,6 +77,7 @@ static const struct model {
 	[IOMMU_VTD] = {"vtd", IOMMU_VTD, vtd_keys, 0, false, false, false},
 	[IOMMU_GART] = {"gart", IOMMU_GART, gart_keys, GART_SLOT << 3 | GART_FUNCTION, true, true, true},
 	[IOMMU_VIRTIO] = {"virtio", IOMMU_VIRTIO, virtio_keys, 0, false, false, true},
+	[IOMMU_AMDVI] = {"amdvi", IOMMU_AMDVI, amdvi_keys, 0, false, false, false},
 };
 
 /* The next unit, as it is when nothing is said of it. */
@@ -111,7 +118,7 @@ int iommu_take(struct vm_options *o, const char *argument, char *why, size_t why
 	if (o->iommu_count == IOMMU_MAX)
 		return os_say(why, why_size, "at most %d IOMMUs are served to a VM", IOMMU_MAX);
 	if (!model)
-		return os_say(why, why_size, "'%.*s': write vtd, virtio, gart or none",
+		return os_say(why, why_size, "'%.*s': write vtd, amdvi, virtio, gart or none",
 			      (int)strcspn(argument, ","), argument);
 	choice = add_unit(o);
 	choice->model = model->model;
@@ -284,6 +291,30 @@ static int check_model(struct vm_options *o, const struct model *model, char *wh
 	return 0;
 }
 
+/* A guest that finds the tables of both makers uses one of them, or none. */
+static int check_makers(const struct vm_options *o, char *why, size_t why_size)
+{
+	if (!options_iommu_count(o, IOMMU_VTD) || !options_iommu_count(o, IOMMU_AMDVI))
+		return 0;
+	return os_say(
+		why, why_size,
+		"--iommu amdvi stands beside --iommu vtd: no machine has the IOMMUs of both makers, and "
+		"guests use one of them at most; leave the units of one model out");
+}
+
+/*
+ * Linux gives a completion of AMD-Vi up after 100 ms, and uses the page again all the same. A sidecore that
+ * the host does not let run cannot keep that, a trapped register does: the guest waits for the write.
+ */
+static void choose_registers(struct vm_options *o)
+{
+	for (unsigned i = 0; i < o->iommu_count; i++) {
+		struct iommu_choice *choice = &o->iommus[i];
+
+		choice->trap = o->trap || (choice->model == IOMMU_AMDVI && !o->sidecore);
+	}
+}
+
 static int check_models(struct vm_options *o, char *why, size_t why_size)
 {
 	for (unsigned i = 0; i < o->iommu_count; i++) {
@@ -300,8 +331,10 @@ int iommu_resolve(struct vm_options *o, char *why, size_t why_size)
 			      "--iommu none stands beside another --iommu; leave one of them out");
 	if (!o->no_iommu && !o->iommu_count)
 		add_unit(o);
-	if (check_models(o, why, why_size) || name_units(o, why, why_size) || place_devices(o, why, why_size))
+	if (check_models(o, why, why_size) || check_makers(o, why, why_size) ||
+	    name_units(o, why, why_size) || place_devices(o, why, why_size))
 		return -1;
+	choose_registers(o);
 	return place_expectations(o, why, why_size);
 }
 

@@ -45,11 +45,15 @@ static int take_dir(struct daemon_options *o, const char *argument, char *why, s
 
 static int take_registers(struct vm_options *o, const char *argument, char *why, size_t why_size)
 {
+	if (!strcmp(argument, "auto")) {
+		o->trap = o->sidecore = false;
+		return 0;
+	}
 	o->trap = !strcmp(argument, "trap");
 	o->sidecore = !strcmp(argument, "sidecore");
 	if (o->trap || o->sidecore)
 		return 0;
-	return os_say(why, why_size, "'%s': write sidecore or trap", argument);
+	return os_say(why, why_size, "'%s': write auto, sidecore or trap", argument);
 }
 
 static const char *take_serial(const char *text, void *field)
@@ -216,11 +220,14 @@ static const struct option_info infos[] = {
 	 "DIR'"},
 	{"iommu",
 	 "vtd[,id=NAME][,caching-mode=on][,aw=39|48][,addr=10.0] | "
+	 "amdvi[,id=NAME][,addr=10.0] | "
 	 "virtio[,id=NAME][,boot-bypass=off][,addr=10.0] | gart[,id=NAME] | none",
 	 NULL, iommu_take,
-	 "which IOMMU the guest sees; default vtd. virtio: virtio-iommu.\nvtd and virtio may be repeated, up "
-	 "to 4 times: a unit each. gart:\nAMD's address remapping table, which protects no memory, at PCI\n"
-	 "address 18.3. none: plain devices, behind QEMU's own IOMMU or none\n"
+	 "which IOMMU the guest sees; default vtd, Intel's. amdvi: AMD's.\nvirtio: virtio-iommu. May be "
+	 "repeated, up to 4 times: a unit each,\nof vtd or amdvi and virtio. gart: AMD's address remapping "
+	 "table, which\nprotects no memory, at PCI address 18.3. none: plain devices, behind\nQEMU's own "
+	 "IOMMU "
+	 "or none\n"
 	 "id=NAME: what --nvme, and viommu's commands, call the unit;\ndefault iommu, iommu1, ..., as the "
 	 "sockets are called, and not one\nof these for another unit\n"
 	 "caching-mode=on: the guest announces new mappings, too\n"
@@ -229,9 +236,11 @@ static const struct option_info infos[] = {
 	 "reach "
 	 "all, as firmware's drivers need\n"
 	 "addr=10.0: function 0 of a slot of PCI bus 0; default 10.0, f.0,\n..."},
-	{"registers", "sidecore|trap", NULL, take_registers,
+	{"registers", "auto|sidecore|trap", NULL, take_registers,
 	 "sidecore: a thread polls the registers that the guest writes;\ntrap: the guest exits for each "
-	 "access; default sidecore"},
+	 "access. "
+	 "auto, the default: sidecore, but\ntrap for amdvi, as Linux takes no answer of it that comes after\n"
+	 "100 ms, which a busy host may need to run the thread"},
 	{"nvme", "FILE[,rogue=on][,readonly=on][,addr=11.0][,serial=S][,queues=N][,format=raw][,iommu=NAME]",
 	 NULL, take_nvme,
 	 "an NVMe controller with FILE as its disk; may be repeated\n"

@@ -21,13 +21,14 @@
 #define IDLE_US_MAX	  1000000
 #define SERIAL_LENGTH_MAX 20
 
-enum iommu_model { IOMMU_VTD, IOMMU_GART, IOMMU_VIRTIO };
+enum iommu_model { IOMMU_VTD, IOMMU_GART, IOMMU_VIRTIO, IOMMU_AMDVI };
 
 /* A remapping unit. */
 struct iommu_choice {
 	enum iommu_model model;
 	char id[IOMMU_ID_MAX + 1]; /* "" only until all options are read */
 	bool caching_mode;
+	bool trap;	  /* its registers; once all options are read */
 	bool boot_bypass; /* of virtio: devices reach all memory until the guest says otherwise */
 	unsigned width;	  /* of guest tables: 39 or 48 */
 	unsigned devfn;
@@ -60,7 +61,7 @@ struct vm_options {
 	struct iommu_choice iommus[IOMMU_MAX];
 	unsigned expectation_count;
 	struct expectation expectations[IOMMU_MAX + 1]; /* of each name, and without one */
-	bool trap, sidecore; /* what was said last of --registers; neither: nothing was */
+	bool trap, sidecore; /* what was said last of --registers; neither: auto, or nothing */
 	unsigned nvme_count;
 	struct nvme_choice nvme[NVME_MAX];
 };

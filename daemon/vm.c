@@ -36,21 +36,36 @@ static bool send_through_any(struct vm *vm, const struct unit *u, bool behind, u
  * unit's own goes out through the unit's own function; where firmware did not let
  * that one master the bus, through a device, one behind the unit if that can.
  */
+static bool send_message(struct vm *vm, const struct unit *u, uint16_t rid, uint64_t address, uint32_t data)
+{
+	for (unsigned i = 0; rid && i < vm->function_count; i++) {
+		if (vm->functions[i]->devfn == rid && send_through(vm->functions[i], address, data))
+			return true;
+	}
+	return send_through_any(vm, u, true, address, data) || send_through_any(vm, u, false, address, data);
+}
+
+/* The function that raises the unit's own interrupts, or NULL. */
+static struct function *raiser_of(struct vm *vm, const struct unit *u)
+{
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (vm->functions[i]->unit == u && vm->functions[i]->ops->raise)
+			return vm->functions[i];
+	}
+	return NULL;
+}
+
 static void send_interrupt(struct host *h, struct unit *u, uint16_t rid, uint64_t address, uint32_t data)
 {
 	struct vm *vm = (struct vm *)h;
+	struct function *raiser = rid ? NULL : raiser_of(vm, u);
 
-	for (unsigned i = 0; rid && i < vm->function_count; i++) {
-		if (vm->functions[i]->devfn == rid && send_through(vm->functions[i], address, data))
-			return;
-	}
-	if (send_through_any(vm, u, true, address, data) || send_through_any(vm, u, false, address, data))
+	if (raiser ? raiser->ops->raise(raiser) : send_message(vm, u, rid, address, data))
 		return;
 	vm_count(&h->counters, VM_COUNT_interrupts_lost);
-	log_limited(&u->guest_errors,
-		    "%san interrupt of the IOMMU was lost: neither its function nor a served device masters "
-		    "the bus",
-		    u->label);
+	log_limited(&u->guest_errors, "%san interrupt of the IOMMU was lost: %s", u->label,
+		    raiser ? "the guest has not enabled the MSI of the IOMMU's PCI function"
+			   : "neither its function nor a served device masters the bus");
 }
 
 /* -------------------------------------------------------------- translation */

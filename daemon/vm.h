@@ -20,7 +20,7 @@
 #include "daemon/loop.h"
 #include "daemon/options.h"
 
-#define FUNCTIONS_MAX (IOMMU_MAX + NVME_MAX)
+#define FUNCTIONS_MAX (2 * IOMMU_MAX + NVME_MAX) /* a unit may need two */
 
 /* A state that comes in pieces. */
 struct incoming_state {

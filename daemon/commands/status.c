@@ -11,8 +11,8 @@
 /* How long a guest's write may wait for an idle sidecore. 0: the write wakes it. */
 static uint64_t idle_latency_us(const struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->function_count && !vm->options->trap; i++) {
-		if (vm->functions[i]->ops->polled)
+	for (unsigned i = 0; i < vm->function_count; i++) {
+		if (vm->functions[i]->polled)
 			return WORK_NAP_LAST_US;
 	}
 	return 0;
@@ -26,7 +26,7 @@ static struct json_object *describe(struct vm *vm, struct function *f)
 	f->ops->describe(f, object);
 	if (function_is_device(f) && unit)
 		control_set_string(object, "iommu", unit);
-	if (!function_is_device(f))
+	if (!function_is_device(f) && f->owns_unit)
 		control_set_string(object, "translation", vm_translation_text(vm, f->unit));
 	return object;
 }

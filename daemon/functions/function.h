@@ -36,7 +36,6 @@ struct function_ops {
 	const char
 		*model; /* of the unit whose registers the function carries, as --iommu names it, else NULL */
 	bool protects;	/* does that unit keep devices from memory, once a guest has told it to? */
-	bool polled;	/* are its registers polled with --registers sidecore, also when nothing wakes? */
 	uint32_t state_kind; /* of a function's section in a saved state; each kind has a number of its own */
 
 	/* --- work thread --- */
@@ -70,6 +69,10 @@ struct function_ops {
 	/* Write an interrupt message as this function, without waiting. False: it cannot now. NULL: never. */
 	bool (*send)(struct function *f, uint64_t address, uint32_t data);
 
+	/* Raise the interrupt of the unit itself, in place of a message. False: it cannot now. NULL: the unit
+	 * sends messages. */
+	bool (*raise)(struct function *f);
+
 	/* --- main thread --- */
 
 	/* Fill in what `status` tells of the function. */
@@ -100,6 +103,7 @@ struct function {
 	struct vfu_server *server;
 	struct unit *unit; /* whose registers the function carries, or behind which it stands */
 	bool owns_unit;
+	bool polled; /* the unit's registers are, also when nothing wakes the work thread */
 	struct viommu_requester *requester; /* of the function's DMA; NULL: it has none */
 	int wake_fd;			    /* readable when requests have completed; -1: none */
 };

@@ -4,7 +4,7 @@
  * registers: a plain function with one 32-bit memory BAR, which hides.
  *
  * Firmware needs it to give the registers an address. An operating system must
- * not find it: Linux reserves the unit's registers as the DMAR table says,
+ * not find it: Linux reserves the unit's registers as a firmware table says,
  * sees that a PCI function has the same range, and moves the function's BAR
  * away. So from the moment that memory decoding is enabled every read answers
  * all ones, as if nothing were there, and writes are ignored; the BAR stays

@@ -31,7 +31,8 @@ struct function_kind {
 		      struct function **ret_function, char *why, size_t why_size);
 };
 
-extern const struct function_kind vtd_kind, virtio_iommu_kind, gart_kind, nvme_kind;
+extern const struct function_kind vtd_kind, amdvi_kind, amdvi_pci_kind, virtio_iommu_kind, gart_kind,
+	nvme_kind;
 
 /* In the order in which they are made, and in which `status` tells them: a unit comes before what stands
  * behind it. Ends with NULL. */

@@ -8,6 +8,8 @@
 
 #include <viommu/viommu.h>
 
+#define PAGE 4096
+
 void register_pages_init(struct register_pages *p)
 {
 	*p = (struct register_pages){.fd = -1};
@@ -52,6 +54,14 @@ int register_pages_open(struct register_pages *p, struct viommu *v)
 	for (size_t i = 0; !err && i < p->area_count; i++)
 		err = viommu_regs_share(v, p->areas[i].offset, p->bytes + p->areas[i].offset);
 	return err;
+}
+
+int register_pages_open_empty(struct register_pages *p, uint64_t offset)
+{
+	p->areas[0] = (struct vfu_mmap_area){offset, PAGE};
+	p->area_count = 1;
+	p->size = offset + PAGE;
+	return open_file(p);
 }
 
 void register_pages_finish(struct register_pages *p)

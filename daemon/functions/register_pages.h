@@ -28,6 +28,8 @@ struct register_pages {
 void register_pages_init(struct register_pages *p);
 /* Share what `v` can poll. 0, or a negative errno; register_pages_finish() is due in either case. */
 int register_pages_open(struct register_pages *p, struct viommu *v);
+/* The same with a page at `offset` where no register is: it can be mapped, and nobody looks at it. */
+int register_pages_open_empty(struct register_pages *p, uint64_t offset);
 /* After the unit is gone. */
 void register_pages_finish(struct register_pages *p);
 /* The client may map what is shared of this region, which is the BAR. */

@@ -40,7 +40,7 @@ enum viommu_model {
 	VIOMMU_MODEL_VTD,  /* Intel VT-d, legacy mode */
 	VIOMMU_MODEL_GART, /* AMD's graphics address remapping table: remaps one aperture, protects nothing */
 	VIOMMU_MODEL_VIRTIO, /* virtio-iommu: no registers, but requests (viommu/request.h) */
-	VIOMMU_MODEL_AMDVI, /* AMD-Vi: device table, command buffer, event log */
+	VIOMMU_MODEL_AMDVI,  /* AMD-Vi: device table, command buffer, event log */
 };
 
 /* Options of VIOMMU_MODEL_VTD, as those below. */

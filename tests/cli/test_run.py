@@ -530,6 +530,24 @@ def makes_a_table_of_virtio_units():
 
 
 @case
+def makes_a_table_of_an_amdvi_unit():
+    """Two functions of one slot: the second one has the registers, by the first one the guest knows the unit."""
+    with placing_qemu() as (qemu, disk):
+        folder = os.path.join(os.path.dirname(qemu), "run")
+        result = run(VIOMMU, "run", "--print", "--dir", folder, "--iommu", "amdvi", "--nvme", disk, "--", qemu)
+        check(result.returncode == 0 and "sig=IVRS,rev=2," in result.stdout and "--expect 0xfebe0000" in result.stdout, result)
+        devices = [json.loads(word) for word in shlex.split(result.stdout.split("# to add")[1].partition("\n")[2].replace("\\\n", "")) if word.startswith("{")]
+        check([(d["driver"], d["addr"], d.get("multifunction")) for d in devices] ==
+              [("vfio-user-pci", "10.1", None), ("vfio-user-pci", "10.0", True), ("vfio-user-pci", "11.0", None)], devices)
+        with open(os.path.join(folder, "ivrs.bin"), "rb") as f:
+            table = f.read()
+        head, features = table[:12 + 24], table[12 + 24:12 + 40]
+        check(head == struct.pack("<IQBBHHHQHHI", 1 | 2 << 5 | 46 << 8 | 64 << 15, 0, 0x11, 0, 44, 0x80, 0x40, 0xfebe0000, 0, 0, 0), head.hex())
+        check(struct.unpack("<QQ", features)[0] & 1 << 6, features.hex())
+        check(table[12 + 40:] == struct.pack("<BHB", 2, 0x88, 0), table.hex())
+
+
+@case
 def adds_a_function_0_for_the_gart():
     with placing_qemu() as (qemu, disk):
         folder = os.path.join(os.path.dirname(qemu), "run")

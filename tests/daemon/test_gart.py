@@ -307,7 +307,7 @@ def options():
                              ("aw", ["--iommu", "gart,aw=39", "--nvme", disk]),
                              ("addr", ["--iommu", "gart,addr=10.0", "--nvme", disk]),
                              ("18.0 is taken", ["--iommu", "gart", "--nvme", disk + ",addr=18.0"]),
-                             ("vtd, virtio, gart or none", ["--iommu", "amd", "--nvme", disk])):
+                             ("vtd, amdvi, virtio, gart or none", ["--iommu", "amd", "--nvme", disk])):
             said = refusal(*given)
             check(words in said, "%s: %s" % (given, said))
     with Daemon(VIOMMUD, "--iommu", "gart", disks=12) as d:
