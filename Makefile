@@ -1,7 +1,7 @@
 # A thin front of meson and the scripts. 'make help' says what there is.
 
 BUILD := build
-# The model of the demo's IOMMUs, vtd or virtio, and how many they are.
+# The model of the demo's IOMMUs, vtd, amdvi or virtio, and how many they are.
 IOMMU := vtd
 UNITS := 1
 
@@ -51,7 +51,7 @@ clean:
 help:
 	@echo 'make          build/bin/viommu and build/bin/viommud'
 	@echo 'make demo     a stock Linux behind the IOMMU, about a minute; UNITS=2: behind two,'
-	@echo '              IOMMU=virtio: of that model'
+	@echo '              IOMMU=amdvi or virtio: of that model'
 	@echo 'make check    everything that must hold, under 30 minutes'
 	@echo 'make install  as PREFIX=/usr/local and DESTDIR= say'
 	@echo 'make clean    remove the build folder'
