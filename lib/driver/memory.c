@@ -68,3 +68,13 @@ void vi_driver_store32(const struct vi_driver_memory *m, uint64_t gpa, uint32_t 
 {
 	vi_store_le32(at(m, gpa), value);
 }
+
+uint16_t vi_driver_load16(const struct vi_driver_memory *m, uint64_t gpa)
+{
+	return vi_load_le16(at(m, gpa));
+}
+
+void vi_driver_store16(const struct vi_driver_memory *m, uint64_t gpa, uint16_t value)
+{
+	vi_store_le16(at(m, gpa), value);
+}

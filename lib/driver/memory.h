@@ -30,5 +30,7 @@ void vi_driver_store64(const struct vi_driver_memory *m, uint64_t gpa, uint64_t 
 uint64_t vi_driver_load64(const struct vi_driver_memory *m, uint64_t gpa);
 void vi_driver_store32(const struct vi_driver_memory *m, uint64_t gpa, uint32_t value);
 uint32_t vi_driver_load32(const struct vi_driver_memory *m, uint64_t gpa);
+void vi_driver_store16(const struct vi_driver_memory *m, uint64_t gpa, uint16_t value);
+uint16_t vi_driver_load16(const struct vi_driver_memory *m, uint64_t gpa);
 
 #endif

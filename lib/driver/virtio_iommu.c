@@ -11,11 +11,10 @@
 #include "spec/virtio.h"
 #include "spec/virtio_iommu.h"
 
-#define BUFFER_BYTES	 64    /* of a request and its answer */
-#define ANSWER		 48    /* where that begins */
-#define LOOK_AT_STATUS	 65536 /* turns of waiting, as the status is a trapped register */
-#define REQUEST_QUEUE	 0
-#define WORD(ring, word) ((ring) + 4u * (word))
+#define BUFFER_BYTES   64    /* of a request and its answer */
+#define ANSWER	       48    /* where that begins */
+#define LOOK_AT_STATUS 65536 /* turns of waiting, as the status is a trapped register */
+#define REQUEST_QUEUE  0
 
 /* ------------------------------------------------------------------------ registers */
 
@@ -194,32 +193,24 @@ static void lay_request(const struct vi_driver_virtio *d, unsigned slot,
 				  vi_to_field(VIRTQ_DESCRIPTOR_NEXT, 2ull * slot + 1));
 }
 
-/* The ring has 16-bit entries; two lie in a word. No buffer is under way, so all of the word is ours. */
 static void offer(struct vi_driver_virtio *d, unsigned slot)
 {
-	unsigned place = d->made % d->size;
-	uint64_t at = d->driver + VIRTQ_RING + (place & ~1u) * 2u;
-	uint32_t word = vi_driver_load32(d->memory, at);
-	unsigned shift = place & 1 ? 16 : 0;
-
-	word = (word & ~(UINT32_C(0xffff) << shift)) | (uint32_t)(2 * slot) << shift;
-	vi_driver_store32(d->memory, at, word);
+	vi_driver_store16(d->memory, d->driver + VIRTQ_RING + d->made % d->size * 2u, (uint16_t)(2 * slot));
 	d->made++;
 }
 
-/* Flags in the lower half, index in the upper. Only who wrote the index may ask whether to notify (2.7.10).
- */
+/* Only who wrote the index may ask whether to notify (2.7.10). */
 static void publish(const struct vi_driver_virtio *d)
 {
-	vi_driver_store32(d->memory, d->driver, (uint32_t)d->made << 16);
+	vi_driver_store16(d->memory, d->driver + VIRTQ_INDEX, d->made);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (!(vi_driver_load32(d->memory, d->device) & VIRTQ_USED_F_NO_NOTIFY))
+	if (!(vi_driver_load16(d->memory, d->device) & VIRTQ_USED_F_NO_NOTIFY))
 		d->regs.write(d->regs.arg, d->bell, 2, REQUEST_QUEUE);
 }
 
 static int await(const struct vi_driver_virtio *d)
 {
-	for (unsigned turn = 1; vi_driver_load32(d->memory, d->device) >> 16 != d->made; turn++) {
+	for (unsigned turn = 1; vi_driver_load16(d->memory, d->device + VIRTQ_INDEX) != d->made; turn++) {
 		if (turn % LOOK_AT_STATUS == 0 && status(d) & VIRTIO_STATUS_NEEDS_RESET)
 			return -EIO;
 		if (!d->regs.relax(d->regs.arg))

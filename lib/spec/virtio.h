@@ -23,8 +23,8 @@
 #define VIRTQ_DESCRIPTOR_NEXT  VI_BITS(63, 48)
 #define VIRTQ_DESC_F_NEXT      1u
 #define VIRTQ_DESC_F_WRITE     2u
-#define VIRTQ_RING	       4u /* the entries of both rings; flags and index are the word before them */
-#define VIRTQ_USED_ELEMENT     8u
+#define VIRTQ_INDEX	       2u /* of both rings: flags, index, */
+#define VIRTQ_RING	       4u /* entries */
 #define VIRTQ_USED_F_NO_NOTIFY 1u
 
 /* 4.1.4.3: offsets */

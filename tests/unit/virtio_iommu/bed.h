@@ -41,7 +41,7 @@ struct bed {
 	uint8_t *ram;		  /* RAM_SIZE bytes at gpa 0 */
 	uint64_t token, answered; /* of the next request, and of the next answer */
 	unsigned errors;	  /* of the guest, that the host was told */
-	unsigned kicks;		  /* of the host */
+	_Atomic unsigned kicks;	  /* of the host */
 	unsigned tries;		  /* with each of them the first device tries again, so often */
 	uint8_t answer[VIOMMU_ANSWER_BYTES];
 	int64_t used; /* how long it is */
