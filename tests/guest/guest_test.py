@@ -209,6 +209,7 @@ def case_reboot_sidecore(rig):
     reboot(rig, "reboot-sidecore", [])
 
 
+@in_the_night
 def case_reboot_trap(rig):
     reboot(rig, "reboot-trap", TRAP)
 
@@ -236,6 +237,7 @@ def case_two_disks_two_cpus_strict(rig):
     two_disks(rig, "two-strict", STRICT, "DMA")
 
 
+@in_the_night
 def case_two_disks_two_cpus_lazy_trap(rig):
     two_disks(rig, "two-lazy-trap", LAZY, "DMA-FQ", options=TRAP)
 
@@ -597,6 +599,7 @@ def passthrough_of(rig, model):
     check_quiet(vm, model)
 
 
+@in_the_night
 def case_virtio_passthrough(rig):
     passthrough_of(rig, VirtioIommu)
 
