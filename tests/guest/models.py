@@ -85,7 +85,7 @@ class VirtioIommu(Vtd):
 
     @staticmethod
     def fault(direction, address):
-        return rf"virtio_iommu virtio0: page fault from EP {SLOT << 3} at {address} \[{direction[0]}\]"
+        return rf"virtio_iommu virtio\d+: page fault from EP {SLOT << 3} at {address} \[{direction[0]}\]"
 
     @staticmethod
     def faults(lines):
